@@ -1,0 +1,1 @@
+//! Member side: the relay between hub and gateway.

@@ -1,0 +1,1 @@
+//! Kinds of the group hanse.dev, their validation, condition reasons and CRDs.

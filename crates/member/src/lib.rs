@@ -1,0 +1,1 @@
+//! Clients and digest watches of member clusters.

@@ -1,0 +1,1 @@
+//! Template to manifest per cluster, and the members' status folded back.

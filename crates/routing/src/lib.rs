@@ -1,0 +1,1 @@
+//! Services, endpoints, health and policy to one immutable route snapshot.

@@ -1,0 +1,100 @@
+//! The small HTTP endpoint every role has: `/healthz`, `/readyz`, `/metrics`.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Full;
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+
+use crate::{Metrics, Readiness, TaskSet, net};
+
+/// Further pages of a role: path and query in, content type and body out.
+pub type Pages = Arc<dyn Fn(&http::Uri) -> Option<(&'static str, String)> + Send + Sync>;
+
+/// What the endpoint shows.
+#[derive(Clone)]
+pub struct Admin {
+    /// Behind `/metrics`.
+    pub metrics: Metrics,
+    /// Behind `/readyz`, which names what is waited for.
+    pub readiness: Readiness,
+    /// Everything else.
+    pub pages: Option<Pages>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admin")
+            .field("readiness", &self.readiness)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Serves on `address` until `tasks` ends; returns the bound address.
+///
+/// # Errors
+/// The listener's error.
+pub fn serve(tasks: &TaskSet, address: SocketAddr, admin: Admin) -> std::io::Result<SocketAddr> {
+    let listener = net::listen(address)?;
+    let bound = listener.local_addr()?;
+    let connections = tasks.child("admin");
+    let shutdown = tasks.shutdown();
+    tasks.spawn("admin", async move {
+        loop {
+            let accepted = crate::select! {
+                () = shutdown.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            let Ok((stream, _)) = accepted else { continue };
+            let admin = admin.clone();
+            connections.spawn("admin connection", async move {
+                let service = service_fn(move |request| {
+                    let answer = admin.answer(&request);
+                    async move { Ok::<_, Infallible>(answer) }
+                });
+                let served = hyper::server::conn::http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await;
+                if let Err(error) = served {
+                    tracing::debug!(%error, "admin connection ended");
+                }
+            });
+        }
+    });
+    Ok(bound)
+}
+
+impl Admin {
+    fn answer(&self, request: &Request<Incoming>) -> Response<Full<bytes::Bytes>> {
+        let (status, kind, body) = match request.uri().path() {
+            "/healthz" | "/livez" => (StatusCode::OK, "text/plain", "ok".to_owned()),
+            "/readyz" => match self.readiness.waiting_for() {
+                waiting if waiting.is_empty() => (StatusCode::OK, "text/plain", "ok".to_owned()),
+                waiting => {
+                    let text = format!("waiting for: {}", waiting.join(", "));
+                    (StatusCode::SERVICE_UNAVAILABLE, "text/plain", text)
+                }
+            },
+            "/metrics" => (
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0",
+                self.metrics.encode(),
+            ),
+            _ => match self.pages.as_ref().and_then(|pages| pages(request.uri())) {
+                Some((kind, body)) => (StatusCode::OK, kind, body),
+                None => (
+                    StatusCode::NOT_FOUND,
+                    "text/plain",
+                    "no such page".to_owned(),
+                ),
+            },
+        };
+        let mut response = Response::new(Full::new(body.into()));
+        *response.status_mut() = status;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        response
+    }
+}

@@ -1,0 +1,165 @@
+//! The doors to the network: listeners, connections, and the address map of simulated members.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::{Arc, RwLock},
+    time::Duration,
+};
+
+pub use tokio::net::{TcpListener, TcpStream};
+
+/// Connections that may wait in a listener's accept queue.
+const BACKLOG: u32 = 1024;
+
+/// Opens a listener. Port 0 takes a free one.
+///
+/// # Errors
+/// The system's error, for instance `AddrInUse`; the caller names the address to the user.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Connects within `limit`, without Nagle's delay.
+///
+/// # Errors
+/// The system's error, or `TimedOut`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one door to outgoing connections"
+)]
+pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
+    let stream = crate::timeout(limit, TcpStream::connect(address))
+        .await
+        .map_err(|elapsed| io::Error::new(io::ErrorKind::TimedOut, elapsed))??;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// Where an address of the Kubernetes API is really reached.
+///
+/// Real clusters use [`AddressMap::identity`]. Simulated members publish pods and services in
+/// 10.64.0.0/10, since an API server refuses loopback endpoints, and listen on 127.a.b.c for
+/// 10.a.b.c. Single pairs (a taken port, a link between two clusters) override that rule.
+#[derive(Clone, Debug, Default)]
+pub struct AddressMap {
+    loopback: bool,
+    pairs: Arc<RwLock<BTreeMap<SocketAddr, SocketAddr>>>,
+}
+
+impl AddressMap {
+    /// Every address is reached as it is.
+    pub fn identity() -> Self {
+        Self::default()
+    }
+
+    /// 10.64.0.0/10 is reached at the same place of 127.0.0.0/8.
+    pub fn loopback() -> Self {
+        Self {
+            loopback: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reaches `from` at `to` from now on, for all clones of this map.
+    pub fn insert(&self, from: SocketAddr, to: SocketAddr) {
+        self.pairs
+            .write()
+            .expect("no holder of this lock panics")
+            .insert(from, to);
+    }
+
+    /// Takes a pair out.
+    pub fn remove(&self, from: SocketAddr) {
+        self.pairs
+            .write()
+            .expect("no holder of this lock panics")
+            .remove(&from);
+    }
+
+    /// A map of its own that starts with the same rule and pairs.
+    pub fn fork(&self) -> Self {
+        let pairs = self
+            .pairs
+            .read()
+            .expect("no holder of this lock panics")
+            .clone();
+        Self {
+            loopback: self.loopback,
+            pairs: Arc::new(RwLock::new(pairs)),
+        }
+    }
+
+    /// Where `address` is really reached.
+    pub fn resolve(&self, address: SocketAddr) -> SocketAddr {
+        if let Some(to) = self
+            .pairs
+            .read()
+            .expect("no holder of this lock panics")
+            .get(&address)
+        {
+            return *to;
+        }
+        match address.ip() {
+            IpAddr::V4(ip) if self.loopback && in_simulated_range(ip) => {
+                let [_, b, c, d] = ip.octets();
+                SocketAddr::new(Ipv4Addr::new(127, b, c, d).into(), address.port())
+            }
+            _ => address,
+        }
+    }
+}
+
+/// Whether `ip` lies in 10.64.0.0/10, the range of simulated pods and services.
+pub const fn in_simulated_range(ip: Ipv4Addr) -> bool {
+    let [a, b, ..] = ip.octets();
+    a == 10 && b >= 64 && b < 128
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn simulated_addresses_are_reached_on_loopback_and_others_as_they_are() {
+        let map = AddressMap::loopback();
+        assert_eq!(map.resolve(at("10.64.3.4:8080")), at("127.64.3.4:8080"));
+        assert_eq!(map.resolve(at("10.127.255.1:80")), at("127.127.255.1:80"));
+        assert_eq!(map.resolve(at("10.63.3.4:8080")), at("10.63.3.4:8080"));
+        assert_eq!(map.resolve(at("[::1]:80")), at("[::1]:80"));
+        assert_eq!(
+            AddressMap::identity().resolve(at("10.64.3.4:80")),
+            at("10.64.3.4:80")
+        );
+    }
+
+    #[test]
+    fn a_pair_wins_over_the_rule_and_a_fork_has_pairs_of_its_own() {
+        let map = AddressMap::loopback();
+        map.insert(at("10.64.3.4:80"), at("127.0.0.1:40123"));
+        let fork = map.fork();
+        map.remove(at("10.64.3.4:80"));
+        assert_eq!(map.resolve(at("10.64.3.4:80")), at("127.64.3.4:80"));
+        assert_eq!(fork.resolve(at("10.64.3.4:80")), at("127.0.0.1:40123"));
+    }
+
+    #[tokio::test]
+    async fn a_refused_connection_is_an_error_and_not_a_wait() {
+        let listener = listen(at("127.0.0.1:0")).unwrap();
+        let address = listener.local_addr().unwrap();
+        drop(listener);
+        let error = connect(address, Duration::from_secs(1)).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+    }
+}

@@ -1,0 +1,1 @@
+//! Members, placement rules and history to an assignment with reasons.

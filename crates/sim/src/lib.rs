@@ -1,0 +1,1 @@
+//! Simulated member clusters: nodes, pods, controllers, faults, links.

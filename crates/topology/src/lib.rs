@@ -1,0 +1,1 @@
+//! Providers, regions, zones, distances and topology files.

@@ -1,0 +1,1 @@
+//! Route snapshot to xDS resources, and the aggregated discovery protocol.
