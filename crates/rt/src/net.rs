@@ -48,11 +48,15 @@ pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStre
 /// Real clusters use [`AddressMap::identity`]. Simulated members publish pods and services in
 /// 10.64.0.0/10, since an API server refuses loopback endpoints, and listen on 127.a.b.c for
 /// 10.a.b.c. Single pairs (a taken port, a link between two clusters) override that rule.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct AddressMap {
     loopback: bool,
     pairs: Arc<RwLock<BTreeMap<SocketAddr, SocketAddr>>>,
+    rule: Option<Rule>,
 }
+
+/// Where an address is reached when no pair says so; none leaves it to the built-in rule.
+pub type Rule = Arc<dyn Fn(SocketAddr) -> Option<SocketAddr> + Send + Sync>;
 
 impl AddressMap {
     /// Every address is reached as it is.
@@ -84,8 +88,8 @@ impl AddressMap {
             .remove(&from);
     }
 
-    /// A map of its own that starts with the same rule and pairs.
-    pub fn fork(&self) -> Self {
+    /// A map of its own that starts with the same pairs and follows `rule` behind them.
+    pub fn fork(&self, rule: Option<Rule>) -> Self {
         let pairs = self
             .pairs
             .read()
@@ -94,6 +98,7 @@ impl AddressMap {
         Self {
             loopback: self.loopback,
             pairs: Arc::new(RwLock::new(pairs)),
+            rule,
         }
     }
 
@@ -107,6 +112,9 @@ impl AddressMap {
         {
             return *to;
         }
+        if let Some(to) = self.rule.as_ref().and_then(|rule| rule(address)) {
+            return to;
+        }
         match address.ip() {
             IpAddr::V4(ip) if self.loopback && in_simulated_range(ip) => {
                 let [_, b, c, d] = ip.octets();
@@ -114,6 +122,15 @@ impl AddressMap {
             }
             _ => address,
         }
+    }
+}
+
+impl std::fmt::Debug for AddressMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AddressMap")
+            .field("loopback", &self.loopback)
+            .field("pairs", &self.pairs)
+            .finish_non_exhaustive()
     }
 }
 
@@ -145,10 +162,21 @@ mod tests {
     }
 
     #[test]
+    fn a_rule_of_a_fork_stands_behind_its_pairs() {
+        let map = AddressMap::loopback();
+        map.insert(at("10.64.0.1:80"), at("127.0.0.1:1"));
+        let rule: Rule = Arc::new(|from| (from.port() == 80).then(|| at("127.0.0.1:2")));
+        let fork = map.fork(Some(rule));
+        assert_eq!(fork.resolve(at("10.64.0.1:80")), at("127.0.0.1:1"));
+        assert_eq!(fork.resolve(at("10.64.0.2:80")), at("127.0.0.1:2"));
+        assert_eq!(fork.resolve(at("10.64.0.2:81")), at("127.64.0.2:81"));
+    }
+
+    #[test]
     fn a_pair_wins_over_the_rule_and_a_fork_has_pairs_of_its_own() {
         let map = AddressMap::loopback();
         map.insert(at("10.64.3.4:80"), at("127.0.0.1:40123"));
-        let fork = map.fork();
+        let fork = map.fork(None);
         map.remove(at("10.64.3.4:80"));
         assert_eq!(map.resolve(at("10.64.3.4:80")), at("127.64.3.4:80"));
         assert_eq!(fork.resolve(at("10.64.3.4:80")), at("127.0.0.1:40123"));

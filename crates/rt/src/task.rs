@@ -84,10 +84,15 @@ impl TaskSet {
         stuck
     }
 
-    /// Drops all tasks at once, as a crash would, and waits until this set's own are gone.
-    pub async fn kill(&self) {
+    /// Drops all tasks at once, as a crash would, without waiting for them.
+    pub fn abort(&self) {
         self.kill.cancel();
         self.tracker.close();
+    }
+
+    /// Drops all tasks at once, as a crash would, and waits until this set's own are gone.
+    pub async fn kill(&self) {
+        self.abort();
         self.tracker.wait().await;
     }
 }
