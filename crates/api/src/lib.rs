@@ -1,1 +1,61 @@
 //! Kinds of the group hanse.dev, their validation, condition reasons and CRDs.
+//! It knows no clients and no runtime: values and their schema only.
+#![forbid(unsafe_code)]
+#![expect(
+    unreachable_pub,
+    clippy::duplicated_attributes,
+    reason = "derive(KubeSchema) repeats each struct inside a function, with its attributes"
+)]
+
+mod binding;
+mod clusters;
+pub mod conditions;
+mod drill;
+mod federation;
+mod global_service;
+pub mod marks;
+mod member;
+mod policy;
+mod schema;
+
+pub use binding::{
+    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, Move, MoveReason,
+    MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding, ResourceBindingSpec,
+    ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth, binding_name,
+};
+pub use clusters::{ClusterSelection, Member, selects};
+pub use drill::{
+    Drill, DrillFault, DrillGuards, DrillMeasured, DrillPass, DrillProbe, DrillSpec, DrillStatus,
+    DrillTarget, DrillVerdict, DrillWorkload, Entered, Percentiles, TimelineEntry,
+};
+pub use federation::{
+    Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
+    HubPlace, Operator, Templates,
+};
+pub use global_service::{
+    ClusterEndpoints, ClusterOrder, GlobalAddress, GlobalService, GlobalServiceSpec,
+    GlobalServiceStatus, Locality, Protocol, Routing, ServicePort, StayWithin, WeightedClusters,
+};
+pub use member::{
+    Connection, DirectConnection, Effect, Fault, FaultType, GatewayAddress, MemberCapacity,
+    MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts, ObserverCounts,
+    Observers, SimulatedConnection, WorkloadCounts,
+};
+pub use policy::{
+    Bounds, ClusterPropagationPolicy, ClusterPropagationPolicySpec, ClusterSelector, Conflict,
+    Dependencies, Failover, FailoverMode, Placement, PolicyStatus, PropagationPolicy,
+    PropagationPolicySpec, RemoveOld, ReplicaMode, Replicas, ResourceSelector, Strategy, TierMode,
+    Toleration, TolerationOperator, Weight,
+};
+pub use schema::{crd_file_name, crd_yaml, crds};
+
+/// The API group of all our kinds.
+pub const GROUP: &str = "hanse.dev";
+/// Their version.
+pub const VERSION: &str = "v1alpha1";
+/// The namespace of the federation's own objects on the hub.
+pub const SYSTEM_NAMESPACE: &str = "hanse-system";
+/// Type of the Secrets that hold a member's kubeconfig, under the key [`KUBECONFIG_KEY`].
+pub const KUBECONFIG_SECRET_TYPE: &str = "hanse.dev/kubeconfig";
+/// Key of the kubeconfig inside its Secret.
+pub const KUBECONFIG_KEY: &str = "kubeconfig";

@@ -1,0 +1,98 @@
+//! The CustomResourceDefinitions of our kinds, as values and as YAML.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+use serde_json::Value;
+
+use crate::{
+    ClusterPropagationPolicy, Drill, Federation, GlobalService, MemberCluster, PropagationPolicy,
+    ResourceBinding,
+};
+
+/// All our CustomResourceDefinitions, in order of name.
+pub fn crds() -> Vec<CustomResourceDefinition> {
+    let mut all = vec![
+        ClusterPropagationPolicy::crd(),
+        Drill::crd(),
+        Federation::crd(),
+        GlobalService::crd(),
+        MemberCluster::crd(),
+        PropagationPolicy::crd(),
+        ResourceBinding::crd(),
+    ];
+    all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    all
+}
+
+/// File name of a definition below `manifests/crds`.
+pub fn crd_file_name(crd: &CustomResourceDefinition) -> String {
+    format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural)
+}
+
+/// A definition as it stands in `manifests/crds`: YAML with keys in order.
+pub fn crd_yaml(crd: &CustomResourceDefinition) -> String {
+    let value = serde_json::to_value(crd).expect("a definition is plain data");
+    let mut text = String::from("# Generated from crates/api by `cargo xtask codegen`.\n");
+    write_value(&mut text, &value, 0);
+    text
+}
+
+/// Writes block YAML; scalars are written as JSON, which YAML 1.2 contains, so that no string is
+/// ever taken for another type.
+fn write_value(text: &mut String, value: &Value, depth: usize) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (at, (key, field)) in fields.iter().enumerate() {
+                if at > 0 || depth == 0 {
+                    text.push_str(&"  ".repeat(depth));
+                }
+                write_key(text, key);
+                write_field(text, field, depth + 1);
+            }
+        }
+        Value::Array(items) if !items.is_empty() => {
+            for (at, item) in items.iter().enumerate() {
+                if at > 0 {
+                    text.push_str(&"  ".repeat(depth));
+                }
+                text.push_str("- ");
+                write_value(text, item, depth + 1);
+            }
+        }
+        scalar => {
+            text.push_str(&scalar.to_string());
+            text.push('\n');
+        }
+    }
+}
+
+fn write_key(text: &mut String, key: &str) {
+    let plain = key
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        && key.starts_with(|c: char| c.is_ascii_alphabetic());
+    if plain {
+        text.push_str(key);
+    } else {
+        text.push_str(&Value::from(key).to_string());
+    }
+    text.push(':');
+}
+
+fn write_field(text: &mut String, field: &Value, depth: usize) {
+    let nested = match field {
+        Value::Object(fields) => !fields.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        _ => false,
+    };
+    if nested {
+        text.push('\n');
+        text.push_str(&"  ".repeat(depth));
+    } else {
+        text.push(' ');
+    }
+    write_value(text, field, depth);
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,232 @@
+//! Freshness of `manifests/crds`, and what the rules in the definitions say to bad input.
+
+use std::{collections::BTreeSet, path::Path};
+
+use serde_json::{Value, json};
+
+use super::*;
+
+fn folder() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/crds")
+}
+
+#[test]
+fn the_definitions_in_manifests_are_fresh() {
+    let mut expected = BTreeSet::new();
+    for crd in crds() {
+        let name = crd_file_name(&crd);
+        let stored = std::fs::read_to_string(folder().join(&name)).unwrap_or_default();
+        assert!(
+            stored == crd_yaml(&crd),
+            "manifests/crds/{name} is stale: run cargo xtask codegen"
+        );
+        expected.insert(name);
+    }
+    let found: BTreeSet<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "kustomization.yaml")
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn the_yaml_reads_back_as_the_same_definition() {
+    for crd in crds() {
+        let read: Value = serde_saphyr::from_str(&crd_yaml(&crd)).unwrap();
+        assert_eq!(read, serde_json::to_value(&crd).unwrap());
+    }
+}
+
+#[test]
+fn every_kind_has_a_short_name_the_category_and_printer_columns() {
+    for crd in crds() {
+        let names = &crd.spec.names;
+        assert!(
+            names
+                .short_names
+                .as_ref()
+                .is_some_and(|list| !list.is_empty())
+        );
+        assert_eq!(names.categories.as_deref(), Some(&["hanse".to_owned()][..]));
+        let columns = crd.spec.versions[0].additional_printer_columns.as_ref();
+        assert!(columns.is_some_and(|list| list.len() >= 3));
+    }
+}
+
+#[test]
+fn every_list_and_every_string_of_a_spec_is_bounded() {
+    for crd in crds() {
+        let kind = crd.spec.names.kind.clone();
+        let value = serde_json::to_value(&crd).unwrap();
+        let schema = &value["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+        check_bounds(&schema["properties"]["spec"], &format!("{kind}.spec"));
+    }
+}
+
+/// Label selectors and times are Kubernetes' own types: their bounds are its own.
+fn check_bounds(schema: &Value, path: &str) {
+    let own = path.ends_with("elector") || schema["format"] == "date-time";
+    if own || schema["enum"].is_array() {
+        return;
+    }
+    match schema["type"].as_str() {
+        Some("string") => assert!(schema["maxLength"].is_u64(), "{path} has no maxLength"),
+        Some("array") => {
+            assert!(schema["maxItems"].is_u64(), "{path} has no maxItems");
+            check_bounds(&schema["items"], &format!("{path}[]"));
+        }
+        _ => {}
+    }
+    if let Some(fields) = schema["properties"].as_object() {
+        for (name, field) in fields {
+            check_bounds(field, &format!("{path}.{name}"));
+        }
+    }
+}
+
+fn refusal<K>(value: Value) -> String
+where
+    K: serde::de::DeserializeOwned + Refuse,
+{
+    serde_json::from_value::<K>(value).unwrap().refuse()
+}
+
+trait Refuse {
+    fn refuse(&self) -> String;
+}
+
+macro_rules! refuse {
+    ($($kind:ty),*) => {$(
+        impl Refuse for $kind {
+            fn refuse(&self) -> String {
+                match self.validate_cel() {
+                    Ok(()) => String::new(),
+                    Err(errors) => errors
+                        .iter()
+                        .map(|error| error.message.clone())
+                        .collect::<Vec<_>>()
+                        .join("\n"),
+                }
+            }
+        }
+    )*};
+}
+refuse!(
+    ClusterPropagationPolicy,
+    PropagationPolicy,
+    MemberCluster,
+    Drill,
+    Federation
+);
+
+fn policy(placement: &Value) -> Value {
+    json!({"metadata": {"name": "p"}, "spec": {
+        "resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+        "placement": placement}})
+}
+
+#[test]
+fn a_good_policy_is_accepted() {
+    let good = policy(&json!({"replicas": {"strategy": "Weighted",
+        "weights": [{"weight": 1}], "bounds": [{"min": 1, "max": 3}]}}));
+    assert_eq!(refusal::<PropagationPolicy>(good), "");
+}
+
+#[test]
+fn a_cluster_policy_for_a_kind_in_namespaces_must_name_them() {
+    let text = refusal::<ClusterPropagationPolicy>(policy(&json!({})));
+    assert_eq!(
+        text,
+        "this kind lives in namespaces: write namespaces: [names], or namespaces: [\"*\"] for all \
+         but the system's own"
+    );
+}
+
+#[test]
+fn a_min_above_its_max_is_refused() {
+    let bad = policy(&json!({"replicas": {"bounds": [{"min": 3, "max": 2}]}}));
+    assert_eq!(
+        refusal::<PropagationPolicy>(bad),
+        "min is above max: write a min that is at most max"
+    );
+}
+
+#[test]
+fn the_schema_refuses_a_weight_of_zero() {
+    let value = serde_json::to_value(PropagationPolicy::crd()).unwrap();
+    let weight = value
+        .pointer(
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/placement\
+             /properties/replicas/properties/weights/items/properties/weight",
+        )
+        .unwrap();
+    assert_eq!(
+        (&weight["minimum"], &weight["maximum"]),
+        (&json!(1.0), &json!(1_000_000.0))
+    );
+}
+
+#[test]
+fn weights_need_the_weighted_strategy() {
+    let bad = policy(&json!({"replicas": {"weights": [{"weight": 2}]}}));
+    assert_eq!(
+        refusal::<PropagationPolicy>(bad),
+        "weights count with strategy: Weighted only; write it, or leave weights out"
+    );
+}
+
+#[test]
+fn a_member_has_exactly_one_connection() {
+    let member = |connection: Value| {
+        json!({"metadata": {"name": "m"},
+            "spec": {"provider": "aws", "region": "eu-west-1", "connection": connection}})
+    };
+    let text = "write exactly one of direct (with kubeconfigSecret) and simulated";
+    assert_eq!(refusal::<MemberCluster>(member(json!({}))), text);
+    let both = json!({"direct": {"kubeconfigSecret": "s"}, "simulated": {}});
+    assert_eq!(refusal::<MemberCluster>(member(both)), text);
+    assert_eq!(
+        refusal::<MemberCluster>(member(json!({"simulated": {}}))),
+        ""
+    );
+}
+
+#[test]
+fn the_identity_of_a_member_cannot_change() {
+    let member = |identity: Value| -> MemberCluster {
+        serde_json::from_value(
+            json!({"metadata": {"name": "m"}, "spec": {"provider": "aws",
+            "region": "eu-west-1", "connection": {"simulated": {}}, "identity": identity}}),
+        )
+        .unwrap()
+    };
+    let (none, old, new) = (member(Value::Null), member(json!("a")), member(json!("b")));
+    assert!(old.validate_cel_update(&none).is_ok());
+    assert!(old.validate_cel_update(&old).is_ok());
+    let errors = new.validate_cel_update(&old).unwrap_err();
+    assert!(
+        errors[0].message.starts_with("identity cannot change"),
+        "{errors:?}"
+    );
+    assert!(none.validate_cel_update(&old).is_err());
+}
+
+#[test]
+fn a_drill_has_exactly_one_target() {
+    let drill = |target: Value| json!({"metadata": {"name": "d"}, "spec": {"target": target}});
+    let text = "write exactly one of cluster, zone, region and provider";
+    assert_eq!(refusal::<Drill>(drill(json!({}))), text);
+    assert_eq!(
+        refusal::<Drill>(drill(json!({"zone": "a", "region": "b"}))),
+        text
+    );
+    assert_eq!(refusal::<Drill>(drill(json!({"region": "b"}))), "");
+}
+
+#[test]
+fn the_federation_is_named_default() {
+    let named = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
+    assert_eq!(refusal::<Federation>(named("default")), "");
+    assert!(refusal::<Federation>(named("other")).contains("write metadata.name: default"));
+}
