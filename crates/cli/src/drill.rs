@@ -1,0 +1,218 @@
+//! `hanse drill`: starts a drill, follows it live, ends with its verdict.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use hanse_api::{
+    Drill, DrillFault, DrillProbe, DrillSpec, DrillTarget, DrillVerdict, GlobalService,
+};
+use indicatif::{ProgressBar, ProgressStyle};
+use kube::{
+    Api, ResourceExt as _,
+    api::{ListParams, PostParams},
+};
+
+use crate::{
+    args::{self, DrillRun, Global, Output},
+    connect::{connect, within},
+    output,
+};
+
+/// How often a running drill is looked at; its timeline has times of its own.
+const LOOK: Duration = Duration::from_millis(250);
+/// Beyond its duration a drill takes this long at most: recovery is watched, the fault has an end.
+const PATIENCE: Duration = Duration::from_secs(180);
+
+/// How a drill ended, as an exit code.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ended {
+    Passed,
+    Failed,
+    Aborted,
+}
+
+/// Runs a drill and follows it.
+///
+/// # Errors
+/// When it cannot be created, or its hub falls silent.
+pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
+    let client = connect(global).await?.client;
+    let drills: Api<Drill> = Api::all(client.clone());
+    let probes = probes(client, wanted).await?;
+    let drill = create(&drills, wanted, probes).await?;
+    let name = drill.name_any();
+    output::say(&format!("drill {name} started"));
+    let bar = ProgressBar::new_spinner();
+    bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
+    bar.enable_steady_tick(Duration::from_millis(120));
+    let deadline = hanse_rt::Mono::now() + wanted.duration + PATIENCE;
+    let mut shown = 0;
+    let done = loop {
+        let drill = within("following the drill", drills.get(&name)).await?;
+        let status = drill.status.clone().unwrap_or_default();
+        for entry in status.timeline.iter().skip(shown) {
+            bar.println(format!("{}  {}", entry.at.0, entry.event));
+        }
+        shown = status.timeline.len();
+        if status.verdict.is_some() {
+            break drill;
+        }
+        bar.set_message(status.timeline.last().map_or_else(
+            || "waiting for the hub to take the drill up".to_owned(),
+            |entry| entry.event.clone(),
+        ));
+        if hanse_rt::Mono::now() > deadline {
+            bail!("drill {name} has no verdict; is the hub running? `hanse drill report {name}`");
+        }
+        hanse_rt::sleep(LOOK).await;
+    };
+    bar.finish_and_clear();
+    let verdict = done.status.as_ref().and_then(|status| status.verdict);
+    output::print(global.output, &done, || vec![name.clone()], |_| report_text(&done))?;
+    Ok(match verdict {
+        Some(DrillVerdict::Passed) => Ended::Passed,
+        Some(DrillVerdict::Failed) => Ended::Failed,
+        Some(DrillVerdict::Aborted) | None => Ended::Aborted,
+    })
+}
+
+/// What to send traffic to: the named services, or every one there is.
+async fn probes(client: kube::Client, wanted: &DrillRun) -> Result<Vec<DrillProbe>> {
+    let rate = i32::try_from(wanted.rate).context("--rate is too high")?;
+    let probe = |global_service: String| DrillProbe { global_service, rate_per_second: rate };
+    if !wanted.probe.is_empty() {
+        return Ok(wanted.probe.iter().cloned().map(probe).collect());
+    }
+    let services: Api<GlobalService> = Api::all(client);
+    let services = within("listing global services", services.list(&ListParams::default())).await?;
+    let name = |service: &GlobalService| {
+        format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any())
+    };
+    Ok(services.items.iter().map(name).map(probe).collect())
+}
+
+async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) -> Result<Drill> {
+    let target = DrillTarget {
+        cluster: wanted.target.cluster.clone(),
+        zone: wanted.target.zone.clone(),
+        region: wanted.target.region.clone(),
+        provider: wanted.target.provider.clone(),
+    };
+    let place = [&target.cluster, &target.zone, &target.region, &target.provider];
+    let place = place.into_iter().flatten().next().cloned().unwrap_or_default();
+    let duration_seconds =
+        i32::try_from(wanted.duration.as_secs()).context("--duration is too long")?;
+    let fault = match wanted.fault {
+        args::DrillFault::Isolate => DrillFault::Isolate,
+        args::DrillFault::Evacuate => DrillFault::Evacuate,
+        args::DrillFault::Simulate => DrillFault::Simulate,
+    };
+    let spec = DrillSpec {
+        target,
+        fault,
+        duration_seconds,
+        probe,
+        ..DrillSpec::default()
+    };
+    let mut drill = Drill::new("", spec);
+    drill.metadata.name = None;
+    drill.metadata.generate_name = Some(format!("{place}-"));
+    within("creating the drill", drills.create(&PostParams::default(), &drill)).await
+}
+
+/// Lists drills.
+///
+/// # Errors
+/// When the API cannot be reached.
+pub(crate) async fn list(global: &Global) -> Result<()> {
+    let drills: Api<Drill> = Api::all(connect(global).await?.client);
+    let mut drills = within("listing drills", drills.list(&ListParams::default())).await?.items;
+    drills.sort_by_key(|drill| drill.creation_timestamp().map(|time| time.0));
+    let names = || drills.iter().map(ResourceExt::name_any).collect();
+    output::print(global.output, &drills, names, |_| {
+        let header = ["drill", "fault", "verdict", "shifted ms", "requests", "errors"];
+        output::table(&header, drills.iter().map(row))
+    })
+}
+
+fn row(drill: &Drill) -> Vec<String> {
+    let status = drill.status.clone().unwrap_or_default();
+    let measured = status.measured.unwrap_or_default();
+    let shown = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    vec![
+        drill.name_any(),
+        format!("{:?}", drill.spec.fault),
+        status.verdict.map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
+        shown(measured.traffic_shifted_milliseconds),
+        measured.requests.to_string(),
+        measured.errors.to_string(),
+    ]
+}
+
+/// Prints the report of one drill: Markdown, or JSON with `-o json`.
+///
+/// # Errors
+/// When there is no such drill.
+pub(crate) async fn report(global: &Global, name: &str) -> Result<()> {
+    let drills: Api<Drill> = Api::all(connect(global).await?.client);
+    let drill = within(&format!("reading drill {name}"), drills.get(name)).await?;
+    if global.output == Output::Name {
+        bail!("a report has no names; use -o json or leave -o out");
+    }
+    output::print(global.output, &drill, Vec::new, |_| report_text(&drill))
+}
+
+fn report_text(drill: &Drill) -> String {
+    let status = drill.status.clone().unwrap_or_default();
+    let measured = status.measured.clone().unwrap_or_default();
+    let verdict = status.verdict.map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
+    let target = &drill.spec.target;
+    let place = [&target.cluster, &target.zone, &target.region, &target.provider];
+    let place = place.into_iter().flatten().next().cloned().unwrap_or_default();
+    let milliseconds =
+        |value: Option<i64>| value.map_or_else(|| "not seen".to_owned(), |ms| format!("{ms} ms"));
+    let mut lines = vec![
+        format!("# Drill {}: {verdict}", drill.name_any()),
+        String::new(),
+        format!("{:?} of {place} for {} s", drill.spec.fault, drill.spec.duration_seconds),
+        String::new(),
+        format!("- detected after {}", milliseconds(measured.detected_milliseconds)),
+        format!("- traffic shifted after {}", milliseconds(measured.traffic_shifted_milliseconds)),
+    ];
+    match measured.replaced_milliseconds {
+        Some(replaced) => lines.push(format!(
+            "- replicas replaced after {} ms (p50), {} ms (p99), {} ms (last)",
+            replaced.p50, replaced.p99, replaced.max
+        )),
+        None => lines.push("- no replicas replaced".to_owned()),
+    }
+    lines.push(format!(
+        "- {} requests, {} errors, {} slow",
+        measured.requests, measured.errors, measured.slow
+    ));
+    let (elsewhere, there) = (measured.entered_elsewhere, measured.entered_there);
+    lines.push(format!("- entered elsewhere: {} requests, {} errors", elsewhere.requests, elsewhere.errors));
+    lines.push(format!("- entered there: {} requests, {} errors", there.requests, there.errors));
+    let short: Vec<_> = status.per_workload.iter().filter(|work| work.shortfall > 0).collect();
+    if !short.is_empty() {
+        lines.push(String::new());
+        lines.push("No room for:".to_owned());
+        for work in short {
+            let missing: Vec<_> =
+                work.missing.iter().map(|(what, amount)| format!("{what} {amount}")).collect();
+            lines.push(format!(
+                "- {}: {} of {} replicas, missing {}",
+                work.binding, work.shortfall, work.replicas, missing.join(", ")
+            ));
+        }
+    }
+    if !status.not_exercised.is_empty() {
+        lines.push(String::new());
+        lines.push(format!("Not exercised: {}", status.not_exercised.join(", ")));
+    }
+    for condition in status.conditions.iter().filter(|condition| !condition.message.is_empty()) {
+        lines.push(String::new());
+        lines.push(format!("{}: {}", condition.reason, condition.message));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,64 @@
+//! Results on standard output, messages on standard error.
+
+use anyhow::Result;
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+
+use crate::args::Output;
+
+/// Prints a result in the form that was asked for; `table` is called for people.
+///
+/// # Errors
+/// When the result cannot be written as JSON or YAML.
+#[expect(clippy::print_stdout, reason = "results go to standard output")]
+pub(crate) fn print<T: Serialize>(
+    output: Output,
+    value: &T,
+    names: impl FnOnce() -> Vec<String>,
+    table: impl FnOnce(bool) -> String,
+) -> Result<()> {
+    match output {
+        Output::Json => println!("{}", serde_json::to_string_pretty(value)?),
+        Output::Yaml => print!("{}", serde_saphyr::to_string(value)?),
+        Output::Name => names().iter().for_each(|name| println!("{name}")),
+        Output::Table => println!("{}", table(false)),
+        Output::Wide => println!("{}", table(true)),
+    }
+    Ok(())
+}
+
+/// A line for people that is no result.
+#[expect(clippy::print_stderr, reason = "messages go to standard error")]
+pub(crate) fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+/// A plain table in kubectl's manner.
+pub(crate) fn table<R, C>(header: &[&str], rows: R) -> String
+where
+    R: IntoIterator<Item = C>,
+    C: IntoIterator<Item = String>,
+{
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let text = table.to_string();
+    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+}
+
+/// Bytes as people read them.
+pub(crate) fn bytes(value: u128) -> String {
+    const UNITS: [(&str, u32); 4] = [("Ti", 40), ("Gi", 30), ("Mi", 20), ("Ki", 10)];
+    for (unit, shift) in UNITS {
+        if value >= 1 << shift {
+            return format!("{}{unit}", value >> shift);
+        }
+    }
+    value.to_string()
+}

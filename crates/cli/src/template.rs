@@ -1,0 +1,204 @@
+//! `hanse tree` and `hanse explain`: one template, its binding, and what became of it.
+
+use anyhow::{Context as _, Result, bail};
+use hanse_api::{MemberCluster, ResourceBinding};
+use kube::{
+    Api, ResourceExt as _,
+    api::{DynamicObject, ListParams},
+    core::discovery::Scope,
+    discovery::Discovery,
+};
+use serde_json::json;
+
+use crate::{
+    args::Global,
+    connect::{Connection, connect, within},
+    output, status,
+};
+
+struct Found {
+    template: DynamicObject,
+    binding: Option<ResourceBinding>,
+    members: Vec<MemberCluster>,
+}
+
+/// Prints where a template runs.
+///
+/// # Errors
+/// When there is no such template, or the API cannot be reached.
+pub(crate) async fn tree(global: &Global, name: &str) -> Result<()> {
+    let found = find(global, name).await?;
+    let value = json!({ "template": found.template, "binding": found.binding });
+    let names = || vec![name.to_owned()];
+    output::print(global.output, &value, names, |_| draw(name, &found))
+}
+
+/// Prints why a template is where it is.
+///
+/// # Errors
+/// When there is no such template, or the API cannot be reached.
+pub(crate) async fn explain(global: &Global, name: &str) -> Result<()> {
+    let found = find(global, name).await?;
+    let value = json!({
+        "template": name,
+        "policy": found.binding.as_ref().and_then(|binding| binding.spec.policy.clone()),
+        "clusters": found.binding.as_ref().map(|binding| binding.spec.clusters.clone()),
+        "status": found.binding.as_ref().and_then(|binding| binding.status.clone()),
+    });
+    let names = || vec![name.to_owned()];
+    output::print(global.output, &value, names, |_| reasons(name, &found))
+}
+
+async fn find(global: &Global, name: &str) -> Result<Found> {
+    let Some((kind, name)) = name.split_once('/') else {
+        bail!("`{name}` is not KIND/NAME; write for instance deployment/frontend");
+    };
+    let Connection { client, namespace } = connect(global).await?;
+    let discovery = within("asking for the kinds", Discovery::new(client.clone()).run_aggregated());
+    let discovery = discovery.await?;
+    let wanted = kind.to_lowercase();
+    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
+    let (resource, capabilities) = resources
+        .into_iter()
+        .find(|(resource, _)| {
+            resource.kind.to_lowercase() == wanted
+                || resource.plural == wanted
+                || short(&wanted) == Some(resource.kind.as_str())
+        })
+        .with_context(|| format!("the federation serves no kind `{kind}`"))?;
+    let namespaced = capabilities.scope == Scope::Namespaced;
+    let api: Api<DynamicObject> = if namespaced {
+        Api::namespaced_with(client.clone(), &namespace, &resource)
+    } else {
+        Api::all_with(client.clone(), &resource)
+    };
+    let template = within("reading the template", api.get_opt(name)).await?;
+    let template = template.with_context(|| {
+        format!("no {} `{name}` in namespace `{namespace}`; name another with -n", resource.kind)
+    })?;
+    let home = if namespaced { namespace.as_str() } else { hanse_api::SYSTEM_NAMESPACE };
+    let bindings: Api<ResourceBinding> = Api::namespaced(client.clone(), home);
+    let bindings = within("listing bindings", bindings.list(&ListParams::default())).await?;
+    let binding = bindings.items.into_iter().find(|binding| {
+        binding.spec.template.kind == resource.kind && binding.spec.template.name == name
+    });
+    let members: Api<MemberCluster> = Api::all(client);
+    let members = within("listing members", members.list(&ListParams::default())).await?.items;
+    Ok(Found { template, binding, members })
+}
+
+/// The short names people use most.
+fn short(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "deploy" => "Deployment",
+        "sts" => "StatefulSet",
+        "ds" => "DaemonSet",
+        "svc" => "Service",
+        "cm" => "ConfigMap",
+        "sa" => "ServiceAccount",
+        "gs" => "GlobalService",
+        _ => return None,
+    })
+}
+
+fn draw(name: &str, found: &Found) -> String {
+    let mut lines = vec![format!(
+        "{name} (namespace {})",
+        found.template.namespace().unwrap_or_else(|| "-".to_owned())
+    )];
+    let Some(binding) = &found.binding else {
+        lines.push("└─ no policy selects it: it runs nowhere".to_owned());
+        return lines.join("\n");
+    };
+    if let Some(policy) = &binding.spec.policy {
+        let home = if policy.namespace.is_empty() { "" } else { "/" };
+        lines.push(format!("├─ policy {} {}{home}{}", policy.kind, policy.namespace, policy.name));
+    }
+    lines.push(format!("└─ binding {} ({} replicas)", binding.name_any(), binding.spec.replicas));
+    let status = binding.status.clone().unwrap_or_default();
+    let last = binding.spec.clusters.len().saturating_sub(1);
+    for (index, cluster) in binding.spec.clusters.iter().enumerate() {
+        let branch = if index == last { "└─" } else { "├─" };
+        let seen = status.clusters.iter().find(|seen| seen.name == cluster.name);
+        let state = seen.map_or_else(
+            || "not applied yet".to_owned(),
+            |seen| {
+                let said =
+                    if seen.message.is_empty() { String::new() } else { format!(": {}", seen.message) };
+                format!("{}/{} ready, {:?}{said}", seen.ready, seen.replicas, seen.health)
+            },
+        );
+        let verdict = found
+            .members
+            .iter()
+            .find(|member| member.name_any() == cluster.name)
+            .and_then(|member| member.status.as_ref()?.verdict.clone())
+            .filter(|verdict| verdict != "Healthy")
+            .map_or_else(String::new, |verdict| format!(" [{verdict}]"));
+        lines.push(format!(
+            "   {branch} {}{verdict}  {} wanted, {state}",
+            cluster.name, cluster.replicas
+        ));
+    }
+    for step in status.moves.iter().filter(|step| !step.state.is_final()) {
+        lines.push(format!(
+            "   move {}: {} replicas {} → {} ({:?}, {:?})",
+            step.id, step.replicas, step.from, step.to, step.reason, step.state
+        ));
+    }
+    lines.join("\n")
+}
+
+fn reasons(name: &str, found: &Found) -> String {
+    let Some(binding) = &found.binding else {
+        return format!(
+            "{name} runs nowhere: no PropagationPolicy or ClusterPropagationPolicy selects it.\n\
+             Write one whose resourceSelectors name its kind, or look at the conditions of those \
+             you have with `kubectl get pp,cpp -A`."
+        );
+    };
+    let mut lines = Vec::new();
+    match &binding.spec.policy {
+        Some(policy) => lines.push(format!("selected by {} {}", policy.kind, policy.name)),
+        None if !binding.spec.follows.is_empty() => lines.push(format!(
+            "follows {}: it goes wherever they go",
+            binding.spec.follows.join(", ")
+        )),
+        None => lines.push("its policy is gone: the placement stays as it was".to_owned()),
+    }
+    let status = binding.status.clone().unwrap_or_default();
+    let decision = status.decision.clone().unwrap_or_default();
+    lines.push(format!("considered {} clusters", decision.clusters_considered));
+    for rejection in &decision.rejected {
+        lines.push(format!(
+            "  rejected {:>3}  {}  ({})",
+            rejection.count,
+            rejection.reason,
+            rejection.examples.join(", ")
+        ));
+    }
+    lines.push(format!("{} replicas placed:", binding.spec.replicas));
+    for cluster in &binding.spec.clusters {
+        lines.push(format!("  {:>5}  {}", cluster.replicas, cluster.name));
+    }
+    if let Some(shortfall) = &decision.shortfall {
+        let missing: Vec<_> = shortfall
+            .missing
+            .iter()
+            .map(|(resource, amount)| format!("{resource} {amount}"))
+            .collect();
+        lines.push(format!(
+            "  {} replicas have no room; missing: {}",
+            shortfall.replicas,
+            missing.join(", ")
+        ));
+    }
+    for step in &status.moves {
+        lines.push(format!(
+            "moved {} replicas {} → {} because {:?} ({:?}) {}",
+            step.replicas, step.from, step.to, step.reason, step.state, step.evidence
+        ));
+    }
+    lines.extend(status::complaints(&json!({ "conditions": status.conditions })));
+    lines.join("\n")
+}
