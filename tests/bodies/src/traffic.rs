@@ -1,0 +1,84 @@
+//! Requests to a global endpoint, as a client sends them.
+
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+
+use anyhow::{Context as _, Result};
+use hanse_rt::net;
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{Request, body::Bytes};
+use hyper_util::rt::TokioIo;
+
+/// One request over a connection of its own; returns the status and who answered.
+///
+/// # Errors
+/// When there was no answer.
+pub async fn get(address: SocketAddr) -> Result<(u16, String)> {
+    let exchange = async {
+        let stream = net::connect(address, Duration::from_secs(5)).await?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        let request = Request::get("/")
+            .header("host", "shop.example")
+            .body(Empty::<Bytes>::new())?;
+        let answer = async {
+            let answer = sender.send_request(request).await?;
+            let status = answer.status().as_u16();
+            let cluster = answer
+                .headers()
+                .get("x-cluster")
+                .and_then(|name| name.to_str().ok());
+            let cluster = cluster.unwrap_or_default().to_owned();
+            answer.into_body().collect().await?;
+            Ok((status, cluster))
+        };
+        hanse_rt::select! {
+            answer = answer => answer,
+            ended = connection => { ended?; anyhow::bail!("the connection ended early") }
+        }
+    };
+    hanse_rt::timeout(Duration::from_secs(20), exchange)
+        .await
+        .context("no answer")?
+}
+
+/// What came of a train of requests.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// Requests sent.
+    pub requests: usize,
+    /// Those without a 200.
+    pub errors: usize,
+    /// Answers by cluster.
+    pub by_cluster: BTreeMap<String, usize>,
+}
+
+/// Sends requests at a fixed rate, open loop, until `stop` resolves.
+pub async fn train(address: SocketAddr, rate: u64, stop: impl Future<Output = ()>) -> Outcome {
+    let mut ticks = hanse_rt::interval(Duration::from_micros(1_000_000 / rate), Duration::ZERO);
+    let mut stop = std::pin::pin!(stop);
+    let mut flying = futures::stream::FuturesUnordered::new();
+    let mut outcome = Outcome::default();
+    loop {
+        hanse_rt::select! {
+            () = &mut stop => break,
+            _ = ticks.tick() => {
+                outcome.requests += 1;
+                flying.push(get(address));
+            }
+            Some(done) = futures::StreamExt::next(&mut flying) => outcome.count(done),
+        }
+    }
+    while let Some(done) = futures::StreamExt::next(&mut flying).await {
+        outcome.count(done);
+    }
+    outcome
+}
+
+impl Outcome {
+    fn count(&mut self, done: Result<(u16, String)>) {
+        match done {
+            Ok((200, cluster)) => *self.by_cluster.entry(cluster).or_default() += 1,
+            Ok(_) | Err(_) => self.errors += 1,
+        }
+    }
+}
