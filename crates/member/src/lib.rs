@@ -1,1 +1,16 @@
-//! Clients and digest watches of member clusters.
+//! Clients and digest watches of member clusters. It knows no policies and none of our kinds.
+#![forbid(unsafe_code)]
+
+mod bounded;
+mod connect;
+mod digest;
+mod discovery;
+mod kubeconfig;
+mod watch;
+
+pub use bounded::{Limits, bounded};
+pub use connect::{ConnectError, Connecting, Connection, Connector, DirectConnector};
+pub use digest::{Digest, MarkNames, digest};
+pub use discovery::{Kinds, Served, discover};
+pub use kubeconfig::{KubeconfigRefused, read_kubeconfig};
+pub use watch::{Watched, run as run_watch};

@@ -1,1 +1,25 @@
 //! Template to manifest per cluster, and the members' status folded back.
+//! Pure: objects come and go as JSON values; it knows no clients and no clocks.
+#![forbid(unsafe_code)]
+
+mod companions;
+mod kind;
+mod manifest;
+mod needs;
+mod order;
+mod quantity;
+mod status;
+mod strip;
+mod subset;
+
+pub use companions::{Reference, Selects, named_by, selects};
+pub use kind::Kind;
+pub use manifest::{Manifest, Marks, RENDER_VERSION, Share, manifest};
+pub use needs::{NodeToleration, PodNeeds, holds_data, pod_labels, pod_needs, replicas};
+pub use order::{Stage, stage};
+pub use quantity::{QuantityError, format_milli, milli};
+pub use status::{
+    Folded, Health, MemberState, Template, fold, member_health, ready_replicas, updated_replicas,
+};
+pub use strip::strip;
+pub use subset::{Difference, difference};

@@ -1,0 +1,207 @@
+//! A client whose every call ends: kube bounds no list, get or patch, and no opening of a watch,
+//! so an answer lost in a cut would be awaited for ever.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use http::{Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
+use kube::{Client, client::Body};
+use tower::BoxError;
+
+/// Limits of a member's client.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Until a connection stands. Default 3 s.
+    pub connect: Duration,
+    /// Until a call is answered in full. Default 10 s.
+    pub call: Duration,
+    /// Until a watch is opened. Default 10 s.
+    pub open: Duration,
+    /// Largest answer, bytes; a list comes in pages below it. Default 64 MiB.
+    pub body: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(3),
+            call: Duration::from_secs(10),
+            open: Duration::from_secs(10),
+            body: 64 << 20,
+        }
+    }
+}
+
+/// A share of the calls that may be tried again, so that a sick member is not buried in retries:
+/// each call earns a tenth of a retry, and no more than ten are saved up.
+#[derive(Debug)]
+struct RetryBudget(AtomicI64);
+
+impl RetryBudget {
+    const FULL: i64 = 100;
+
+    fn earn(&self) {
+        if self.0.load(Ordering::Relaxed) < Self::FULL {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn spend(&self) -> bool {
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |saved| {
+                (saved >= 10).then_some(saved - 10)
+            })
+            .is_ok()
+    }
+}
+
+/// The same client with limits. Calls that the server asks to repeat (429, 503) are repeated once,
+/// within a budget; everything else is the caller's to decide.
+pub fn bounded(client: Client, limits: Limits) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    let budget = Arc::new(RetryBudget(AtomicI64::new(RetryBudget::FULL)));
+    let service = tower::service_fn(move |request: Request<Body>| {
+        call(client.clone(), limits, Arc::clone(&budget), request)
+    });
+    Client::new(service, namespace)
+}
+
+async fn call(
+    client: Client,
+    limits: Limits,
+    budget: Arc<RetryBudget>,
+    request: Request<Body>,
+) -> Result<Response<Body>, BoxError> {
+    if is_watch(&request) {
+        return Ok(hanse_rt::timeout(limits.open, client.send(request)).await??);
+    }
+    let answer = hanse_rt::timeout(limits.call, async {
+        let (parts, body) = request.into_parts();
+        let bytes = body.collect().await?.to_bytes();
+        let again = || Request::from_parts(parts.clone(), Body::from(bytes.to_vec()));
+        budget.earn();
+        let answer = client.send(again()).await?;
+        let Some(wait) = repeat_after(&answer).filter(|_| budget.spend()) else {
+            return whole(answer, limits.body).await;
+        };
+        hanse_rt::sleep(wait).await;
+        whole(client.send(again()).await?, limits.body).await
+    });
+    answer.await?
+}
+
+fn is_watch(request: &Request<Body>) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    query
+        .split('&')
+        .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+}
+
+/// How long the server asks to wait before the call is repeated, at most a second.
+fn repeat_after(answer: &Response<Body>) -> Option<Duration> {
+    let repeatable = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ];
+    if !repeatable.contains(&answer.status()) {
+        return None;
+    }
+    let asked = answer.headers().get(http::header::RETRY_AFTER);
+    let seconds = asked.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    Some(
+        seconds
+            .map_or(Duration::from_millis(100), Duration::from_secs)
+            .min(Duration::from_secs(1)),
+    )
+}
+
+async fn whole(answer: Response<Body>, limit: usize) -> Result<Response<Body>, BoxError> {
+    let (parts, body) = answer.into_parts();
+    let bytes = Limited::new(body, limit).collect().await?.to_bytes();
+    Ok(Response::from_parts(parts, Body::from(bytes.to_vec())))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    type Answer = Result<Response<Body>, BoxError>;
+
+    fn client<F>(answer: impl Fn(usize) -> F + Send + 'static) -> (Client, Arc<AtomicUsize>)
+    where
+        F: Future<Output = Answer> + Send + 'static,
+    {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&calls);
+        let service =
+            tower::service_fn(move |_: Request<Body>| answer(seen.fetch_add(1, Ordering::Relaxed)));
+        (
+            bounded(Client::new(service, "default"), Limits::default()),
+            calls,
+        )
+    }
+
+    fn request(uri: &str) -> Request<Body> {
+        Request::get(uri).body(Body::empty()).unwrap()
+    }
+
+    fn status(code: StatusCode) -> Answer {
+        Ok(Response::builder().status(code).body(Body::empty())?)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_never_answered_ends() {
+        let (client, _) = client(|_| std::future::pending());
+        let error = client.send(request("/api/v1/nodes")).await.unwrap_err();
+        assert!(format!("{error:?}").contains("Elapsed"), "{error:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_is_never_opened_ends() {
+        let (client, _) = client(|_| std::future::pending());
+        assert!(
+            client
+                .send(request("/api/v1/nodes?&watch=true"))
+                .await
+                .is_err()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_busy_server_is_asked_once_more() {
+        let (client, calls) = client(|call| async move {
+            status(if call == 0 {
+                StatusCode::TOO_MANY_REQUESTS
+            } else {
+                StatusCode::OK
+            })
+        });
+        let answer = client.send(request("/version")).await.unwrap();
+        assert_eq!(
+            (answer.status(), calls.load(Ordering::Relaxed)),
+            (StatusCode::OK, 2)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retries_end_when_their_budget_is_spent() {
+        let (client, calls) = client(|_| async { status(StatusCode::SERVICE_UNAVAILABLE) });
+        for _ in 0..100 {
+            let answer = client.send(request("/version")).await.unwrap();
+            assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        }
+        let retries = calls.load(Ordering::Relaxed) - 100;
+        assert!(
+            (10..=21).contains(&retries),
+            "{retries} retries for 100 calls"
+        );
+    }
+}

@@ -1,0 +1,68 @@
+//! Which kinds a cluster serves. One snapshot per cluster; the caller asks again when it changes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube::{
+    Client, Discovery,
+    discovery::{ApiResource, Scope},
+};
+
+/// The kinds that a cluster serves.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Kinds(BTreeMap<String, Served>);
+
+/// One served kind.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Served {
+    /// Its resource.
+    pub resource: ApiResource,
+    /// Whether its objects live in namespaces.
+    pub namespaced: bool,
+    /// Whether it has a status subresource.
+    pub has_status: bool,
+}
+
+impl Kinds {
+    /// The kind of an API version and a kind's name.
+    pub fn get(&self, api_version: &str, kind: &str) -> Option<&Served> {
+        self.0.get(&format!("{api_version}/{kind}"))
+    }
+
+    /// All kinds as `apiVersion/Kind`.
+    pub fn names(&self) -> BTreeSet<String> {
+        self.0.keys().cloned().collect()
+    }
+}
+
+/// Asks a cluster for its kinds.
+///
+/// # Errors
+/// The cluster does not answer; ask again later.
+pub async fn discover(client: &Client) -> Result<Kinds, kube::Error> {
+    // Two requests where the server aggregates, one for each group where it does not.
+    let found = match Discovery::new(client.clone()).run_aggregated().await {
+        Ok(found) if found.groups().next().is_some() => found,
+        _ => Discovery::new(client.clone()).run().await?,
+    };
+    let mut kinds = BTreeMap::new();
+    for group in found.groups() {
+        for version in group.versions() {
+            for (resource, capabilities) in group.versioned_resources(version) {
+                let has_status = capabilities
+                    .subresources
+                    .iter()
+                    .any(|(sub, _)| sub.plural.ends_with("status"));
+                let key = format!("{}/{}", resource.api_version, resource.kind);
+                kinds.insert(
+                    key,
+                    Served {
+                        resource,
+                        namespaced: capabilities.scope == Scope::Namespaced,
+                        has_status,
+                    },
+                );
+            }
+        }
+    }
+    Ok(Kinds(kinds))
+}
