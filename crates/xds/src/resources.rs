@@ -49,9 +49,19 @@ impl Kind {
 pub type ByName = BTreeMap<String, Bytes>;
 
 /// One consistent set.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Resources {
     kinds: BTreeMap<Kind, Arc<ByName>>,
+}
+
+impl Default for Resources {
+    fn default() -> Self {
+        // Every kind is present, so that sets with equal content are equal.
+        let kinds = Kind::ALL.map(|kind| (kind, Arc::default()));
+        Self {
+            kinds: kinds.into(),
+        }
+    }
 }
 
 impl Resources {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use prost::Message;
 
-use crate::resources::{ByName, Kind, Resources};
+use crate::resources::{Kind, Resources};
 
 /// First bytes of a stored set: a mark and the version of this layout.
 const MAGIC: &[u8; 8] = b"hansexd1";
@@ -77,9 +77,6 @@ pub fn load(path: &Path) -> Result<Resources, StoreError> {
     }
     let stored = Stored::decode(body).map_err(|_| damaged())?;
     let mut resources = Resources::default();
-    for kind in Kind::ALL {
-        resources.set(kind, ByName::new());
-    }
     for entry in stored.entries {
         let kind = Kind::of(&entry.type_url).ok_or_else(damaged)?;
         resources.insert(kind, entry.name, entry.value);
