@@ -166,14 +166,19 @@ async fn attempts(
                 "GatewayFailed"
             }
             Attempt::Unsent(error) => {
-                note(&picked, false);
+                // Not reaching a gateway is evidence about all of its cluster: the probe's.
+                if let Picked::Pod(_) = picked {
+                    note(&picked, false);
+                }
                 match error {
                     ConnectError::Refused => "Refused",
                     ConnectError::Failed => "NotConnected",
                 }
             }
             Attempt::Lost { fallen } => {
-                note(&picked, false);
+                if !fallen {
+                    note(&picked, false);
+                }
                 failure = Failure::ConnectionTerminated;
                 if resent || !may_resend(route, head, body, fallen) {
                     break;
@@ -212,11 +217,7 @@ async fn send(
 fn may_resend(route: &Route, head: &Head, body: &Outgoing, fallen: bool) -> bool {
     is_idempotent(&head.method)
         && body.is_there()
-        && (fallen
-            || route
-                .state
-                .ledger
-                .grant(Mono::now(), route.retry_budget_percent))
+        && (fallen || route.ledger.grant(Mono::now(), route.retry_budget_percent))
 }
 
 fn note(picked: &Picked, good: bool) {

@@ -163,6 +163,8 @@ struct OutcomeState {
     failures: u32,
     ejections: u32,
     out_until: Option<Mono>,
+    /// One request was let through to see.
+    trial: bool,
 }
 
 impl Outcome {
@@ -174,6 +176,7 @@ impl Outcome {
             Some(until) if now < until => false,
             Some(_) => {
                 state.out_until = Some(now + TRIAL_EVERY);
+                state.trial = true;
                 true
             }
         }
@@ -192,6 +195,11 @@ impl Outcome {
     /// Counts a failure; true when it ejects.
     pub(crate) fn failed(&self, now: Mono) -> bool {
         let mut state = self.state.lock().expect("no holder of this lock panics");
+        if !state.trial && state.out_until.is_some_and(|until| now < until) {
+            // Sent before the ejection: says nothing new.
+            return false;
+        }
+        state.trial = false;
         state.failures += 1;
         if state.failures < EJECT_AFTER {
             return false;
@@ -270,6 +278,10 @@ mod tests {
         assert!(outcome.admits(now));
         assert!(outcome.failed(now));
         assert!(!outcome.admits(now));
+        assert!(
+            !outcome.failed(now),
+            "what was under way does not lengthen it"
+        );
         let trial = now + EJECTION.0;
         assert!(outcome.admits(trial));
         assert!(!outcome.admits(trial), "one trial at a time");

@@ -271,7 +271,9 @@ impl H2Pool {
         // Subscribed first: a fall while connecting ends the new connection too.
         let falls = self.health.as_ref().map(|health| health.falls());
         let stream = self.dialer.connect(self.address, CONNECT).await?;
-        let (sender, connection) = http2::Builder::new(self.dialer.tasks.clone())
+        // The connection and its streams are tasks of one set: killing it is what fails them.
+        let tasks = self.dialer.tasks.child("h2");
+        let (sender, connection) = http2::Builder::new(tasks.clone())
             .timer(TokioTimer::new())
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
@@ -292,6 +294,7 @@ impl H2Pool {
             if let Err(error) = ended {
                 tracing::debug!(%error, "HTTP/2 connection ended");
             }
+            tasks.kill().await;
         });
         Ok(H2Connection {
             sender,
