@@ -97,6 +97,16 @@ impl TaskSet {
     }
 }
 
+/// What hyper and tonic spawn by themselves ends with the set too, also by a kill.
+impl<F> hyper::rt::Executor<F> for TaskSet
+where
+    F: Future<Output: Send + 'static> + Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.spawn("http stream", async move { drop(future.await) });
+    }
+}
+
 impl Shutdown {
     /// Resolves when the task should end.
     pub async fn cancelled(&self) {
@@ -132,6 +142,15 @@ mod tests {
         assert!(!parent.shutdown().is_cancelled());
         assert_eq!(parent.drain(Duration::from_secs(1)).await, 0);
         assert!(sibling.shutdown().is_cancelled());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_library_spawns_by_the_set_dies_with_it() {
+        let set = TaskSet::new("test");
+        hyper::rt::Executor::execute(&set, std::future::pending::<()>());
+        assert_eq!(set.running(), 1);
+        set.kill().await;
+        assert_eq!(set.running(), 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,0 +1,133 @@
+//! Probes of another gateway, on a connection of their own, so that a busy or stalled data
+//! connection is no evidence: an HTTP/2 PING each 400 ms, and each fifth time a request, so that
+//! a gateway whose requests hang shows too.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use hanse_rt::{Mono, Shutdown, TaskSet};
+use http::Request;
+
+use crate::{
+    health::DOWN_AFTER,
+    hop::PROBE_PATH,
+    pool::{CONNECT, ConnectError},
+    table::PeerAddress,
+    worker::Shared,
+};
+
+/// Time between two probes.
+const PERIOD: Duration = Duration::from_millis(400);
+/// Every so many probes one is a request.
+const REQUEST_EVERY: u32 = 5;
+
+/// Probes `peer` until `tasks` ends.
+pub(crate) fn start(tasks: &TaskSet, shared: &Arc<Shared>, peer: Arc<PeerAddress>) {
+    let (shared, set) = (Arc::clone(shared), tasks.child("attempts"));
+    let phase = shared.with_rng(|rng| Duration::from_millis(rng.below(100)));
+    let shutdown = tasks.shutdown();
+    tasks.spawn("probe", async move {
+        let mut ticks = hanse_rt::interval(PERIOD, phase);
+        loop {
+            hanse_rt::select! {
+                () = shutdown.cancelled() => return,
+                _ = ticks.tick() => {}
+            }
+            let attempt = set.child("attempt");
+            connection(&attempt, &shared, &peer, &shutdown, &mut ticks).await;
+            attempt.kill().await;
+            if shutdown.is_cancelled() {
+                return;
+            }
+            peer.health.look(Mono::now());
+        }
+    });
+}
+
+/// One connection, as long as it answers.
+async fn connection(
+    attempt: &TaskSet,
+    shared: &Arc<Shared>,
+    peer: &Arc<PeerAddress>,
+    shutdown: &Shutdown,
+    ticks: &mut tokio::time::Interval,
+) {
+    let left = DOWN_AFTER
+        .saturating_sub(peer.health.silence(Mono::now()))
+        .max(PERIOD);
+    let stream = match shared.dialer.connect(peer.address, left).await {
+        Ok(stream) => stream,
+        Err(ConnectError::Refused) => return peer.health.refused(),
+        Err(ConnectError::Failed) => return,
+    };
+    let handshake = hanse_rt::timeout(left, h2::client::handshake(stream));
+    let Ok(Ok((sender, mut connection))) = handshake.await else {
+        return;
+    };
+    let Some(mut pings) = connection.ping_pong() else {
+        return;
+    };
+    attempt.spawn("probe connection", async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "probe connection ended");
+        }
+    });
+    warm(attempt, peer);
+    let mut count = 0_u32;
+    loop {
+        count = count.wrapping_add(1);
+        let began = Mono::now();
+        let answered = hanse_rt::select! {
+            () = shutdown.cancelled() => return,
+            answered = hanse_rt::timeout(DOWN_AFTER, look(&mut pings, &sender, count)) => answered,
+        };
+        match answered {
+            Ok(true) => peer.health.heard(Mono::now()),
+            // The connection broke: the next attempt tells whether somebody is there.
+            Ok(false) => return,
+            Err(_) => {
+                peer.health.look(Mono::now());
+                if peer.health.silence(Mono::now()) >= began.elapsed() {
+                    return;
+                }
+            }
+        }
+        hanse_rt::select! {
+            () = shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+    }
+}
+
+async fn look(
+    pings: &mut h2::PingPong,
+    sender: &h2::client::SendRequest<Bytes>,
+    count: u32,
+) -> bool {
+    if !count.is_multiple_of(REQUEST_EVERY) {
+        return pings.ping(h2::Ping::opaque()).await.is_ok();
+    }
+    let uri = format!("http://probe.hanse.invalid{PROBE_PATH}");
+    let Ok(request) = Request::get(uri).body(()) else {
+        return false;
+    };
+    let Ok(mut ready) = sender.clone().ready().await else {
+        return false;
+    };
+    match ready.send_request(request, true) {
+        Ok((answer, _)) => answer
+            .await
+            .is_ok_and(|answer| answer.status().is_success()),
+        Err(_) => false,
+    }
+}
+
+/// Opens a connection for requests ahead of the first one.
+fn warm(attempt: &TaskSet, peer: &Arc<PeerAddress>) {
+    let pool = Arc::clone(&peer.requests);
+    attempt.spawn("warm", async move {
+        if pool.get(CONNECT).await.is_err() {
+            tracing::debug!("no connection ahead of requests");
+        }
+    });
+}
