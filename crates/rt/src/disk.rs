@@ -38,6 +38,20 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     write().map_err(|error| name(path, &error))
 }
 
+/// Starts a thread for work that blocks on the disk for the life of the process. What depends on
+/// it ends in real time, so simulations must not use it.
+///
+/// # Errors
+/// The system's, when it has no room for a thread.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one door to threads that block"
+)]
+pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let thread = std::thread::Builder::new().name(name.to_owned());
+    thread.spawn(work).map(drop)
+}
+
 fn name(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
@@ -57,6 +71,13 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
             1
         );
+    }
+
+    #[test]
+    fn a_thread_runs_its_work() {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        thread("test", move || sender.send(7).unwrap()).unwrap();
+        assert_eq!(receiver.recv(), Ok(7));
     }
 
     #[test]

@@ -1,0 +1,269 @@
+//! Brings an incoming object into the form of its schema: nulls that mean nothing go, unknown
+//! fields go and are reported, wrong types are reported. And the bounds that CRDs set.
+
+use serde_json::{Map, Value};
+
+use crate::{
+    failure::Cause,
+    schema::{Limits, Scalar, Schema, Shape},
+};
+
+/// What did not fit.
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    /// Paths of fields that the schema does not know.
+    pub(crate) unknown: Vec<String>,
+    pub(crate) wrong: Vec<Wrong>,
+}
+
+/// A value of the wrong type.
+#[derive(Debug)]
+pub(crate) struct Wrong {
+    pub(crate) path: String,
+    pub(crate) expected: &'static str,
+    pub(crate) value: Value,
+}
+
+/// Removes what the schema does not know and reports what does not fit.
+pub(crate) fn conform(schema: &Schema, value: &mut Value) -> Report {
+    let mut report = Report::default();
+    visit(schema, value, "", &mut report);
+    report
+}
+
+/// Checks the bounds of a CRD schema, and its required fields.
+pub(crate) fn check(schema: &Schema, value: &Value, causes: &mut Vec<Cause>) {
+    bounds(schema, value, "", causes);
+}
+
+/// Fills in the defaults of a CRD schema.
+pub(crate) fn fill(schema: &Schema, value: &mut Value) {
+    match &schema.get().shape {
+        Shape::Object { properties, rest } => {
+            let Some(object) = value.as_object_mut() else {
+                return;
+            };
+            for (name, schema) in properties {
+                if let Some(default) = schema.default.as_deref()
+                    && !object.contains_key(&**name)
+                {
+                    object.insert(name.to_string(), default.clone());
+                }
+            }
+            for (name, value) in object.iter_mut() {
+                let schema = properties.get(name.as_str()).or(rest.as_deref());
+                if let Some(schema) = schema {
+                    fill(schema, value);
+                }
+            }
+        }
+        Shape::List(items) => {
+            for item in value.as_array_mut().into_iter().flatten() {
+                fill(items, item);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
+    let target = schema.get();
+    let expected = match &target.shape {
+        Shape::Anything | Shape::Reference(..) => None,
+        Shape::Scalar(scalar) => fit(*scalar, value),
+        Shape::Object { properties, rest } => match value.as_object_mut() {
+            Some(object) => {
+                let keep = schema.preserve || target.preserve;
+                let embedded = schema.embedded || target.embedded;
+                let field = |name: &str| properties.get(name).or(rest.as_deref());
+                fields(object, field, keep, embedded, path, report);
+                None
+            }
+            None => Some("object"),
+        },
+        Shape::List(items) => match value.as_array_mut() {
+            Some(list) => {
+                for (index, item) in list.iter_mut().enumerate() {
+                    visit(items, item, &format!("{path}[{index}]"), report);
+                }
+                None
+            }
+            None => Some("array"),
+        },
+    };
+    if let Some(expected) = expected {
+        report.wrong.push(Wrong {
+            path: path.to_owned(),
+            expected,
+            value: value.clone(),
+        });
+    }
+}
+
+fn fields<'a>(
+    object: &mut Map<String, Value>,
+    field: impl Fn(&str) -> Option<&'a Schema>,
+    keep: bool,
+    embedded: bool,
+    path: &str,
+    report: &mut Report,
+) {
+    object.retain(|name, value| {
+        let here = if path.is_empty() {
+            name.clone()
+        } else {
+            format!("{path}.{name}")
+        };
+        match field(name) {
+            Some(schema) if value.is_null() => schema.nullable || schema.preserve,
+            Some(schema) => {
+                visit(schema, value, &here, report);
+                true
+            }
+            None if keep => true,
+            None if embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => true,
+            None => {
+                report.unknown.push(here);
+                false
+            }
+        }
+    });
+}
+
+/// What was expected, when the value does not fit. Quantities given as numbers become texts.
+fn fit(scalar: Scalar, value: &mut Value) -> Option<&'static str> {
+    let (fits, name) = match scalar {
+        Scalar::String | Scalar::Time | Scalar::Bytes => (value.is_string(), "string"),
+        Scalar::Integer => (value.is_i64() || value.is_u64(), "integer"),
+        Scalar::Number => (value.is_number(), "number"),
+        Scalar::Boolean => (value.is_boolean(), "boolean"),
+        Scalar::IntOrString => (
+            value.is_string() || value.is_i64() || value.is_u64(),
+            "integer or string",
+        ),
+        Scalar::Quantity => {
+            if value.is_number() {
+                *value = value.to_string().into();
+            }
+            (value.is_string(), "string")
+        }
+    };
+    (!fits).then_some(name)
+}
+
+fn bounds(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let target = schema.get();
+    if let Some(limits) = &schema.limits {
+        limit(limits, value, path, causes);
+    }
+    let at = |name: &str| {
+        if path.is_empty() {
+            name.to_owned()
+        } else {
+            format!("{path}.{name}")
+        }
+    };
+    match &target.shape {
+        Shape::Object { properties, rest } => {
+            let Some(object) = value.as_object() else {
+                return;
+            };
+            for name in &target.required {
+                if !object.contains_key(&**name) {
+                    causes.push(Cause::required(at(name), ""));
+                }
+            }
+            for (name, value) in object {
+                // The object's own metadata has its own rules.
+                if path.is_empty() && name == "metadata" {
+                    continue;
+                }
+                let schema = properties.get(name.as_str()).or(rest.as_deref());
+                if let Some(schema) = schema {
+                    bounds(schema, value, &at(name), causes);
+                }
+            }
+        }
+        Shape::List(items) => {
+            for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+                bounds(items, item, &format!("{path}[{index}]"), causes);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let mut bad = |text: String| causes.push(Cause::invalid(path, value, &text));
+    if let Some(number) = value.as_f64() {
+        if let Some(bound) = limits.minimum
+            && (number < bound || (limits.exclusive_minimum && number <= bound))
+        {
+            let or_equal = if limits.exclusive_minimum {
+                ""
+            } else {
+                " or equal to"
+            };
+            bad(format!(
+                "{path} in body should be greater than{or_equal} {bound}"
+            ));
+        }
+        if let Some(bound) = limits.maximum
+            && (number > bound || (limits.exclusive_maximum && number >= bound))
+        {
+            let or_equal = if limits.exclusive_maximum {
+                ""
+            } else {
+                " or equal to"
+            };
+            bad(format!(
+                "{path} in body should be less than{or_equal} {bound}"
+            ));
+        }
+    }
+    let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let mut between = |length: u64, least: Option<u64>, most: Option<u64>, what: &str| {
+        if let Some(least) = least.filter(|least| length < *least) {
+            bad(format!(
+                "{path} in body should have at least {least} {what}"
+            ));
+        }
+        if let Some(most) = most.filter(|most| length > *most) {
+            bad(format!("{path} in body should have at most {most} {what}"));
+        }
+    };
+    match value {
+        Value::String(text) => {
+            let length = count(text.chars().count());
+            between(length, limits.min_length, limits.max_length, "chars long");
+        }
+        Value::Array(list) => {
+            between(
+                count(list.len()),
+                limits.min_items,
+                limits.max_items,
+                "items",
+            );
+        }
+        Value::Object(map) => {
+            let (least, most) = (limits.min_properties, limits.max_properties);
+            between(count(map.len()), least, most, "properties");
+        }
+        _ => {}
+    }
+    if let (Some(pattern), Some(text)) = (&limits.pattern, value.as_str())
+        && !limits.matches(text)
+    {
+        let text = format!("{path} in body should match '{pattern}'");
+        causes.push(Cause::invalid(path, value, &text));
+    }
+    if !limits.options.is_empty() && !limits.options.contains(value) {
+        let options: Vec<String> = limits
+            .options
+            .iter()
+            .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
+            .collect();
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        causes.push(Cause::unsupported(path, value, &options));
+    }
+}

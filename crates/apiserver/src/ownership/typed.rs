@@ -1,0 +1,352 @@
+//! Values seen through their schema: which paths they have, how two of them differ, how one is
+//! merged into another, and how paths are taken out.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::fields::{FieldSet, Node};
+use crate::schema::{ListKind, Schema, Shape};
+
+/// How two values differ.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Difference {
+    pub(crate) added: FieldSet,
+    pub(crate) modified: FieldSet,
+    pub(crate) removed: FieldSet,
+}
+
+impl Difference {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.added.is_empty() && self.modified.is_empty() && self.removed.is_empty()
+    }
+
+    fn set(&mut self, element: &str, below: Self) {
+        for (mine, theirs) in [
+            (&mut self.added, below.added),
+            (&mut self.modified, below.modified),
+            (&mut self.removed, below.removed),
+        ] {
+            if !theirs.is_empty() {
+                let node = mine.0.entry(element.into()).or_default();
+                node.below = node.below.union(&theirs);
+            }
+        }
+    }
+}
+
+/// The kind of place a schema gives to a value; `None` is a place without a schema.
+enum Place<'a> {
+    Leaf,
+    Map,
+    List(&'a Schema, &'a ListKind),
+}
+
+/// The paths of an object.
+pub(crate) fn field_set(schema: &Schema, value: &Value) -> FieldSet {
+    node(Some(schema), value).below
+}
+
+/// How `new` differs from `old`.
+pub(crate) fn compare(schema: &Schema, old: &Value, new: &Value) -> Difference {
+    let mut difference = Difference::default();
+    below(Some(schema), old, new, &mut difference);
+    difference
+}
+
+/// `patch` merged into `live`; lists of items with keys are merged item by item.
+pub(crate) fn merge(schema: Option<&Schema>, live: &Value, patch: &Value) -> Value {
+    match (place(schema, live), place(schema, patch)) {
+        (Place::Map, Place::Map) => {
+            let mut merged = live.as_object().cloned().unwrap_or_default();
+            for (key, value) in patch.as_object().into_iter().flatten() {
+                let value = match merged.get(key) {
+                    Some(old) => merge(schema.and_then(|schema| schema.field(key)), old, value),
+                    None => value.clone(),
+                };
+                merged.insert(key.clone(), value);
+            }
+            Value::Object(merged)
+        }
+        (Place::List(items, kind), Place::List(..)) => {
+            Value::Array(merge_lists(items, kind, live, patch))
+        }
+        _ => patch.clone(),
+    }
+}
+
+/// `value` without the members of `set`.
+pub(crate) fn remove(schema: Option<&Schema>, value: &Value, set: &FieldSet) -> Value {
+    if set.is_empty() {
+        return value.clone();
+    }
+    match place(schema, value) {
+        Place::Leaf => value.clone(),
+        Place::Map => {
+            let entries = value.as_object().into_iter().flatten();
+            let kept = entries.filter_map(|(key, value)| {
+                let schema = schema.and_then(|schema| schema.field(key));
+                let value = keep(schema, value, set.0.get(format!("f:{key}").as_str()))?;
+                Some((key.clone(), value))
+            });
+            Value::Object(kept.collect())
+        }
+        Place::List(items, kind) => {
+            let entries = value.as_array().into_iter().flatten();
+            let kept = entries.filter_map(|item| {
+                keep(
+                    Some(items),
+                    item,
+                    set.0.get(element(items, kind, item).as_str()),
+                )
+            });
+            Value::Array(kept.collect())
+        }
+    }
+}
+
+/// An item that stands twice in a list whose items have keys.
+pub(crate) fn duplicate(schema: Option<&Schema>, value: &Value) -> Option<String> {
+    match place(schema, value) {
+        Place::Leaf => None,
+        Place::Map => value.as_object()?.iter().find_map(|(key, value)| {
+            let found = duplicate(schema.and_then(|schema| schema.field(key)), value)?;
+            Some(format!(".{key}{found}"))
+        }),
+        Place::List(items, kind) => {
+            let mut seen = std::collections::BTreeSet::new();
+            value.as_array()?.iter().find_map(|item| {
+                let key = element(items, kind, item);
+                if let Some(found) = duplicate(Some(items), item) {
+                    return Some(format!("[{key}]{found}"));
+                }
+                (!seen.insert(key.clone())).then(|| format!("[{key}]"))
+            })
+        }
+    }
+}
+
+fn keep(schema: Option<&Schema>, value: &Value, node: Option<&Node>) -> Option<Value> {
+    match node {
+        None => Some(value.clone()),
+        Some(node) if node.member => None,
+        Some(node) => Some(remove(schema, value, &node.below)),
+    }
+}
+
+fn place<'a>(schema: Option<&'a Schema>, value: &Value) -> Place<'a> {
+    match (value, schema) {
+        (Value::Object(_), Some(schema)) if schema.is_atomic_map() => Place::Leaf,
+        (Value::Object(_), _) => Place::Map,
+        (Value::Array(_), Some(schema)) => match (&schema.get().shape, &schema.list) {
+            (Shape::List(_), ListKind::Atomic) => Place::Leaf,
+            (Shape::List(items), kind) => Place::List(items, kind),
+            _ => Place::Leaf,
+        },
+        _ => Place::Leaf,
+    }
+}
+
+/// What a value contributes at its own path and below it.
+fn node(schema: Option<&Schema>, value: &Value) -> Node {
+    match place(schema, value) {
+        Place::Leaf => Node::leaf(),
+        Place::Map => {
+            let mut set = FieldSet::default();
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let mut child = node(schema.and_then(|schema| schema.field(key)), value);
+                let empty = value.as_object().is_some_and(Map::is_empty);
+                child.member |= value.is_null() || empty || !is_struct_field(schema, key);
+                if !child.is_empty() {
+                    set.0.insert(format!("f:{key}").into(), child);
+                }
+            }
+            let below = set;
+            Node {
+                member: false,
+                below,
+            }
+        }
+        Place::List(items, kind) => {
+            let mut set = FieldSet::default();
+            for item in value.as_array().into_iter().flatten() {
+                let mut child = node(Some(items), item);
+                child.member = true;
+                let slot = set.0.entry(element(items, kind, item).into()).or_default();
+                slot.member = true;
+                slot.below = slot.below.union(&child.below);
+            }
+            let below = set;
+            Node {
+                member: false,
+                below,
+            }
+        }
+    }
+}
+
+fn below(schema: Option<&Schema>, old: &Value, new: &Value, difference: &mut Difference) {
+    match (place(schema, old), place(schema, new)) {
+        (Place::Map, Place::Map) => {
+            let empty = Map::new();
+            let (old, new) = (
+                old.as_object().unwrap_or(&empty),
+                new.as_object().unwrap_or(&empty),
+            );
+            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                let field = schema.and_then(|schema| schema.field(key));
+                let named = is_struct_field(schema, key);
+                let element = format!("f:{key}");
+                step(
+                    field,
+                    old.get(key),
+                    new.get(key),
+                    !named,
+                    &element,
+                    difference,
+                );
+            }
+        }
+        (Place::List(items, kind), Place::List(..)) => {
+            let (old, new) = (by_element(items, kind, old), by_element(items, kind, new));
+            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                let (old, new) = (old.get(key).copied(), new.get(key).copied());
+                step(Some(items), old, new, true, key, difference);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Compares one field or item. `own` says whether its own path is a member beside what is below.
+fn step(
+    schema: Option<&Schema>,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    own: bool,
+    element: &str,
+    difference: &mut Difference,
+) {
+    let whole = |value: &Value| {
+        let mut node = node(schema, value);
+        let empty = value.as_object().is_some_and(Map::is_empty);
+        node.member |= own || value.is_null() || empty;
+        node
+    };
+    let put = |set: &mut FieldSet, node: Node| {
+        if !node.is_empty() {
+            set.0.insert(element.into(), node);
+        }
+    };
+    match (old, new) {
+        (Some(old), Some(new)) if old == new => {}
+        (Some(old), Some(new)) => {
+            let containers = !matches!(place(schema, old), Place::Leaf)
+                && !matches!(place(schema, new), Place::Leaf)
+                && old.is_object() == new.is_object();
+            if containers {
+                let mut inner = Difference::default();
+                below(schema, old, new, &mut inner);
+                difference.set(element, inner);
+            } else {
+                put(
+                    &mut difference.removed,
+                    whole(old).difference_from(&whole(new)),
+                );
+                put(&mut difference.modified, whole(new));
+            }
+        }
+        (None, Some(new)) => put(&mut difference.added, whole(new)),
+        (Some(old), None) => put(&mut difference.removed, whole(old)),
+        (None, None) => {}
+    }
+}
+
+impl Node {
+    /// What is in this node and not in the other.
+    fn difference_from(&self, other: &Self) -> Self {
+        Self {
+            member: self.member && !other.member,
+            below: self.below.difference(&other.below),
+        }
+    }
+}
+
+fn by_element<'a>(items: &Schema, kind: &ListKind, list: &'a Value) -> BTreeMap<String, &'a Value> {
+    let list = list.as_array().into_iter().flatten();
+    list.map(|item| (element(items, kind, item), item))
+        .collect()
+}
+
+/// Items only in `live` keep their place; shared and new ones come in the order of `patch`.
+fn merge_lists(items: &Schema, kind: &ListKind, live: &Value, patch: &Value) -> Vec<Value> {
+    let keyed = |list: &Value| -> Vec<(String, Value)> {
+        let list = list.as_array().into_iter().flatten();
+        list.map(|item| (element(items, kind, item), item.clone()))
+            .collect()
+    };
+    let (live, patch) = (keyed(live), keyed(patch));
+    let in_patch = |key: &str| patch.iter().any(|(other, _)| other == key);
+    let mut result = Vec::with_capacity(live.len() + patch.len());
+    let mut rest = live.iter().peekable();
+    for (key, value) in &patch {
+        let old = live.iter().find(|(other, _)| other == key);
+        if old.is_some() {
+            // What stands before the shared item and is not in the patch stays before it.
+            while let Some((other, value)) = rest.peek() {
+                if in_patch(other) {
+                    if other == key {
+                        rest.next();
+                    }
+                    break;
+                }
+                result.push(value.clone());
+                rest.next();
+            }
+        }
+        result.push(match old {
+            Some((_, old)) => merge(Some(items), old, value),
+            None => value.clone(),
+        });
+    }
+    result.extend(
+        rest.filter(|(key, _)| !in_patch(key))
+            .map(|(_, value)| value.clone()),
+    );
+    result
+}
+
+/// How the item of a list is named in a path.
+fn element(items: &Schema, kind: &ListKind, item: &Value) -> String {
+    let ListKind::Map(keys) = kind else {
+        return format!("v:{item}");
+    };
+    let mut named: Vec<(&str, Value)> = Vec::with_capacity(keys.len());
+    for key in keys {
+        let given = item.get(&**key).cloned();
+        let default = || items.field(key)?.default.as_deref().cloned();
+        if let Some(value) = given.or_else(default) {
+            named.push((key, value));
+        }
+    }
+    named.sort_by_key(|(key, _)| *key);
+    let named: Vec<String> = named
+        .iter()
+        .map(|(key, value)| format!("{key:?}:{value}"))
+        .collect();
+    format!("k:{{{}}}", named.join(","))
+}
+
+fn is_struct_field(schema: Option<&Schema>, key: &str) -> bool {
+    let Some(schema) = schema else { return false };
+    match &schema.get().shape {
+        Shape::Object { properties, .. } => properties.contains_key(key),
+        _ => false,
+    }
+}

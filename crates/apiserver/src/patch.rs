@@ -1,0 +1,226 @@
+//! The four kinds of patches.
+
+mod strategic;
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::Value;
+
+use crate::{
+    decode, events,
+    failure::Failure,
+    meta,
+    ownership::managers::{self, Rules},
+    request::{Call, Reply},
+    write::{self, Update},
+};
+
+/// The most operations a JSON patch may have, as in kube-apiserver.
+const MAX_OPERATIONS: usize = 10_000;
+
+enum Patch {
+    Json(json_patch::Patch),
+    Merge(Value),
+    Strategic(Value),
+}
+
+pub(crate) fn patch(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
+    let media = call.content_type.split(';').next().unwrap_or_default();
+    if media == "application/apply-patch+yaml" {
+        return apply(call, body);
+    }
+    if call.query.get("force").is_some() {
+        return Err(Failure::unprocessable(
+            "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
+        ));
+    }
+    let patch = Patch::parse(call, media, body)?;
+    let warnings = std::cell::RefCell::new(Vec::new());
+    let (written, more) = write::retry(call, !patch.names_revision(), |old| {
+        let mut object = old.clone();
+        let alias = call.kind.group != call.shown.group;
+        if alias {
+            events::serve(&mut object);
+        }
+        patch.run(call, &mut object)?;
+        *warnings.borrow_mut() = decode::fit(call, &mut object)?;
+        if alias {
+            events::store(&mut object);
+        }
+        Ok(Update {
+            object,
+            applied: false,
+        })
+    })?;
+    let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
+    reply.warnings = warnings.into_inner();
+    reply.warnings.extend(more);
+    Ok(reply)
+}
+
+/// RFC 7396.
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(serde_json::Map::new());
+    }
+    let Some(target) = target.as_object_mut() else {
+        return;
+    };
+    for (name, value) in patch {
+        if value.is_null() {
+            target.remove(name);
+        } else {
+            merge(target.entry(name.clone()).or_insert(Value::Null), value);
+        }
+    }
+}
+
+fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
+    if call.query.get("fieldManager").is_none() {
+        return Err(Failure::unprocessable(
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch",
+        ));
+    }
+    let mut patch = decode::yaml(body)?;
+    decode::type_meta(call, &mut patch)?;
+    let warnings = decode::fit(call, &mut patch)?;
+    let alias = call.kind.group != call.shown.group;
+    if alias {
+        events::store(&mut patch);
+    }
+    let given = meta::text(&patch, "name").to_owned();
+    if !given.is_empty() && given != call.name() {
+        return Err(Failure::bad_request(format!(
+            "the name of the object ({given}) does not match the name on the URL ({})",
+            call.name()
+        )));
+    }
+    if patch["metadata"].get("managedFields").is_some() {
+        return Err(Failure::bad_request("metadata.managedFields must be nil"));
+    }
+    meta::meta_mut(&mut patch).insert("name".to_owned(), call.name().into());
+    let current = call.current();
+    if let Err(missing) = current {
+        if !call.subresource().is_empty() {
+            return Err(missing);
+        }
+        let (written, more) = create(call, &patch)?;
+        let mut reply = call.show(StatusCode::CREATED, &written.json, written.revision);
+        reply.warnings = warnings;
+        reply.warnings.extend(more);
+        return Ok(reply);
+    }
+    let again = meta::text(&patch, "resourceVersion").is_empty();
+    let (written, more) = write::retry(call, again, |old| {
+        let object = applied(call, Some(old), &patch)?;
+        Ok(Update {
+            object,
+            applied: true,
+        })
+    })?;
+    let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
+    reply.warnings = warnings;
+    reply.warnings.extend(more);
+    Ok(reply)
+}
+
+fn create(call: &Call, patch: &Value) -> Result<(write::Written, Vec<String>), Failure> {
+    let uid = meta::text(patch, "uid");
+    if !uid.is_empty() {
+        let why = format!(
+            "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+        );
+        return Err(Failure::conflict(call.subject(call.name()), &why));
+    }
+    write::create_checked(call, applied(call, None, patch)?, true)
+}
+
+fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Failure> {
+    let (manager, now) = (call.manager(), call.server.now());
+    let writer = write::writer(call, &manager, &now);
+    let status: &[&str] = &["f:status"];
+    let status = [status];
+    let (reset, only): (&[&[&str]], &[&[&str]]) = match call.subresource() {
+        "status" => (&[], &status),
+        "" if call.kind.status => (&status, &[]),
+        _ => (&[], &[]),
+    };
+    let rules = Rules {
+        force: call.query.is_true("force"),
+        reset,
+        only,
+    };
+    managers::apply(call.kind.schema(), live, patch, writer, rules)
+}
+
+impl Patch {
+    fn parse(call: &Call, media: &str, body: &Bytes) -> Result<Self, Failure> {
+        let value = || decode::json(body);
+        match media {
+            "application/json-patch+json" => {
+                let patch: json_patch::Patch =
+                    serde_json::from_value(value()?).map_err(|error| {
+                        Failure::bad_request(format!("invalid JSON patch: {error}"))
+                    })?;
+                if patch.0.len() > MAX_OPERATIONS {
+                    let text = format!(
+                        "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
+                        patch.0.len()
+                    );
+                    return Err(Failure::too_large(MAX_OPERATIONS).with_message(text));
+                }
+                Ok(Self::Json(patch))
+            }
+            "application/merge-patch+json" => Ok(Self::Merge(object(value()?)?)),
+            "application/strategic-merge-patch+json" if call.kind.custom.is_none() => {
+                Ok(Self::Strategic(object(value()?)?))
+            }
+            _ => Err(Failure::unsupported_media_type(format!(
+                "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml{}",
+                if call.kind.custom.is_none() {
+                    ", application/strategic-merge-patch+json"
+                } else {
+                    ""
+                }
+            ))),
+        }
+    }
+
+    /// The patch itself says on which revision it is based.
+    fn names_revision(&self) -> bool {
+        match self {
+            Self::Json(_) => false,
+            Self::Merge(value) | Self::Strategic(value) => {
+                !meta::text(value, "resourceVersion").is_empty()
+            }
+        }
+    }
+
+    fn run(&self, call: &Call, object: &mut Value) -> Result<(), Failure> {
+        match self {
+            Self::Json(patch) => json_patch::patch(object, patch).map_err(|error| {
+                Failure::unprocessable(format!(
+                    "the server rejected our request due to an error in our request: {error}"
+                ))
+            }),
+            Self::Merge(patch) => {
+                merge(object, patch);
+                Ok(())
+            }
+            Self::Strategic(patch) => {
+                strategic::merge(call.shown.schema(), object, patch).map_err(Failure::bad_request)
+            }
+        }
+    }
+}
+
+fn object(value: Value) -> Result<Value, Failure> {
+    if value.is_object() {
+        return Ok(value);
+    }
+    Err(Failure::bad_request("the patch must be an object"))
+}

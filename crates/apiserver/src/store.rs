@@ -1,0 +1,502 @@
+//! The objects of one cluster: one revision counter, an ordered map per resource, a bounded
+//! history that feeds watches, and the index that garbage collection and namespaces work from.
+//!
+//! Writers compute outside the lock and commit against the revision they read. A commit takes
+//! effect for other writers at once; readers wait until it is settled, which with a durable
+//! store means on disk (see [`disk`]). It knows no requests.
+
+pub(crate) mod disk;
+mod index;
+mod object;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use serde_json::Value;
+use tokio::sync::Notify;
+
+use self::{disk::Disk, index::Index};
+pub(crate) use self::{
+    index::Work,
+    object::{Object, uid_number},
+};
+use crate::{catalog::Kind, failure::Failure};
+
+/// An object with its place in its resource: `namespace/name`, or `/name` without a namespace.
+pub(crate) type Entry = (Arc<str>, Arc<Object>);
+
+/// All objects of a cluster.
+#[derive(Debug)]
+pub(crate) struct Store {
+    shared: Arc<Shared>,
+    disk: Option<Disk>,
+    history: usize,
+}
+
+/// What the store shares with the disk's thread.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    settle: Notify,
+    work: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Of the last commit.
+    revision: u64,
+    /// Up to which commits are durable; equal to `revision` in memory.
+    settled: u64,
+    /// Before the first commit of this process.
+    opened_at: u64,
+    failed: Option<String>,
+    resources: BTreeMap<Arc<str>, Resource>,
+    pending: Vec<Pending>,
+    index: Index,
+}
+
+#[derive(Debug, Default)]
+struct Resource {
+    objects: BTreeMap<Arc<str>, Arc<Object>>,
+    history: VecDeque<Arc<Event>>,
+    /// Bytes that the history holds on to.
+    weight: usize,
+    /// The newest revision that the history no longer has.
+    floor: u64,
+    changed: Arc<Notify>,
+}
+
+/// A change of one object.
+#[derive(Debug)]
+pub(crate) struct Event {
+    pub(crate) revision: u64,
+    pub(crate) change: Change,
+    pub(crate) key: Arc<str>,
+    /// The new state; the last one, with the revision of the deletion, when deleted.
+    pub(crate) object: Arc<Object>,
+    pub(crate) previous: Option<Arc<Object>>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    Added,
+    Modified,
+    Deleted,
+}
+
+/// A commit that waits for the disk.
+#[derive(Debug)]
+pub(crate) struct Pending {
+    pub(crate) resource: Arc<str>,
+    pub(crate) key: Arc<str>,
+    pub(crate) revision: u64,
+    pub(crate) json: Option<bytes::Bytes>,
+}
+
+/// What a writer read before it computed its write.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Expected {
+    Absent,
+    Revision(u64),
+}
+
+/// Somebody else wrote first.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Raced;
+
+/// The history does not reach back to the asked revision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Expired {
+    pub(crate) oldest: u64,
+}
+
+/// How many bytes of objects the history of one resource holds at most.
+const HISTORY_BYTES: usize = 8 << 20;
+
+impl Store {
+    /// An empty store in memory that remembers `history` changes per resource.
+    pub(crate) fn memory(history: usize) -> Self {
+        Self {
+            shared: Arc::default(),
+            disk: None,
+            history,
+        }
+    }
+
+    /// A store that keeps what `disk` holds, and writes to it.
+    pub(crate) fn durable(history: usize, disk: Disk, shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            disk: Some(disk),
+            history,
+        }
+    }
+
+    pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
+        let state = self.lock();
+        state.resources.get(resource)?.objects.get(key).cloned()
+    }
+
+    /// The objects whose key begins with `prefix`, and the revision at which that is true.
+    pub(crate) fn snapshot(&self, resource: &str, prefix: &str) -> (u64, Vec<Entry>) {
+        let state = self.lock();
+        let objects = state.resources.get(resource);
+        let objects = objects.map(|resource| resource.range(prefix));
+        (state.revision, objects.unwrap_or_default())
+    }
+
+    /// The same as it was at `revision`.
+    pub(crate) fn snapshot_at(
+        &self,
+        resource: &str,
+        prefix: &str,
+        revision: u64,
+    ) -> Result<Vec<Entry>, Expired> {
+        let state = self.lock();
+        let Some(place) = state.resources.get(resource) else {
+            return Ok(Vec::new());
+        };
+        let changed_since = place
+            .history
+            .back()
+            .is_some_and(|last| last.revision > revision);
+        if place.floor > revision {
+            let oldest = place.floor;
+            return Err(Expired { oldest });
+        }
+        if !changed_since {
+            return Ok(place.range(prefix));
+        }
+        let mut objects: BTreeMap<Arc<str>, Arc<Object>> =
+            place.range(prefix).into_iter().collect();
+        let undone = place.history.iter().rev();
+        for event in undone.take_while(|event| event.revision > revision) {
+            if !event.key.starts_with(prefix) {
+                continue;
+            }
+            match &event.previous {
+                Some(previous) => {
+                    objects.insert(Arc::clone(&event.key), Arc::clone(previous));
+                }
+                None => {
+                    objects.remove(&event.key);
+                }
+            }
+        }
+        Ok(objects.into_iter().collect())
+    }
+
+    /// Keys of a resource, at most `limit`, with that prefix.
+    pub(crate) fn keys(&self, resource: &str, prefix: &str, limit: usize) -> Vec<Arc<str>> {
+        let state = self.lock();
+        let place = state.resources.get(resource);
+        place.map_or_else(Vec::new, |place| {
+            place
+                .objects
+                .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+                .take_while(|(key, _)| key.starts_with(prefix))
+                .take(limit)
+                .map(|(key, _)| Arc::clone(key))
+                .collect()
+        })
+    }
+
+    /// The revision of the last commit.
+    pub(crate) fn revision(&self) -> u64 {
+        self.lock().revision
+    }
+
+    /// Wakes whenever a change of the resource settles.
+    pub(crate) fn changes(&self, resource: &Arc<str>) -> Arc<Notify> {
+        let mut state = self.lock();
+        Arc::clone(&state.place(resource).changed)
+    }
+
+    /// The settled changes after `cursor`, oldest first, and the next cursor.
+    pub(crate) fn since(
+        &self,
+        resource: &Arc<str>,
+        cursor: u64,
+    ) -> Result<(u64, Vec<Arc<Event>>), Expired> {
+        let mut state = self.lock();
+        let settled = state.settled;
+        let place = state.place(resource);
+        if place.floor > cursor {
+            let oldest = place.floor;
+            return Err(Expired { oldest });
+        }
+        let start = place
+            .history
+            .partition_point(|event| event.revision <= cursor);
+        let events = place.history.range(start..);
+        let events: Vec<_> = events
+            .take_while(|event| event.revision <= settled)
+            .cloned()
+            .collect();
+        Ok((settled.max(cursor), events))
+    }
+
+    /// Writes an object; `resourceVersion` is set here.
+    pub(crate) fn put(
+        &self,
+        kind: &Kind,
+        key: &str,
+        expected: Expected,
+        mut value: Value,
+    ) -> Result<Arc<Object>, Raced> {
+        let mut state = self.lock();
+        let previous = state.expect(&kind.storage, key, expected)?;
+        let revision = state.revision + 1;
+        value["metadata"]["resourceVersion"] = revision.to_string().into();
+        let object = Arc::new(Object::new(kind, revision, &value));
+        let change = match previous {
+            None => Change::Added,
+            Some(_) => Change::Modified,
+        };
+        self.commit(&mut state, kind, key, change, &object, previous);
+        Ok(object)
+    }
+
+    /// Removes an object; `last` is the state that watchers see.
+    pub(crate) fn remove(
+        &self,
+        kind: &Kind,
+        key: &str,
+        expected: Expected,
+        mut last: Value,
+    ) -> Result<Arc<Object>, Raced> {
+        let mut state = self.lock();
+        let previous = state.expect(&kind.storage, key, expected)?;
+        let revision = state.revision + 1;
+        last["metadata"]["resourceVersion"] = revision.to_string().into();
+        let object = Arc::new(Object::new(kind, revision, &last));
+        self.commit(&mut state, kind, key, Change::Deleted, &object, previous);
+        Ok(object)
+    }
+
+    /// Waits until what was read or written up to `revision` is settled.
+    pub(crate) async fn wait_settled(&self, revision: u64) -> Result<(), Failure> {
+        loop {
+            let settle = self.shared.settle.notified();
+            tokio::pin!(settle);
+            settle.as_mut().enable();
+            {
+                let state = self.lock();
+                if let Some(why) = &state.failed {
+                    return Err(Failure::unavailable(format!("the store failed: {why}")));
+                }
+                if state.settled >= revision {
+                    return Ok(());
+                }
+            }
+            settle.await;
+        }
+    }
+
+    /// Why the store takes no more writes.
+    pub(crate) fn failure(&self) -> Option<String> {
+        self.lock().failed.clone()
+    }
+
+    /// Waits for work of the background controllers and takes it.
+    pub(crate) async fn work(&self) -> Work {
+        loop {
+            let ready = self.shared.work.notified();
+            tokio::pin!(ready);
+            ready.as_mut().enable();
+            if let Some(work) = self.lock().index.take() {
+                return work;
+            }
+            ready.await;
+        }
+    }
+
+    /// Where the object with this uid lives.
+    pub(crate) fn place_of(&self, uid: u128) -> Option<(Arc<str>, Arc<str>)> {
+        self.lock().index.place(uid).cloned()
+    }
+
+    /// The objects that name this uid as an owner.
+    pub(crate) fn dependents(&self, uid: u128) -> Vec<(Arc<str>, Arc<str>)> {
+        self.lock().index.dependents(uid)
+    }
+
+    fn commit(
+        &self,
+        state: &mut State,
+        kind: &Kind,
+        key: &str,
+        change: Change,
+        object: &Arc<Object>,
+        previous: Option<Arc<Object>>,
+    ) {
+        let resource = &kind.storage;
+        let revision = object.revision;
+        state.revision = revision;
+        let place = state.place(resource);
+        let key: Arc<str> = match place.objects.get_key_value(key) {
+            Some((known, _)) => Arc::clone(known),
+            None => key.into(),
+        };
+        if change == Change::Deleted {
+            place.objects.remove(&key);
+        } else {
+            place.objects.insert(Arc::clone(&key), Arc::clone(object));
+        }
+        place.remember(
+            Event {
+                revision,
+                change,
+                key: Arc::clone(&key),
+                object: Arc::clone(object),
+                previous: previous.clone(),
+            },
+            self.history,
+        );
+        let changed = Arc::clone(&place.changed);
+        if change == Change::Deleted {
+            state.index.removed(resource, &key, object);
+        } else {
+            state
+                .index
+                .added(resource, &key, object, previous.as_deref());
+        }
+        let has_work = state.index.has_work();
+        if let Some(disk) = &self.disk {
+            let json = (change != Change::Deleted).then(|| object.json.clone());
+            state.pending.push(Pending {
+                resource: Arc::clone(resource),
+                key,
+                revision,
+                json,
+            });
+            disk.wake();
+        } else {
+            state.settled = revision;
+            changed.notify_waiters();
+            if has_work {
+                self.shared.work.notify_waiters();
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.shared.lock()
+    }
+}
+
+impl Shared {
+    /// What a file held, as the state to begin with.
+    pub(crate) fn loaded(
+        loaded: disk::Loaded,
+        kind_of: impl Fn(&str) -> Option<Arc<Kind>>,
+    ) -> Self {
+        let mut state = State {
+            revision: loaded.revision,
+            settled: loaded.revision,
+            opened_at: loaded.revision,
+            ..State::default()
+        };
+        for (resource, key, revision, json) in loaded.objects {
+            let resource: Arc<str> = resource.into();
+            let key: Arc<str> = key.into();
+            let object = Object::load(kind_of(&resource).as_deref(), revision, json);
+            state.index.added(&resource, &key, &object, None);
+            let place = state.place(&resource);
+            place.objects.insert(key, Arc::new(object));
+        }
+        Self {
+            state: Mutex::new(state),
+            ..Self::default()
+        }
+    }
+
+    /// Hands over commits that wait for the disk; called by the disk's own thread.
+    pub(crate) fn take_pending(&self) -> (u64, Vec<Pending>) {
+        let mut state = self.lock();
+        let pending = std::mem::take(&mut state.pending);
+        (state.revision, pending)
+    }
+
+    /// Tells readers that commits up to `revision` are durable.
+    pub(crate) fn settle(&self, revision: u64, touched: &[Pending]) {
+        let mut state = self.lock();
+        state.settled = state.settled.max(revision);
+        for one in touched {
+            if let Some(place) = state.resources.get(&one.resource) {
+                place.changed.notify_waiters();
+            }
+        }
+        drop(state);
+        self.settle.notify_waiters();
+        self.work.notify_waiters();
+    }
+
+    /// The disk refused: nothing is acknowledged from now on.
+    pub(crate) fn fail(&self, why: String) {
+        self.lock().failed = Some(why);
+        self.settle.notify_waiters();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl State {
+    fn place(&mut self, resource: &Arc<str>) -> &mut Resource {
+        let floor = self.opened_at;
+        self.resources
+            .entry(Arc::clone(resource))
+            .or_insert_with(|| Resource {
+                floor,
+                ..Resource::default()
+            })
+    }
+
+    fn expect(
+        &self,
+        resource: &str,
+        key: &str,
+        expected: Expected,
+    ) -> Result<Option<Arc<Object>>, Raced> {
+        let place = self.resources.get(resource);
+        let current = place.and_then(|place| place.objects.get(key));
+        match (current, expected) {
+            (None, Expected::Absent) => Ok(None),
+            (Some(object), Expected::Revision(revision)) if object.revision == revision => {
+                Ok(Some(Arc::clone(object)))
+            }
+            _ => Err(Raced),
+        }
+    }
+}
+
+impl Resource {
+    fn range(&self, prefix: &str) -> Vec<Entry> {
+        self.objects
+            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
+            .take_while(|(key, _)| key.starts_with(prefix))
+            .map(|(key, object)| (Arc::clone(key), Arc::clone(object)))
+            .collect()
+    }
+
+    fn remember(&mut self, event: Event, limit: usize) {
+        self.weight += event.object.json.len();
+        self.history.push_back(Arc::new(event));
+        while self.history.len() > limit || (self.weight > HISTORY_BYTES && self.history.len() > 1)
+        {
+            let Some(oldest) = self.history.pop_front() else {
+                break;
+            };
+            self.weight -= oldest.object.json.len();
+            self.floor = oldest.revision;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,112 @@
+//! One stored object: its JSON, and the few things that are asked without parsing it.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use crate::{
+    catalog::Kind,
+    schema::{Scalar, Shape},
+};
+
+/// An object as it is stored and sent.
+#[derive(Debug)]
+pub(crate) struct Object {
+    pub(crate) revision: u64,
+    pub(crate) json: Bytes,
+    labels: Box<[(Box<str>, Box<str>)]>,
+    /// In the order of the kind's selectable fields.
+    fields: Box<[Box<str>]>,
+    pub(crate) uid: u128,
+    pub(crate) owners: Box<[u128]>,
+    /// Has a deletion timestamp.
+    pub(crate) deleting: bool,
+}
+
+impl Object {
+    pub(crate) fn new(kind: &Kind, revision: u64, value: &Value) -> Self {
+        let json = serde_json::to_vec(value).expect("a value with text keys serialises");
+        Self::digest(Some(kind), revision, json.into(), value)
+    }
+
+    /// An object from disk; its kind may be gone.
+    pub(crate) fn load(kind: Option<&Kind>, revision: u64, json: Bytes) -> Self {
+        let value = serde_json::from_slice(&json).unwrap_or_default();
+        Self::digest(kind, revision, json, &value)
+    }
+
+    pub(crate) fn value(&self) -> Value {
+        serde_json::from_slice(&self.json).expect("stored objects are JSON")
+    }
+
+    pub(crate) fn label(&self, key: &str) -> Option<&str> {
+        let found = self.labels.iter().find(|(name, _)| &**name == key);
+        found.map(|(_, value)| &**value)
+    }
+
+    pub(crate) fn field(&self, index: usize) -> &str {
+        self.fields.get(index).map_or("", |value| value)
+    }
+
+    fn digest(kind: Option<&Kind>, revision: u64, json: Bytes, value: &Value) -> Self {
+        let meta = &value["metadata"];
+        let labels = meta["labels"].as_object().into_iter().flatten();
+        let owners = meta["ownerReferences"].as_array().into_iter().flatten();
+        Self {
+            revision,
+            json,
+            labels: labels
+                .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
+                .collect(),
+            fields: kind.map_or_else(Box::default, |kind| {
+                let paths = kind.fields.iter();
+                paths.map(|path| field(kind, path, value)).collect()
+            }),
+            uid: meta["uid"].as_str().map_or(0, uid_number),
+            owners: owners
+                .filter_map(|owner| owner["uid"].as_str().map(uid_number))
+                .collect(),
+            deleting: meta["deletionTimestamp"].is_string(),
+        }
+    }
+}
+
+/// A uid as a number; texts that are no UUID are hashed (FNV-1a).
+pub(crate) fn uid_number(uid: &str) -> u128 {
+    let hex: String = uid.chars().filter(|c| *c != '-').collect();
+    if hex.len() == 32
+        && let Ok(number) = u128::from_str_radix(&hex, 16)
+    {
+        return number;
+    }
+    uid.bytes()
+        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
+            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        })
+}
+
+fn field(kind: &Kind, path: &str, value: &Value) -> Box<str> {
+    if path == "source" {
+        let component = value["source"]["component"].as_str();
+        let component = component.or_else(|| value["reportingComponent"].as_str());
+        return component.unwrap_or_default().into();
+    }
+    // The selector is older than the field's name.
+    let path = if path == "status.successful" {
+        "status.succeeded"
+    } else {
+        path
+    };
+    let names: Vec<&str> = path.split('.').collect();
+    match names.iter().fold(value, |value, name| &value[*name]) {
+        Value::String(text) => text.as_str().into(),
+        Value::Null => {
+            let schema = kind.schema().at(&names).map(crate::schema::Schema::get);
+            match schema.map(|schema| &schema.shape) {
+                Some(Shape::Scalar(Scalar::Boolean)) => "false".into(),
+                Some(Shape::Scalar(Scalar::Integer)) => "0".into(),
+                _ => "".into(),
+            }
+        }
+        other => other.to_string().into(),
+    }
+}
