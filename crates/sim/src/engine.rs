@@ -232,6 +232,15 @@ impl Engine {
                 for set in sets {
                     self.queue.push(Work::Workload(Kind::DaemonSet, set));
                 }
+                let pods: Vec<Key> = self
+                    .objects
+                    .all(Kind::Pod)
+                    .filter(|(_, pod)| objects::text(pod, "/spec/nodeName") == Some(&key.1))
+                    .map(|(key, _)| key.clone())
+                    .collect();
+                for pod in pods {
+                    self.queue.push(Work::Kubelet(pod));
+                }
             }
             Kind::Pod => {
                 self.wake_owner(object);

@@ -9,9 +9,9 @@ pub mod engine;
 pub mod faults;
 pub mod kubelet;
 pub mod links;
-// member
+pub mod member;
 pub mod nodes;
 pub mod objects;
 pub mod quantity;
 pub mod responder;
-// world
+pub mod world;

@@ -66,8 +66,19 @@ impl Member {
     ) -> Self {
         let faults = watch::Sender::new(Faults::default());
         let lost_nodes = Arc::default();
-        let inner = Inner { cluster, index, api, faults, lost_nodes, wall, rng, options };
-        Self { inner: Arc::new(inner) }
+        let inner = Inner {
+            cluster,
+            index,
+            api,
+            faults,
+            lost_nodes,
+            wall,
+            rng,
+            options,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Its name.
@@ -100,7 +111,11 @@ impl Member {
         let names = nodes::names(&self.inner.cluster);
         let kept = names.len().saturating_sub(faults.lost_nodes);
         let lost: BTreeSet<String> = names.into_iter().skip(kept).collect();
-        *self.inner.lost_nodes.lock().expect("no holder of this lock panics") = lost;
+        *self
+            .inner
+            .lost_nodes
+            .lock()
+            .expect("no holder of this lock panics") = lost;
         self.inner.faults.send_if_modified(|now| {
             let changed = *now != faults;
             *now = faults;
@@ -155,9 +170,7 @@ impl Member {
         let running = tasks.child(self.name());
         inner.api.run(&running);
         let runtime: Arc<dyn Runtime> = match &inner.options.sockets {
-            Some(addresses) => {
-                Arc::new(Responders::new(self.name(), &running, addresses.clone()))
-            }
+            Some(addresses) => Arc::new(Responders::new(self.name(), &running, addresses.clone())),
             None => Arc::new(Mute),
         };
         let addresses = Addresses::of_member(inner.index);
@@ -165,7 +178,13 @@ impl Member {
         let kubelet = Kubelet::new(inner.options.pace, runtime, addresses, lost_nodes);
         let client = self.local_client();
         let lost = Arc::clone(&inner.lost_nodes);
-        nodes::run(&running, client.clone(), inner.cluster.clone(), lost, inner.wall.clone());
+        nodes::run(
+            &running,
+            client.clone(),
+            inner.cluster.clone(),
+            lost,
+            inner.wall.clone(),
+        );
         let controllers = Controllers {
             client,
             scope: Scope::Everything,
@@ -187,7 +206,9 @@ pub fn gateway_address(index: usize) -> Ipv4Addr {
 
 /// The member whose gateway has this address, by its place in the topology's order.
 pub fn member_of_gateway(address: SocketAddr) -> Option<usize> {
-    let IpAddr::V4(ip) = address.ip() else { return None };
+    let IpAddr::V4(ip) = address.ip() else {
+        return None;
+    };
     match ip.octets() {
         [127, block, 254, 1] if (64..128).contains(&block) => Some(usize::from(block) - 64),
         _ => None,

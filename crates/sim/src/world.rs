@@ -1,11 +1,6 @@
 //! All members of a topology, the hub's place among them, and the links between.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_apiserver::{ApiServer, OpenError};
 use hanse_rt::{Rng, TaskSet, Wall, net::AddressMap};
@@ -50,7 +45,11 @@ impl World {
             members.insert(name, member);
         }
         let (topology, members) = (Arc::new(topology), Arc::new(members));
-        Ok(Self { topology, members, hub: watch::Sender::new(Faults::default()) })
+        Ok(Self {
+            topology,
+            members,
+            hub: watch::Sender::new(Faults::default()),
+        })
     }
 
     /// The topology.
@@ -106,11 +105,18 @@ impl World {
 
     fn route(&self, from: &str, to: &str) -> Option<Route> {
         let ends = Ends::new(self.end(from)?, self.end(to)?);
-        Some(Route { ends, round_trip: self.distance(from, to) })
+        Some(Route {
+            ends,
+            round_trip: self.distance(from, to),
+        })
     }
 
     fn end(&self, name: &str) -> Option<(String, watch::Receiver<Faults>)> {
-        let faults = if name == HUB { self.hub.subscribe() } else { self.members.get(name)?.faults() };
+        let faults = if name == HUB {
+            self.hub.subscribe()
+        } else {
+            self.members.get(name)?.faults()
+        };
         Some((name.to_owned(), faults))
     }
 
@@ -123,6 +129,7 @@ impl World {
                 self.topology.place(name).unwrap_or_default()
             }
         };
-        self.topology.round_trip(&place(from), &place(to), from == to)
+        self.topology
+            .round_trip(&place(from), &place(to), from == to)
     }
 }

@@ -1,0 +1,106 @@
+//! The traffic of a drill: requests at a fixed rate to each entry of a global service, open loop,
+//! so that a slow answer does not slow the next request down.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use hanse_rt::{Mono, TaskSet, net, net::AddressMap};
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::measure::Sample;
+
+/// Requests under way at once for one entry; beyond it a request counts as failed at once.
+const UNDER_WAY: usize = 2048;
+/// A request without an answer by then failed: the gateway's own limit for requests.
+const GIVE_UP: Duration = Duration::from_secs(15);
+/// The entry itself is near; one that does not answer a handshake in this time is gone.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// One way into a global service.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The cluster whose gateway it is.
+    pub cluster: String,
+    /// Its address.
+    pub address: SocketAddr,
+    /// Requests a second.
+    pub rate: u32,
+}
+
+/// Sends requests to an entry until `tasks` end; every one becomes a sample.
+pub fn run(
+    tasks: &TaskSet,
+    entry: Entry,
+    addresses: AddressMap,
+    origin: Mono,
+    samples: mpsc::Sender<Sample>,
+) {
+    let period = Duration::from_secs(1) / entry.rate.max(1);
+    let room = Arc::new(Semaphore::new(UNDER_WAY));
+    let (requests, shutdown) = (tasks.clone(), tasks.shutdown());
+    tasks.spawn("drill traffic", async move {
+        let mut ticks = hanse_rt::interval(period, Duration::ZERO);
+        let idle = Arc::new(std::sync::Mutex::new(Vec::new()));
+        loop {
+            let due = hanse_rt::select! {
+                () = shutdown.cancelled() => return,
+                due = ticks.tick() => due,
+            };
+            let sample = Sample {
+                due: due.saturating_duration_since(origin),
+                entered: entry.cluster.clone(),
+                answered: None,
+                took: Duration::ZERO,
+            };
+            let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
+                drop(samples.send(sample).await);
+                continue;
+            };
+            let target = addresses.resolve(entry.address);
+            let (samples, idle) = (samples.clone(), Arc::clone(&idle));
+            requests.spawn("drill request", async move {
+                let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle)).await;
+                let answered = answered.ok().flatten();
+                let took = Mono::now().saturating_duration_since(due);
+                drop(samples.send(Sample { answered, took, ..sample }).await);
+                drop(permit);
+            });
+        }
+    });
+}
+
+type Idle = std::sync::Mutex<Vec<http1::SendRequest<Empty<Bytes>>>>;
+
+/// One request over an idle connection, or a new one; the cluster that answered 200.
+async fn ask(target: SocketAddr, idle: &Arc<Idle>) -> Option<String> {
+    let pooled = idle.lock().expect("no holder of this lock panics").pop();
+    let mut sender = match pooled {
+        Some(sender) if !sender.is_closed() => sender,
+        _ => connect(target).await?,
+    };
+    sender.ready().await.ok()?;
+    let request = Request::get("/")
+        .header(header::HOST, target.to_string())
+        .header(header::USER_AGENT, "hanse-drill")
+        .header("x-hanse-explain", "1")
+        .body(Empty::new())
+        .expect("a request of constant parts is valid");
+    let answer = sender.send_request(request).await.ok()?;
+    let ok = answer.status() == StatusCode::OK;
+    let cluster = answer.headers().get("x-hanse-cluster").and_then(|name| name.to_str().ok());
+    let cluster = cluster.unwrap_or_default().to_owned();
+    answer.into_body().collect().await.ok()?;
+    idle.lock().expect("no holder of this lock panics").push(sender);
+    ok.then_some(cluster)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the connection's driver ends with its sender")]
+async fn connect(target: SocketAddr) -> Option<http1::SendRequest<Empty<Bytes>>> {
+    let stream = net::connect(target, CONNECT).await.ok()?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    Some(sender)
+}
