@@ -10,7 +10,6 @@ use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::measure::Sample;
 
 /// Requests under way at once for one entry; beyond it a request counts as failed at once.
 const UNDER_WAY: usize = 2048;
@@ -30,14 +29,21 @@ pub struct Entry {
     pub rate: u32,
 }
 
-/// Sends requests to an entry until `tasks` end; every one becomes a sample.
-pub fn run(
-    tasks: &TaskSet,
-    entry: Entry,
-    addresses: AddressMap,
-    origin: Mono,
-    samples: mpsc::Sender<Sample>,
-) {
+/// What came of one request.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// When it was due.
+    pub due: Mono,
+    /// The cluster by whose gateway it entered.
+    pub entered: String,
+    /// The cluster that answered well, if any did.
+    pub answered: Option<String>,
+    /// From due to answered.
+    pub took: Duration,
+}
+
+/// Sends requests to an entry until `tasks` end; what came of each goes to `samples`.
+pub fn run(tasks: &TaskSet, entry: Entry, addresses: AddressMap, samples: mpsc::Sender<Sent>) {
     let period = Duration::from_secs(1) / entry.rate.max(1);
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     let (requests, shutdown) = (tasks.clone(), tasks.shutdown());
@@ -49,12 +55,8 @@ pub fn run(
                 () = shutdown.cancelled() => return,
                 due = ticks.tick() => due,
             };
-            let sample = Sample {
-                due: due.saturating_duration_since(origin),
-                entered: entry.cluster.clone(),
-                answered: None,
-                took: Duration::ZERO,
-            };
+            let entered = entry.cluster.clone();
+            let sample = Sent { due, entered, answered: None, took: Duration::ZERO };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                 drop(samples.send(sample).await);
                 continue;
@@ -65,7 +67,7 @@ pub fn run(
                 let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle)).await;
                 let answered = answered.ok().flatten();
                 let took = Mono::now().saturating_duration_since(due);
-                drop(samples.send(Sample { answered, took, ..sample }).await);
+                drop(samples.send(Sent { answered, took, ..sample }).await);
                 drop(permit);
             });
         }

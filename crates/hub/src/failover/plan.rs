@@ -1,0 +1,167 @@
+//! From verdicts to orders, through the brakes. Pure but for the brakes' memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use hanse_api::MoveReason;
+use hanse_detector::{
+    Moment, Settings,
+    brakes::{Brake, Brakes},
+};
+
+use super::observe::Observed;
+use crate::{Evacuation, Evacuations};
+
+/// Orders, and what is held back.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Planned {
+    /// Members to be left.
+    pub(super) orders: Evacuations,
+    /// Domains that are lost and not evacuated, with the brake that holds them.
+    pub(super) held: BTreeMap<String, Brake>,
+}
+
+/// The brakes, and the ids of the events they released.
+pub(super) struct Planner {
+    brakes: Brakes,
+    settings: Settings,
+    events: BTreeMap<String, String>,
+}
+
+impl Planner {
+    pub(super) fn new(brakes: Brakes, settings: Settings) -> Self {
+        Self { brakes, settings, events: BTreeMap::new() }
+    }
+
+    /// Takes up what was released before a restart: its moves are under way.
+    pub(super) fn resume(&mut self, observed: &Observed, now: Moment) {
+        let mut domains: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+        for (name, event) in &observed.moving {
+            let Some(member) = observed.members.get(name) else { continue };
+            domains.entry(&member.domain).or_default().insert(name.clone());
+            self.events.insert(member.domain.clone(), event.clone());
+        }
+        for (domain, members) in domains {
+            self.brakes.resume(domain, members, now);
+        }
+    }
+
+    /// The orders for what is known at `now`.
+    pub(super) fn plan(&mut self, observed: &Observed, now: Moment) -> Planned {
+        let mut lost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let mut fleet: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, member) in &observed.members {
+            *fleet.entry(member.domain.clone()).or_default() += 1;
+            if member.verdict == "Lost" {
+                lost.entry(member.domain.clone()).or_default().insert(name.clone());
+            }
+        }
+        let mut settings = self.settings;
+        if let Some(percent) = observed.max_lost_percent {
+            settings.max_lost_percent = percent;
+        }
+        let release = self.brakes.release(&lost, &fleet, &observed.operator, now, &settings);
+        self.events.retain(|domain, _| lost.contains_key(domain));
+        let mut orders = Evacuations::new();
+        for (domain, members) in &release.evacuate {
+            let event = self
+                .events
+                .entry(domain.clone())
+                .or_insert_with(|| format!("{domain}-{}", observed.now.as_second()))
+                .clone();
+            for name in members {
+                let drill = observed.isolated.contains(name);
+                let evidence = observed.members.get(name).map(|member| member.evidence.clone());
+                orders.insert(
+                    name.clone(),
+                    Evacuation {
+                        id: event.clone(),
+                        reason: if drill { MoveReason::Drill } else { MoveReason::MemberLost },
+                        evidence: evidence.unwrap_or_default(),
+                        manual_too: false,
+                    },
+                );
+            }
+        }
+        for (name, drain) in &observed.drained {
+            orders.entry(name.clone()).or_insert_with(|| Evacuation {
+                id: format!("drain-{drain}"),
+                reason: MoveReason::Drained,
+                evidence: format!("drain of {drain}"),
+                manual_too: true,
+            });
+        }
+        Planned { orders, held: release.held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use jiff::Timestamp;
+
+    use super::{super::observe::Member, *};
+
+    fn observed(verdicts: &[(&str, &str, &str)]) -> Observed {
+        let mut observed = Observed::default();
+        for (name, domain, verdict) in verdicts {
+            let member = Member {
+                domain: (*domain).to_owned(),
+                verdict: (*verdict).to_owned(),
+                evidence: "RegionsAgree".to_owned(),
+            };
+            observed.members.insert((*name).to_owned(), member);
+        }
+        observed
+    }
+
+    fn planner() -> Planner {
+        Planner::new(Brakes::default(), Settings::default())
+    }
+
+    const LOST: [(&str, &str, &str); 3] =
+        [("a", "eu", "Lost"), ("b", "us", "Healthy"), ("c", "asia", "Healthy")];
+
+    #[test]
+    fn a_settled_loss_becomes_an_order_with_one_id_for_the_event() {
+        let mut planner = planner();
+        let mut observed = observed(&LOST);
+        assert!(planner.plan(&observed, Duration::from_secs(10)).orders.is_empty());
+        observed.now = Timestamp::from_second(12).expect("a valid second");
+        let first = planner.plan(&observed, Duration::from_secs(12));
+        assert_eq!(first.orders["a"].id, "eu-12");
+        observed.now = Timestamp::from_second(20).expect("a valid second");
+        assert_eq!(planner.plan(&observed, Duration::from_secs(20)), first);
+    }
+
+    #[test]
+    fn after_a_restart_the_same_event_goes_on_at_once() {
+        let mut planner = planner();
+        let mut observed = observed(&LOST);
+        observed.moving.insert("a".to_owned(), "eu-7".to_owned());
+        planner.resume(&observed, Duration::ZERO);
+        let planned = planner.plan(&observed, Duration::from_millis(200));
+        assert_eq!(planned.orders["a"].id, "eu-7");
+    }
+
+    #[test]
+    fn a_drain_needs_no_brake_and_takes_manual_work_too() {
+        let mut planner = planner();
+        let mut observed = observed(&[("a", "eu", "Healthy"), ("b", "us", "Healthy")]);
+        observed.drained.insert("a".to_owned(), "eu".to_owned());
+        let planned = planner.plan(&observed, Duration::from_secs(1));
+        assert!(planned.orders["a"].manual_too);
+        assert_eq!(planned.orders.len(), 1);
+    }
+
+    #[test]
+    fn two_domains_at_once_are_held_and_nothing_is_ordered() {
+        let mut planner = planner();
+        let observed =
+            observed(&[("a", "eu", "Lost"), ("b", "us", "Lost"), ("c", "asia", "Healthy")]);
+        planner.plan(&observed, Duration::from_secs(1));
+        let planned = planner.plan(&observed, Duration::from_secs(4));
+        assert!(planned.orders.is_empty());
+        assert_eq!(planned.held.len(), 2);
+    }
+}
