@@ -13,9 +13,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use rustls::{
-    RootCertStore, ServerConfig,
-    server::WebPkiClientVerifier,
-    server::danger::ClientCertVerifier,
+    RootCertStore, ServerConfig, server::WebPkiClientVerifier, server::danger::ClientCertVerifier,
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use sha2::{Digest as _, Sha256};
@@ -171,7 +169,9 @@ async fn connection(
         Err(_) => return,
     };
     let peer = stream.get_ref().1.peer_certificates();
-    let certified = peer.and_then(|chain| chain.first()).and_then(certified_user);
+    let certified = peer
+        .and_then(|chain| chain.first())
+        .and_then(certified_user);
     let service = service_fn(move |request: Request<Incoming>| {
         let user = certified.clone().or_else(|| tokens.find(request.headers()));
         let server = server.clone();
@@ -254,10 +254,7 @@ fn verifier(
     Ok(verifier.allow_unauthenticated().build()?)
 }
 
-fn certificates(
-    what: &'static str,
-    pem: &str,
-) -> Result<Vec<CertificateDer<'static>>, ServeError> {
+fn certificates(what: &'static str, pem: &str) -> Result<Vec<CertificateDer<'static>>, ServeError> {
     CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
         .map_err(|error| unreadable(what, &error))

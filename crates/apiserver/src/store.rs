@@ -296,6 +296,14 @@ impl Store {
         }
     }
 
+    /// Writes what waits, lets go of the file, and refuses everything from now on.
+    pub(crate) fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+        self.shared.fail("it was closed".to_owned());
+    }
+
     /// Why the store takes no more writes.
     pub(crate) fn failure(&self) -> Option<String> {
         self.lock().failed.clone()

@@ -56,11 +56,9 @@ impl Disk {
     pub(crate) fn wake(&self) {
         self.signal.set(|state| state.dirty = true);
     }
-}
 
-impl Drop for Disk {
-    /// Lets the thread write what waits, and waits for it.
-    fn drop(&mut self) {
+    /// Lets the thread write what waits and let go of the file, and waits for that.
+    pub(crate) fn close(&self) {
         self.signal.set(|state| state.closed = true);
         let mut state = self.signal.lock();
         while !state.ended {
@@ -70,6 +68,12 @@ impl Drop for Disk {
                 .wait(state)
                 .expect("no holder of this lock panics");
         }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
