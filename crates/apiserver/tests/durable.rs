@@ -1,4 +1,5 @@
 //! The durable store: what was acknowledged is there again, whatever happened between.
+#![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
 
 use std::{
     io::{BufRead as _, BufReader, Write as _},

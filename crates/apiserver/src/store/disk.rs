@@ -103,7 +103,7 @@ impl Signal {
 /// Opens or creates the file and starts its thread.
 pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError> {
     let database = database(path)?;
-    let loaded = load(&database).map_err(|error| damaged(path, &error.into()))?;
+    let loaded = load(&database).map_err(|error| damaged(path, &error))?;
     let signal = Arc::new(Signal::default());
     let disk = Disk {
         signal: Arc::clone(&signal),
