@@ -44,10 +44,8 @@ fn complete(call: &Call, old: Option<&Value>, object: &mut Value) -> Result<(), 
     defaults::complete(kind, old, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => addresses::allocate(server, call, old, object)?,
-        ("apiextensions.k8s.io", _) => {
-            if call.subresource().is_empty() {
-                crd::complete(object, &server.now());
-            }
+        ("apiextensions.k8s.io", _) if call.subresource().is_empty() => {
+            crd::complete(object, &server.now());
         }
         _ => {}
     }

@@ -12,7 +12,8 @@ use crate::{crd::Custom, definitions, schema::Schema, table::Column};
 #[serde(rename_all = "camelCase")]
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "traits of a resource, read from a table"
+    clippy::struct_field_names,
+    reason = "traits of a resource in Kubernetes' own names, read from a table"
 )]
 pub(crate) struct Kind {
     pub(crate) group: String,

@@ -105,8 +105,8 @@ pub(crate) fn collection(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         }
     }
     let meta = json!({ "resourceVersion": last.to_string() });
-    let body = Body::whole(call.view.list(call, meta, &items));
-    let mut reply = Reply::new(StatusCode::OK, call.view.content_type(), body);
+    let body = Body::whole(call.view.list(call, &meta, &items));
+    let mut reply = Reply::new(StatusCode::OK, JSON, body);
     reply.revision = last;
     Ok(reply)
 }

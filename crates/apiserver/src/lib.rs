@@ -5,6 +5,7 @@
 //! `write` and `read`, `store`. It must not know the kinds of Hanse beyond registered CRDs.
 #![forbid(unsafe_code)]
 
+mod serve;
 mod server;
 mod service;
 mod user;
@@ -49,6 +50,7 @@ mod openapi;
 mod schema;
 
 pub use body::Body;
+pub use serve::{ServeError, TlsConfig, Tokens};
 pub use server::{ApiServer, Builder, OpenError, ServiceRange};
 pub use service::UserService;
 pub use user::User;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::{
     body::Body,
     failure::Failure,
-    request::{Call, Reply},
+    request::{Call, JSON, Reply},
     selector::Selector,
     store::Entry,
 };
@@ -58,8 +58,8 @@ pub(crate) fn list(call: &Call) -> Result<Reply, Failure> {
             meta["remainingItemCount"] = (entries.len() - seen).into();
         }
     }
-    let body = call.view.list(call, meta, &items);
-    let mut reply = Reply::new(StatusCode::OK, call.view.content_type(), Body::whole(body));
+    let body = call.view.list(call, &meta, &items);
+    let mut reply = Reply::new(StatusCode::OK, JSON, Body::whole(body));
     reply.revision = revision;
     Ok(reply)
 }

@@ -136,7 +136,8 @@ fn dispatch_subresource(
         };
     }
     let whole = kind.status_like.iter().any(|one| one == name);
-    if !whole && !(name == "status" && kind.status) {
+    let status = name == "status" && kind.status;
+    if !whole && !status {
         return Err(Failure::no_resource());
     }
     match method {
@@ -345,7 +346,7 @@ impl Call {
     /// Answers with an object.
     pub(crate) fn show(&self, status: StatusCode, json: &Bytes, revision: u64) -> Reply {
         let body = self.view.object(self, json);
-        let mut reply = Reply::new(status, self.view.content_type(), Body::whole(body));
+        let mut reply = Reply::new(status, JSON, Body::whole(body));
         reply.revision = revision;
         reply
     }

@@ -82,7 +82,7 @@ impl Route {
         let rest = match rest {
             // A namespace's own subresources are not resources inside it.
             ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
-                place.resource = "namespaces".to_owned();
+                "namespaces".clone_into(&mut place.resource);
                 place.name = Some((*name).to_owned());
                 place.subresource = Some((*sub).to_owned());
                 return Self::Resource(place);
@@ -96,7 +96,7 @@ impl Route {
         let [resource, rest @ ..] = rest else {
             return Self::Unknown;
         };
-        place.resource = (*resource).to_owned();
+        (*resource).clone_into(&mut place.resource);
         let (name, subresource) = match rest {
             [] => (None, None),
             [name] => (Some(*name), None),

@@ -9,6 +9,10 @@ use crate::definitions;
 
 /// One node of a schema.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent marks of the OpenAPI extensions"
+)]
 pub(crate) struct Schema {
     pub(crate) shape: Shape,
     pub(crate) list: ListKind,

@@ -162,13 +162,12 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
             let field = match path.trim() {
                 "metadata.name" => Field::Name,
                 "metadata.namespace" => Field::Namespace,
-                path => match kind.fields.iter().position(|known| known == path) {
-                    Some(index) => Field::Indexed(index),
-                    None => {
-                        let text = format!("field label not supported: {path}");
-                        return Err(Failure::bad_request(text));
-                    }
-                },
+                path => {
+                    let index = kind.fields.iter().position(|known| known == path);
+                    Field::Indexed(index.ok_or_else(|| {
+                        Failure::bad_request(format!("field label not supported: {path}"))
+                    })?)
+                }
             };
             Ok(FieldRequirement {
                 field,

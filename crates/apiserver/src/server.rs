@@ -199,6 +199,12 @@ impl ApiServer {
         UserService::new(self.clone(), User::master(name))
     }
 
+    /// Lets go of the store's file; everything that is asked from now on is refused. Clients that
+    /// still live do not keep a closed file open, while they do keep one that was only dropped.
+    pub fn close(&self) {
+        self.inner.store.close();
+    }
+
     /// Starts the background controllers: namespaces, ownership, and what each namespace holds
     /// from its start. They end with `tasks`.
     pub fn run(&self, tasks: &TaskSet) {

@@ -256,7 +256,7 @@ impl Store {
             None => Change::Added,
             Some(_) => Change::Modified,
         };
-        self.commit(&mut state, kind, key, change, &object, previous);
+        self.commit(&mut state, kind, key, change, &object, previous.as_ref());
         Ok(object)
     }
 
@@ -273,7 +273,14 @@ impl Store {
         let revision = state.revision + 1;
         last["metadata"]["resourceVersion"] = revision.to_string().into();
         let object = Arc::new(Object::new(kind, revision, &last));
-        self.commit(&mut state, kind, key, Change::Deleted, &object, previous);
+        self.commit(
+            &mut state,
+            kind,
+            key,
+            Change::Deleted,
+            &object,
+            previous.as_ref(),
+        );
         Ok(object)
     }
 
@@ -294,6 +301,14 @@ impl Store {
             }
             settle.await;
         }
+    }
+
+    /// Writes what waits, lets go of the file, and refuses everything from now on.
+    pub(crate) fn close(&self) {
+        if let Some(disk) = &self.disk {
+            disk.close();
+        }
+        self.shared.fail("it was closed".to_owned());
     }
 
     /// Why the store takes no more writes.
@@ -331,7 +346,7 @@ impl Store {
         key: &str,
         change: Change,
         object: &Arc<Object>,
-        previous: Option<Arc<Object>>,
+        previous: Option<&Arc<Object>>,
     ) {
         let resource = &kind.storage;
         let revision = object.revision;
@@ -352,7 +367,7 @@ impl Store {
                 change,
                 key: Arc::clone(&key),
                 object: Arc::clone(object),
-                previous: previous.clone(),
+                previous: previous.cloned(),
             },
             self.history,
         );
@@ -362,7 +377,7 @@ impl Store {
         } else {
             state
                 .index
-                .added(resource, &key, object, previous.as_deref());
+                .added(resource, &key, object, previous.map(AsRef::as_ref));
         }
         let has_work = state.index.has_work();
         if let Some(disk) = &self.disk {

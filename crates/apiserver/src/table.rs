@@ -20,7 +20,7 @@ pub(crate) fn table(
     call: &Call,
     version: &str,
     include: Include,
-    meta: Value,
+    meta: &Value,
     objects: &[Value],
 ) -> Value {
     let kind = &call.shown;

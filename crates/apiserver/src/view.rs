@@ -69,10 +69,6 @@ impl View {
         Err(Failure::not_acceptable())
     }
 
-    pub(crate) const fn content_type(self) -> &'static str {
-        JSON
-    }
-
     /// One object.
     pub(crate) fn object(self, call: &Call, json: &Bytes) -> Bytes {
         match self {
@@ -85,7 +81,7 @@ impl View {
                 let value = value(call, json);
                 let revision = value["metadata"]["resourceVersion"].clone();
                 let meta = json!({ "resourceVersion": revision });
-                table::table(call, version, include, meta, &[value])
+                table::table(call, version, include, &meta, &[value])
                     .to_string()
                     .into()
             }
@@ -93,7 +89,7 @@ impl View {
     }
 
     /// A list with this metadata.
-    pub(crate) fn list(self, call: &Call, meta: Value, items: &[Bytes]) -> Bytes {
+    pub(crate) fn list(self, call: &Call, meta: &Value, items: &[Bytes]) -> Bytes {
         match self {
             Self::Plain => {
                 let size: usize = items.iter().map(|item| item.len() + 1).sum();

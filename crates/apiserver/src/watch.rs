@@ -16,13 +16,13 @@ use crate::{
     body::Body,
     failure::Failure,
     read,
-    request::{Call, Reply},
+    request::{Call, JSON, Reply},
     selector::Selector,
     store::{Change, Event},
 };
 
 /// Between two bookmarks; kube-apiserver's is about a minute.
-const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How long a watch lasts that names no time; kube-apiserver takes 30 to 60 minutes.
 const DEFAULT_TIMEOUT: u64 = 2700;
 const INITIAL_END: &str = "k8s.io/initial-events-end";
@@ -96,7 +96,7 @@ pub(crate) fn open(call: &Call) -> Result<Reply, Failure> {
     }
     let mut reply = Reply::new(
         StatusCode::OK,
-        call.view.content_type(),
+        JSON,
         Body::stream(stream::unfold(watch, |mut watch| async move {
             watch.next().await.map(|line| (line, watch))
         })),

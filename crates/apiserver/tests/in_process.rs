@@ -1,4 +1,5 @@
 //! The API in process, through an ordinary `kube` client under virtual time.
+#![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
 
 use std::{collections::BTreeMap, time::Duration};
 

@@ -43,10 +43,6 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 ///
 /// # Errors
 /// The system's, when it has no room for a thread.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one door to threads that block"
-)]
 pub fn thread(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let thread = std::thread::Builder::new().name(name.to_owned());
     thread.spawn(work).map(drop)

@@ -56,11 +56,9 @@ impl Disk {
     pub(crate) fn wake(&self) {
         self.signal.set(|state| state.dirty = true);
     }
-}
 
-impl Drop for Disk {
-    /// Lets the thread write what waits, and waits for it.
-    fn drop(&mut self) {
+    /// Lets the thread write what waits and let go of the file, and waits for that.
+    pub(crate) fn close(&self) {
         self.signal.set(|state| state.closed = true);
         let mut state = self.signal.lock();
         while !state.ended {
@@ -70,6 +68,12 @@ impl Drop for Disk {
                 .wait(state)
                 .expect("no holder of this lock panics");
         }
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -99,7 +103,7 @@ impl Signal {
 /// Opens or creates the file and starts its thread.
 pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError> {
     let database = database(path)?;
-    let loaded = load(&database).map_err(|error| damaged(path, &error.into()))?;
+    let loaded = load(&database).map_err(|error| damaged(path, &error))?;
     let signal = Arc::new(Signal::default());
     let disk = Disk {
         signal: Arc::clone(&signal),

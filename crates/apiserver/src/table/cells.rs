@@ -140,7 +140,7 @@ fn text_cell(name: &str, object: &Value, now: Timestamp) -> Value {
         "load-balancer" => load_balancer(status).join(","),
         "slice-ports" => {
             let ports = array(&object["ports"]).map(|port| or(&port["port"], "*"));
-            unset_if_empty(ports.collect())
+            unset_if_empty(&ports.collect::<Vec<_>>())
         }
         "slice-endpoints" => {
             let all = array(&object["endpoints"]).flat_map(|one| array(&one["addresses"]));
@@ -261,7 +261,7 @@ fn text_or_none(text: &str) -> String {
     }
 }
 
-fn unset_if_empty(list: Vec<String>) -> String {
+fn unset_if_empty(list: &[String]) -> String {
     if list.is_empty() {
         "<unset>".to_owned()
     } else {

@@ -50,7 +50,7 @@ fn apply<'a>(value: &'a Value, step: &Step<'_>) -> Vec<&'a Value> {
                 let found = find(item, field);
                 found.first().is_some_and(|found| match found {
                     Value::String(text) => text == wanted,
-                    other => other.to_string() == *wanted,
+                    other => format!("{other}") == **wanted,
                 })
             };
             list.iter().filter(fits).collect()

@@ -3,24 +3,25 @@ use serde_json::json;
 use super::*;
 use crate::definitions;
 
-fn patched(mut target: Value, patch: Value) -> Value {
+fn patched(target: &Value, patch: &Value) -> Value {
     let schema = definitions::schema("io.k8s.api.apps.v1.Deployment");
-    merge(schema, &mut target, &patch).unwrap();
+    let mut target = target.clone();
+    merge(schema, &mut target, patch).unwrap();
     target
 }
 
-fn deployment(containers: Value) -> Value {
+fn deployment(containers: &Value) -> Value {
     json!({"spec": {"template": {"spec": {"containers": containers}}}})
 }
 
 #[test]
 fn containers_are_merged_by_name_and_kept_otherwise() {
-    let old = deployment(json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]));
-    let patch = deployment(json!([{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}]));
-    let new = patched(old, patch);
+    let old = deployment(&json!([{"name": "a", "image": "a:1"}, {"name": "b", "image": "b:1"}]));
+    let patch = deployment(&json!([{"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"}]));
+    let new = patched(&old, &patch);
     assert_eq!(
         new,
-        deployment(json!([
+        deployment(&json!([
             {"name": "a", "image": "a:1"},
             {"name": "b", "image": "b:2"},
             {"name": "c", "image": "c:1"},
@@ -30,25 +31,25 @@ fn containers_are_merged_by_name_and_kept_otherwise() {
 
 #[test]
 fn directives_delete_replace_and_order() {
-    let old = deployment(json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]));
+    let old = deployment(&json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]));
     let gone = patched(
-        old.clone(),
-        deployment(json!([{"name": "b", "$patch": "delete"}])),
+        &old,
+        &deployment(&json!([{"name": "b", "$patch": "delete"}])),
     );
-    assert_eq!(gone, deployment(json!([{"name": "a"}, {"name": "c"}])));
+    assert_eq!(gone, deployment(&json!([{"name": "a"}, {"name": "c"}])));
     let replaced = patched(
-        old.clone(),
-        deployment(json!([{"$patch": "replace"}, {"name": "z"}])),
+        &old,
+        &deployment(&json!([{"$patch": "replace"}, {"name": "z"}])),
     );
-    assert_eq!(replaced, deployment(json!([{"name": "z"}])));
+    assert_eq!(replaced, deployment(&json!([{"name": "z"}])));
     let patch = json!({"spec": {"template": {"spec": {
         "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
         "containers": [{"name": "a", "image": "x"}],
     }}}});
-    let ordered = patched(old, patch);
+    let ordered = patched(&old, &patch);
     assert_eq!(
         ordered,
-        deployment(json!([{"name": "c"}, {"name": "b"}, {"name": "a", "image": "x"}]))
+        deployment(&json!([{"name": "c"}, {"name": "b"}, {"name": "a", "image": "x"}]))
     );
 }
 
@@ -58,14 +59,14 @@ fn retain_keys_drops_what_it_does_not_name() {
         json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
     assert_eq!(
-        patched(old, patch),
+        patched(&old, &patch),
         json!({"spec": {"strategy": {"type": "Recreate"}}})
     );
 }
 
 #[test]
 fn atomic_lists_are_replaced() {
-    let old = deployment(json!([{"name": "a", "command": ["x", "y"]}]));
-    let new = patched(old, deployment(json!([{"name": "a", "command": ["z"]}])));
-    assert_eq!(new, deployment(json!([{"name": "a", "command": ["z"]}])));
+    let old = deployment(&json!([{"name": "a", "command": ["x", "y"]}]));
+    let new = patched(&old, &deployment(&json!([{"name": "a", "command": ["z"]}])));
+    assert_eq!(new, deployment(&json!([{"name": "a", "command": ["z"]}])));
 }
