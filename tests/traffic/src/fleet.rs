@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -67,6 +67,16 @@ pub struct Site {
     addresses: AddressMap,
 }
 
+/// Second and third byte of a block of loopback addresses that no other fleet of this or another
+/// process uses, outside the range of simulated members.
+///
+/// # Panics
+/// Never.
+pub fn own_block() -> [u8; 2] {
+    let process = u8::try_from(std::process::id() % 100).expect("below 100");
+    [130 + process, FLEETS.fetch_add(1, Ordering::SeqCst)]
+}
+
 /// The key of `shop/<name>/80`.
 ///
 /// # Panics
@@ -87,9 +97,7 @@ impl Fleet {
     /// When loopback addresses are taken.
     pub fn start(sites: &[(&str, &str)]) -> Self {
         let tasks = TaskSet::new("test");
-        // Own addresses for each fleet of each process, outside the range of simulated members.
-        let process = u8::try_from(std::process::id() % 100).expect("below 100");
-        let net = [130 + process, FLEETS.fetch_add(1, Ordering::SeqCst)];
+        let net = own_block();
         let reports = ReportTable::default();
         let verifier: hanse_xds::Verifier =
             Arc::new(|token| token.strip_prefix("token-of-").map(ToOwned::to_owned));
@@ -306,6 +314,3 @@ impl Fleet {
         self.sites[from].addresses.remove(self.gateway_address(to));
     }
 }
-
-/// Counts answers over tasks.
-pub type Tally = Arc<Mutex<BTreeMap<String, usize>>>;

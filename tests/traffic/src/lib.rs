@@ -4,6 +4,7 @@
 pub mod client;
 pub mod fleet;
 pub mod link;
+pub mod member;
 pub mod pods;
 
 pub use client::{Reply, get, send};

@@ -1,17 +1,16 @@
 //! What clients see of a fleet of gateways while clusters come, go and break.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
 use bytes::Bytes;
 use hanse_routing::{Protocol, Verdict};
 use hanse_rt::{Mono, TaskSet, Wall};
-use hanse_tests_traffic::{
-    Behaviour, Fleet, PATIENCE, client::send_h2, fleet::Tally, get, key, send, until,
-};
+use hanse_tests_traffic::{Behaviour, Fleet, PATIENCE, client::send_h2, get, key, send, until};
 use hanse_xds::Level;
 use http::{Request, StatusCode};
 use http_body_util::Full;
@@ -44,7 +43,7 @@ fn post(body: &'static str) -> Request<Full<Bytes>> {
 struct Load {
     pace: TaskSet,
     requests: TaskSet,
-    tally: Tally,
+    tally: Arc<Mutex<BTreeMap<String, usize>>>,
 }
 
 impl Load {
@@ -53,7 +52,7 @@ impl Load {
         let load = Self {
             pace: TaskSet::new("pace"),
             requests: TaskSet::new("requests"),
-            tally: Tally::default(),
+            tally: Arc::default(),
         };
         let (requests, tally) = (load.requests.clone(), Arc::clone(&load.tally));
         load.pace.spawn("pace", async move {
