@@ -74,68 +74,94 @@ pub mod reason {
     pub const ANSWERS: &str = "Answers";
     /// The object stands as rendered.
     pub const APPLIED: &str = "Applied";
-    /// The member refused an apply.
-    pub const APPLY_FAILED: &str = "ApplyFailed";
     /// Some objects are not applied yet.
     pub const APPLYING: &str = "Applying";
+    /// The member refused an apply.
+    pub const APPLY_FAILED: &str = "ApplyFailed";
     /// It does its work.
     pub const AVAILABLE: &str = "Available";
+    /// Errors or the time of the shift were beyond what the drill allows.
+    pub const BOUND_MISSED: &str = "BoundMissed";
     /// A member has an object of the same name that Hanse did not make.
     pub const CONFLICT: &str = "Conflict";
     /// The hub reaches members.
     pub const CONNECTED: &str = "Connected";
+    /// An operator gives it no new work.
+    pub const CORDONED: &str = "Cordoned";
     /// Replicas would fit only if running ones moved, and steady forbids that.
     pub const FITS_ONLY_BY_MOVING: &str = "FitsOnlyByMoving";
     /// Other controllers run workloads on the hub's API.
     pub const FOREIGN_CONTROLLERS_ACTIVE: &str = "ForeignControllersActive";
+    /// A guard of the drill ended it.
+    pub const GUARD: &str = "Guard";
     /// The work mounts volumes, so nobody moves it but an operator.
     pub const HOLDS_DATA: &str = "HoldsData";
     /// The hub reaches too few members: it is cut off itself.
     pub const HUB_ISOLATED: &str = "HubIsolated";
-    /// Another member has the same identity.
-    pub const IDENTITY_TAKEN: &str = "IdentityTaken";
+    /// The hub restarted while the drill ran.
+    pub const HUB_RESTARTED: &str = "HubRestarted";
     /// Behind the connection is another cluster than the one that joined.
     pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
+    /// Another member has the same identity.
+    pub const IDENTITY_TAKEN: &str = "IdentityTaken";
     /// The policy cannot be followed as written.
     pub const INVALID: &str = "Invalid";
     /// The member is in the federation.
     pub const JOINED: &str = "Joined";
-    /// The kubeconfig of the member cannot be used.
-    pub const KUBECONFIG_INVALID: &str = "KubeconfigInvalid";
     /// A member does not serve the template's kind.
     pub const KIND_NOT_SERVED: &str = "KindNotServed";
+    /// The kubeconfig of the member cannot be used.
+    pub const KUBECONFIG_INVALID: &str = "KubeconfigInvalid";
     /// The policy selects something.
     pub const MATCHED: &str = "Matched";
     /// Replicas are on their way.
     pub const MOVING: &str = "Moving";
-    /// Nothing is on its way.
-    pub const NOTHING_MOVES: &str = "NothingMoves";
-    /// No object matches the policy's selectors.
-    pub const NOTHING_MATCHED: &str = "NothingMatched";
-    /// No cluster is possible.
-    pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
-    /// Not all replicas have room.
-    pub const NO_ROOM: &str = "NoRoom";
-    /// No witness in a third region can confirm a loss.
-    pub const NO_WITNESS: &str = "NoWitness";
     /// Templates are ordinary objects here.
     pub const NATIVE: &str = "Native";
+    /// No lost domain is held back.
+    pub const NOTHING_HELD: &str = "NothingHeld";
+    /// No object matches the policy's selectors.
+    pub const NOTHING_MATCHED: &str = "NothingMatched";
+    /// Nothing is on its way.
+    pub const NOTHING_MOVES: &str = "NothingMoves";
+    /// A drill does not start while anything is not healthy.
+    pub const NOT_HEALTHY: &str = "NotHealthy";
+    /// This version does not do it.
+    pub const NOT_SERVED: &str = "NotServed";
+    /// No cluster is possible.
+    pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
+    /// The member names no gateway.
+    pub const NO_GATEWAY: &str = "NoGateway";
+    /// Not all replicas have room.
+    pub const NO_ROOM: &str = "NoRoom";
+    /// No member belongs to the target.
+    pub const NO_TARGET: &str = "NoTarget";
+    /// No witness in a third region can confirm a loss.
+    pub const NO_WITNESS: &str = "NoWitness";
+    /// Something else was lost while the drill ran.
+    pub const OTHER_LOSS: &str = "OtherLoss";
     /// Another policy won; the message names it.
     pub const OUTRANKED: &str = "Outranked";
     /// Part of the replicas is placed, as the policy allows.
     pub const PARTIAL: &str = "Partial";
+    /// Everything moved within the bounds.
+    pub const PASSED: &str = "Passed";
     /// The policy is gone or no longer matches; the placement stays as it is.
     pub const POLICY_GONE: &str = "PolicyGone";
     /// It is on its way.
     pub const PROGRESSING: &str = "Progressing";
     /// All replicas have a place.
     pub const SCHEDULED: &str = "Scheduled";
+    /// The fault has begun.
+    pub const STARTED: &str = "Started";
     /// All that is bound to the member is applied.
     pub const SYNCED: &str = "Synced";
     /// Some replicas are not available.
     pub const UNAVAILABLE: &str = "Unavailable";
     /// The member's API does not answer.
     pub const UNREACHABLE: &str = "Unreachable";
+    /// Two regions remain to confirm the loss of any third.
+    pub const WITNESSED: &str = "Witnessed";
 }
 
 /// Sets a condition in place. `lastTransitionTime` moves only when the status flips.

@@ -57,5 +57,9 @@ pub const VERSION: &str = "v1alpha1";
 pub const SYSTEM_NAMESPACE: &str = "hanse-system";
 /// Type of the Secrets that hold a member's kubeconfig, under the key [`KUBECONFIG_KEY`].
 pub const KUBECONFIG_SECRET_TYPE: &str = "hanse.dev/kubeconfig";
+/// Type of the Secrets that hold the bearer token of a member's relay, under the key `token`.
+pub const RELAY_TOKEN_SECRET_TYPE: &str = "hanse.dev/relay-token";
+/// Label of what belongs to one member on the hub: the member's name.
+pub const MEMBER_LABEL: &str = "hanse.dev/member";
 /// Key of the kubeconfig inside its Secret.
 pub const KUBECONFIG_KEY: &str = "kubeconfig";

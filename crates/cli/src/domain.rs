@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use hanse_api::{Drain, Federation, MemberCluster};
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
 use serde_json::json;
@@ -29,9 +29,14 @@ pub(crate) enum Verb {
 pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<()> {
     let client = connect(global).await?.client;
     let members: Api<MemberCluster> = Api::all(client.clone());
-    let known = within("listing members", members.list(&ListParams::default())).await?.items;
-    let inside: Vec<String> =
-        known.iter().filter(|member| belongs(member, domain)).map(ResourceExt::name_any).collect();
+    let known = within("listing members", members.list(&ListParams::default()))
+        .await?
+        .items;
+    let inside: Vec<String> = known
+        .iter()
+        .filter(|member| belongs(member, domain))
+        .map(ResourceExt::name_any)
+        .collect();
     if inside.is_empty() {
         let names: Vec<_> = known.iter().map(ResourceExt::name_any).collect();
         bail!(
@@ -42,15 +47,19 @@ pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<
         );
     }
     let unschedulable = verb != Verb::Uncordon;
+    let params = PatchParams::default();
     for name in &inside {
         let patch = Patch::Merge(json!({"spec": {"unschedulable": unschedulable}}));
-        let call = members.patch(name, &PatchParams::default(), &patch);
+        let call = members.patch(name, &params, &patch);
         within(&format!("patching {name}"), call).await?;
     }
     if verb != Verb::Cordon {
         let federation: Api<Federation> = Api::all(client);
         let now = within("reading the federation", federation.get("default")).await?;
-        let drain = Drain { domain: domain.kind.into(), name: domain.name.clone() };
+        let drain = Drain {
+            domain: domain.kind.into(),
+            name: domain.name.clone(),
+        };
         let mut drains = now.spec.drains.clone();
         drains.retain(|other| *other != drain);
         if verb == Verb::Drain {
@@ -60,7 +69,7 @@ pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<
             "metadata": {"resourceVersion": now.metadata.resource_version},
             "spec": {"drains": drains},
         }));
-        let call = federation.patch("default", &PatchParams::default(), &patch);
+        let call = federation.patch("default", &params, &patch);
         within("writing the drain", call).await?;
     }
     let done = match verb {
@@ -68,9 +77,18 @@ pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<
         Verb::Cordon => "cordoned",
         Verb::Uncordon => "takes work again",
     };
-    output::print(global.output, &inside, || inside.clone(), |_| {
-        inside.iter().map(|name| format!("{name} {done}")).collect::<Vec<_>>().join("\n")
-    })
+    output::print(
+        global.output,
+        &inside,
+        || inside.clone(),
+        |_| {
+            inside
+                .iter()
+                .map(|name| format!("{name} {done}"))
+                .collect::<Vec<_>>()
+                .join("\n")
+        },
+    )
 }
 
 fn belongs(member: &MemberCluster, domain: &Domain) -> bool {

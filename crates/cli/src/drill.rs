@@ -8,7 +8,7 @@ use hanse_api::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::{
-    Api, ResourceExt as _,
+    Api, ResourceExt,
     api::{ListParams, PostParams},
 };
 
@@ -68,7 +68,12 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
     };
     bar.finish_and_clear();
     let verdict = done.status.as_ref().and_then(|status| status.verdict);
-    output::print(global.output, &done, || vec![name.clone()], |_| report_text(&done))?;
+    output::print(
+        global.output,
+        &done,
+        || vec![name.clone()],
+        |_| report_text(&done),
+    )?;
     Ok(match verdict {
         Some(DrillVerdict::Passed) => Ended::Passed,
         Some(DrillVerdict::Failed) => Ended::Failed,
@@ -79,14 +84,25 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
 /// What to send traffic to: the named services, or every one there is.
 async fn probes(client: kube::Client, wanted: &DrillRun) -> Result<Vec<DrillProbe>> {
     let rate = i32::try_from(wanted.rate).context("--rate is too high")?;
-    let probe = |global_service: String| DrillProbe { global_service, rate_per_second: rate };
+    let probe = |global_service: String| DrillProbe {
+        global_service,
+        rate_per_second: rate,
+    };
     if !wanted.probe.is_empty() {
         return Ok(wanted.probe.iter().cloned().map(probe).collect());
     }
     let services: Api<GlobalService> = Api::all(client);
-    let services = within("listing global services", services.list(&ListParams::default())).await?;
+    let services = within(
+        "listing global services",
+        services.list(&ListParams::default()),
+    )
+    .await?;
     let name = |service: &GlobalService| {
-        format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any())
+        format!(
+            "{}/{}",
+            service.namespace().unwrap_or_default(),
+            service.name_any()
+        )
     };
     Ok(services.items.iter().map(name).map(probe).collect())
 }
@@ -98,8 +114,18 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
         region: wanted.target.region.clone(),
         provider: wanted.target.provider.clone(),
     };
-    let place = [&target.cluster, &target.zone, &target.region, &target.provider];
-    let place = place.into_iter().flatten().next().cloned().unwrap_or_default();
+    let place = [
+        &target.cluster,
+        &target.zone,
+        &target.region,
+        &target.provider,
+    ];
+    let place = place
+        .into_iter()
+        .flatten()
+        .next()
+        .cloned()
+        .unwrap_or_default();
     let duration_seconds =
         i32::try_from(wanted.duration.as_secs()).context("--duration is too long")?;
     let fault = match wanted.fault {
@@ -117,7 +143,11 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
     let mut drill = Drill::new("", spec);
     drill.metadata.name = None;
     drill.metadata.generate_name = Some(format!("{place}-"));
-    within("creating the drill", drills.create(&PostParams::default(), &drill)).await
+    within(
+        "creating the drill",
+        drills.create(&PostParams::default(), &drill),
+    )
+    .await
 }
 
 /// Lists drills.
@@ -126,11 +156,20 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
 /// When the API cannot be reached.
 pub(crate) async fn list(global: &Global) -> Result<()> {
     let drills: Api<Drill> = Api::all(connect(global).await?.client);
-    let mut drills = within("listing drills", drills.list(&ListParams::default())).await?.items;
+    let mut drills = within("listing drills", drills.list(&ListParams::default()))
+        .await?
+        .items;
     drills.sort_by_key(|drill| drill.creation_timestamp().map(|time| time.0));
     let names = || drills.iter().map(ResourceExt::name_any).collect();
     output::print(global.output, &drills, names, |_| {
-        let header = ["drill", "fault", "verdict", "shifted ms", "requests", "errors"];
+        let header = [
+            "drill",
+            "fault",
+            "verdict",
+            "shifted ms",
+            "requests",
+            "errors",
+        ];
         output::table(&header, drills.iter().map(row))
     })
 }
@@ -138,11 +177,14 @@ pub(crate) async fn list(global: &Global) -> Result<()> {
 fn row(drill: &Drill) -> Vec<String> {
     let status = drill.status.clone().unwrap_or_default();
     let measured = status.measured.unwrap_or_default();
-    let shown = |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
+    let shown =
+        |value: Option<i64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
     vec![
         drill.name_any(),
         format!("{:?}", drill.spec.fault),
-        status.verdict.map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
+        status
+            .verdict
+            .map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
         shown(measured.traffic_shifted_milliseconds),
         measured.requests.to_string(),
         measured.errors.to_string(),
@@ -165,19 +207,40 @@ pub(crate) async fn report(global: &Global, name: &str) -> Result<()> {
 fn report_text(drill: &Drill) -> String {
     let status = drill.status.clone().unwrap_or_default();
     let measured = status.measured.clone().unwrap_or_default();
-    let verdict = status.verdict.map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
+    let verdict = status
+        .verdict
+        .map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
     let target = &drill.spec.target;
-    let place = [&target.cluster, &target.zone, &target.region, &target.provider];
-    let place = place.into_iter().flatten().next().cloned().unwrap_or_default();
+    let place = [
+        &target.cluster,
+        &target.zone,
+        &target.region,
+        &target.provider,
+    ];
+    let place = place
+        .into_iter()
+        .flatten()
+        .next()
+        .cloned()
+        .unwrap_or_default();
     let milliseconds =
         |value: Option<i64>| value.map_or_else(|| "not seen".to_owned(), |ms| format!("{ms} ms"));
     let mut lines = vec![
         format!("# Drill {}: {verdict}", drill.name_any()),
         String::new(),
-        format!("{:?} of {place} for {} s", drill.spec.fault, drill.spec.duration_seconds),
+        format!(
+            "{:?} of {place} for {} s",
+            drill.spec.fault, drill.spec.duration_seconds
+        ),
         String::new(),
-        format!("- detected after {}", milliseconds(measured.detected_milliseconds)),
-        format!("- traffic shifted after {}", milliseconds(measured.traffic_shifted_milliseconds)),
+        format!(
+            "- detected after {}",
+            milliseconds(measured.detected_milliseconds)
+        ),
+        format!(
+            "- traffic shifted after {}",
+            milliseconds(measured.traffic_shifted_milliseconds)
+        ),
     ];
     match measured.replaced_milliseconds {
         Some(replaced) => lines.push(format!(
@@ -191,26 +254,49 @@ fn report_text(drill: &Drill) -> String {
         measured.requests, measured.errors, measured.slow
     ));
     let (elsewhere, there) = (measured.entered_elsewhere, measured.entered_there);
-    lines.push(format!("- entered elsewhere: {} requests, {} errors", elsewhere.requests, elsewhere.errors));
-    lines.push(format!("- entered there: {} requests, {} errors", there.requests, there.errors));
-    let short: Vec<_> = status.per_workload.iter().filter(|work| work.shortfall > 0).collect();
+    lines.push(format!(
+        "- entered elsewhere: {} requests, {} errors",
+        elsewhere.requests, elsewhere.errors
+    ));
+    lines.push(format!(
+        "- entered there: {} requests, {} errors",
+        there.requests, there.errors
+    ));
+    let short: Vec<_> = status
+        .per_workload
+        .iter()
+        .filter(|work| work.shortfall > 0)
+        .collect();
     if !short.is_empty() {
         lines.push(String::new());
         lines.push("No room for:".to_owned());
         for work in short {
-            let missing: Vec<_> =
-                work.missing.iter().map(|(what, amount)| format!("{what} {amount}")).collect();
+            let missing: Vec<_> = work
+                .missing
+                .iter()
+                .map(|(what, amount)| format!("{what} {amount}"))
+                .collect();
             lines.push(format!(
                 "- {}: {} of {} replicas, missing {}",
-                work.binding, work.shortfall, work.replicas, missing.join(", ")
+                work.binding,
+                work.shortfall,
+                work.replicas,
+                missing.join(", ")
             ));
         }
     }
     if !status.not_exercised.is_empty() {
         lines.push(String::new());
-        lines.push(format!("Not exercised: {}", status.not_exercised.join(", ")));
+        lines.push(format!(
+            "Not exercised: {}",
+            status.not_exercised.join(", ")
+        ));
     }
-    for condition in status.conditions.iter().filter(|condition| !condition.message.is_empty()) {
+    for condition in status
+        .conditions
+        .iter()
+        .filter(|condition| !condition.message.is_empty())
+    {
         lines.push(String::new());
         lines.push(format!("{}: {}", condition.reason, condition.message));
     }

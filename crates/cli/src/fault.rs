@@ -39,15 +39,24 @@ pub(crate) async fn run(global: &Global, fault: &Fault) -> Result<()> {
         }
     };
     let patch = Patch::Merge(json!({"spec": {"connection": {"simulated": {"faults": faults}}}}));
-    let call = members.patch(name, &PatchParams::default(), &patch);
+    let params = PatchParams::default();
+    let call = members.patch(name, &params, &patch);
     within(&format!("writing member {name}"), call).await?;
-    output::print(global.output, &faults, || vec![name.clone()], |_| {
-        if faults.is_empty() {
-            return format!("{name}: no faults");
-        }
-        let texts: Vec<_> = faults.iter().map(|fault| format!("{:?}", fault.type_)).collect();
-        format!("{name}: {}", texts.join(", "))
-    })
+    output::print(
+        global.output,
+        &faults,
+        || vec![name.clone()],
+        |_| {
+            if faults.is_empty() {
+                return format!("{name}: no faults");
+            }
+            let texts: Vec<_> = faults
+                .iter()
+                .map(|fault| format!("{:?}", fault.type_))
+                .collect();
+            format!("{name}: {}", texts.join(", "))
+        },
+    )
 }
 
 fn read(fault: FaultType, value: Option<&str>) -> Result<ApiFault> {
@@ -55,8 +64,20 @@ fn read(fault: FaultType, value: Option<&str>) -> Result<ApiFault> {
         Some(Ok(number)) if number >= 0 => Ok(Some(number)),
         _ => bail!("this fault needs {what}, for instance `100`"),
     };
-    let plain = |type_| Ok(ApiFault { type_, value: None, to: None });
-    let valued = |type_, what: &str| Ok(ApiFault { type_, value: number(what)?, to: None });
+    let plain = |type_| {
+        Ok(ApiFault {
+            type_,
+            value: None,
+            to: None,
+        })
+    };
+    let valued = |type_, what: &str| {
+        Ok(ApiFault {
+            type_,
+            value: number(what)?,
+            to: None,
+        })
+    };
     match fault {
         FaultType::Kill => plain(ApiFaultType::Kill),
         FaultType::Freeze => plain(ApiFaultType::Freeze),
@@ -65,9 +86,11 @@ fn read(fault: FaultType, value: Option<&str>) -> Result<ApiFault> {
         FaultType::Errors => valued(ApiFaultType::Errors, "a percentage of answers"),
         FaultType::LoseNodes => valued(ApiFaultType::LoseNodes, "a number of nodes"),
         FaultType::CutLink => match value {
-            Some(to) => {
-                Ok(ApiFault { type_: ApiFaultType::CutLink, value: None, to: Some(to.to_owned()) })
-            }
+            Some(to) => Ok(ApiFault {
+                type_: ApiFaultType::CutLink,
+                value: None,
+                to: Some(to.to_owned()),
+            }),
             None => bail!("cut-link needs the other member, or `hub`"),
         },
     }

@@ -7,7 +7,10 @@ mod domain;
 mod drill;
 mod duration;
 mod fault;
+mod join;
 mod output;
+mod roles;
+mod signals;
 mod status;
 mod template;
 mod topology;
@@ -39,8 +42,15 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<ExitCode> {
-    let long_running = matches!(cli.verb, Verb::Up(_) | Verb::Hub(_) | Verb::Agent(_) | Verb::Gateway(_));
-    let filter = if long_running { "warn,hanse=info" } else { "error" };
+    let long_running = matches!(
+        cli.verb,
+        Verb::Up(_) | Verb::Hub(_) | Verb::Agent(_) | Verb::Gateway(_)
+    );
+    let filter = if long_running {
+        "warn,hanse=info"
+    } else {
+        "error"
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -79,7 +89,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "hanse", &mut std::io::stdout());
         }
-        Verb::Hub(_) | Verb::Agent(_) | Verb::Gateway(_) | Verb::Join(_) | Verb::Leave { .. } | Verb::Plan(_) => {
+        Verb::Agent(agent) => roles::agent(global, agent).await?,
+        Verb::Gateway(gateway) => roles::gateway(gateway).await?,
+        Verb::Join(wanted) => join::join(global, wanted).await?,
+        Verb::Leave { name } => join::leave(global, name).await?,
+        Verb::Hub(_) | Verb::Plan(_) => {
             anyhow::bail!("not built yet");
         }
     }

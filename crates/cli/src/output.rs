@@ -1,7 +1,6 @@
 //! Results on standard output, messages on standard error.
 
 use anyhow::Result;
-use comfy_table::{ContentArrangement, Table, presets};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -34,22 +33,28 @@ pub(crate) fn say(line: &str) {
 }
 
 /// A plain table in kubectl's manner.
-pub(crate) fn table<R, C>(header: &[&str], rows: R) -> String
-where
-    R: IntoIterator<Item = C>,
-    C: IntoIterator<Item = String>,
-{
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-    table.set_header(header.iter().map(|title| title.to_uppercase()));
-    for row in rows {
-        table.add_row(row);
-    }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
-    }
-    let text = table.to_string();
-    text.lines().map(str::trim_end).collect::<Vec<_>>().join("\n")
+pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut lines: Vec<Vec<String>> =
+        vec![header.iter().map(|title| title.to_uppercase()).collect()];
+    lines.extend(rows);
+    let width = |column: usize| {
+        lines
+            .iter()
+            .filter_map(|line| line.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..header.len())
+        .map(|column| width(column).unwrap_or(0))
+        .collect();
+    let text = lines.iter().map(|line| {
+        let cells = line
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}   "));
+        cells.collect::<String>().trim_end().to_owned()
+    });
+    text.collect::<Vec<_>>().join("\n")
 }
 
 /// Bytes as people read them.

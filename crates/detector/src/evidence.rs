@@ -19,7 +19,7 @@ pub enum Level {
 }
 
 /// Where a member is, in so far as detection needs it.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Place {
     /// The provider.
     pub provider: String,

@@ -7,7 +7,6 @@
 
 pub mod brakes;
 pub mod evidence;
-pub mod observers;
 pub mod verdict;
 
 use std::time::Duration;

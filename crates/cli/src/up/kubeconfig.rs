@@ -11,7 +11,11 @@ use super::pki::Pki;
 const FEDERATION: &str = "federation";
 
 /// The file's text. JSON is YAML.
-pub(crate) fn render(pki: &Pki, federation: SocketAddr, members: &[(String, SocketAddr)]) -> String {
+pub(crate) fn render(
+    pki: &Pki,
+    federation: SocketAddr,
+    members: &[(String, SocketAddr)],
+) -> String {
     let authority = BASE64_STANDARD.encode(&pki.authority);
     let mut all = vec![(FEDERATION.to_owned(), federation)];
     all.extend(members.iter().cloned());
@@ -38,4 +42,3 @@ pub(crate) fn render(pki: &Pki, federation: SocketAddr, members: &[(String, Sock
     });
     format!("{file:#}\n")
 }
-

@@ -7,7 +7,6 @@ use std::{
 
 use hanse_detector::{
     evidence::{Evidence, Level, Place},
-    observers,
     verdict::Verdict,
 };
 use hanse_rt::Mono;
@@ -53,20 +52,14 @@ pub(crate) fn observe(world: &World, reports: &ReportTable, now: Mono) -> Observ
             observed.cordoned.insert(name);
         }
     }
-    for name in &observed.with_gateway {
-        let seen = observers::choose(name, &observed.evidence.members)
-            .into_iter()
-            .filter(|observer| observed.with_gateway.contains(observer))
-            .map(|observer| {
-                let level = match reports.level(&observer, name, now, STALE) {
-                    Reported::Up => Level::Up,
-                    Reported::Down => Level::Down,
-                    Reported::Unknown => Level::Unknown,
-                };
-                (observer, level)
-            });
-        let seen = seen.collect();
-        observed.evidence.data.insert(name.clone(), seen);
+    // The gateways that observe a member are those that report about it: routing named them.
+    for (observer, target) in reports.all().into_keys() {
+        let level = match reports.level(&observer, &target, now, STALE) {
+            Reported::Up => Level::Up,
+            Reported::Down => Level::Down,
+            Reported::Unknown => Level::Unknown,
+        };
+        observed.evidence.data.entry(target).or_default().insert(observer, level);
     }
     observed.isolated = drill::isolated(world);
     observed

@@ -1,0 +1,180 @@
+//! `hanse up`: the whole federation in one process. Hub, simulated members with their relays and
+//! gateways, and links between them; state on disk, a kubeconfig when everything is ready.
+
+mod faults;
+mod kubeconfig;
+mod members;
+mod objects;
+mod pki;
+mod state;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result};
+use hanse_apiserver::{ApiServer, TlsConfig, Tokens};
+use hanse_rt::{
+    Metrics, Readiness, Rng, TaskSet, Wall,
+    admin::{self, Admin},
+    net::{self, AddressMap, TcpListener},
+};
+use hanse_sim::{
+    faults::HUB,
+    kubelet::Pace,
+    member::{Options, Roles},
+};
+
+use crate::{args::Up, connect, output, signals, topology};
+use pki::Pki;
+use state::Data;
+
+/// How long tasks may take to end when asked; then they are dropped.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Runs until a signal comes.
+///
+/// # Errors
+/// What stands in the way of a start, and what to do about it.
+pub(crate) async fn run(up: &Up) -> Result<()> {
+    let started = hanse_rt::Mono::now();
+    raise_file_limit();
+    let topology = topology::read(up.topology.as_deref())?;
+    let folder = match &up.data {
+        Some(folder) => folder.clone(),
+        None => connect::default_data()?,
+    };
+    let data = Data::open(&folder, &topology, up.fresh)?;
+    let listener = listen(up.listen)?;
+    let pki = Pki::load(data.folder())?;
+    let tasks = TaskSet::new("up");
+    let federation = start(&tasks, &data, &pki, topology, listener, up.admin).await?;
+    federation.readiness.ready().await;
+    let path = data.kubeconfig();
+    let text = kubeconfig::render(&pki, federation.address, &federation.members);
+    hanse_rt::disk::write_atomically(&path, text.as_bytes())?;
+    output::say(&format!(
+        "federation of {} clusters ready in {:.1} s; state in {}\n\n  export KUBECONFIG={}\n  \
+         kubectl apply -f manifests/examples/shop/",
+        federation.members.len(),
+        started.elapsed().as_secs_f64(),
+        data.folder().display(),
+        path.display()
+    ));
+    signals::ended().await;
+    output::say("ending");
+    tasks.drain(DRAIN).await;
+    drop(std::fs::remove_file(path));
+    Ok(())
+}
+
+/// A federation that runs.
+struct Federation {
+    address: SocketAddr,
+    members: Vec<(String, SocketAddr)>,
+    readiness: Readiness,
+}
+
+async fn start(
+    tasks: &TaskSet,
+    data: &Data,
+    pki: &Pki,
+    topology: hanse_topology::Topology,
+    listener: TcpListener,
+    admin: SocketAddr,
+) -> Result<Federation> {
+    let (wall, rng) = (Wall::system(), Rng::from_entropy());
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let hold = readiness.hold("start");
+    let hub_api = ApiServer::builder()
+        .wall(wall.clone())
+        .rng(rng.fork("api", HUB))
+        .root_ca(pki.authority.clone())
+        .durable(data.hub_store())
+        .build()?;
+    hub_api.run(tasks);
+    let address = listener.local_addr()?;
+    serve(&hub_api, tasks, listener, pki)?;
+    let addresses = AddressMap::loopback();
+    let world = members::world(
+        data,
+        topology,
+        (&wall, &rng),
+        pki,
+        Options {
+            pace: Pace::default(),
+            sockets: Some(addresses.clone()),
+        },
+    )?;
+    let client = kube::Client::new(hub_api.as_user("system:admin"), "default");
+    let tokens = objects::write(&client, &world).await?;
+    let xds = objects::hub(
+        tasks,
+        &client,
+        &world,
+        &addresses,
+        (&wall, &rng),
+        (&metrics, &readiness),
+    )?;
+    let roles = members::roles(
+        &world,
+        data,
+        &addresses,
+        xds,
+        tokens,
+        (&metrics, &readiness),
+    );
+    let served = members::api_addresses(&world)?;
+    let (at, keys) = (served.clone(), pki.clone());
+    let roles: Roles = Arc::new(move |member, tasks| {
+        if let Some(at) = at.get(member.name()) {
+            members::serve(member, tasks, *at, &keys);
+        }
+        roles(member, tasks);
+    });
+    for member in world.members() {
+        member.run(tasks, Arc::clone(&roles));
+    }
+    faults::follow(tasks, client, world, &rng);
+    admin::serve(
+        tasks,
+        admin,
+        Admin {
+            metrics,
+            readiness: readiness.clone(),
+            pages: None,
+        },
+    )
+    .with_context(|| format!("--admin {admin}"))?;
+    drop(hold);
+    Ok(Federation {
+        address,
+        members: served.into_iter().collect(),
+        readiness,
+    })
+}
+
+/// Serves an API to the administrator.
+fn serve(api: &ApiServer, tasks: &TaskSet, listener: TcpListener, pki: &Pki) -> Result<()> {
+    let tls = TlsConfig {
+        certificate: pki.certificate.clone(),
+        key: pki.key.clone(),
+        client_authority: None,
+    };
+    let tokens = Tokens::new().with(&pki.token, "admin", &["system:masters"]);
+    Ok(api.serve(tasks, listener, &tls, tokens)?)
+}
+
+fn listen(address: SocketAddr) -> Result<TcpListener> {
+    net::listen(address).with_context(|| {
+        format!("{address} cannot be listened on; choose another address with --listen IP:PORT")
+    })
+}
+
+/// Every simulated pod has listeners of its own; the usual soft limit of 1,024 is soon reached.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}

@@ -1,0 +1,145 @@
+//! The members of `hanse up`: their stores, their own APIs, and in each a relay and a gateway.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use anyhow::Result;
+use hanse_agent::RelayConfig;
+use hanse_apiserver::{ApiServer, ServiceRange};
+use hanse_gateway::GatewayConfig;
+use hanse_rt::{
+    Metrics, Readiness, Rng, TaskSet, Wall,
+    net::{self, AddressMap},
+};
+use hanse_sim::{
+    faults::HUB,
+    member::{HOP_PORT, Member, Options, Roles},
+    world::World,
+};
+use hanse_topology::Topology;
+
+use super::{pki::Pki, state::Data};
+
+/// The members of a topology with their stores, without power yet.
+///
+/// # Errors
+/// The first store that cannot be opened.
+pub(super) fn world(
+    data: &Data,
+    topology: Topology,
+    chance: (&Wall, &Rng),
+    pki: &Pki,
+    options: Options,
+) -> Result<World> {
+    let store = |index: usize, name: &str| {
+        let block = u8::try_from(64 + index % 64).unwrap_or(64);
+        ApiServer::builder()
+            .wall(chance.0.clone())
+            .rng(chance.1.fork("api", name))
+            .root_ca(pki.authority.clone())
+            .service_range(ServiceRange {
+                network: Ipv4Addr::new(10, block, 128, 0),
+                prefix: 18,
+            })
+            .durable(data.member_store(name))
+            .build()
+    };
+    Ok(World::new(topology, &store, chance, &options)?)
+}
+
+/// Free addresses for the members' own APIs, which come and go with their power.
+///
+/// # Errors
+/// When no port can be had.
+pub(super) fn api_addresses(world: &World) -> Result<BTreeMap<String, SocketAddr>> {
+    let mut held = Vec::new();
+    let mut addresses = BTreeMap::new();
+    for member in world.members() {
+        let listener = net::listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
+        addresses.insert(member.name().to_owned(), listener.local_addr()?);
+        held.push(listener);
+    }
+    Ok(addresses)
+}
+
+/// Serves a member's own API to the administrator, as long as it has power.
+pub(super) fn serve(member: &Member, tasks: &TaskSet, at: SocketAddr, pki: &Pki) {
+    let served = net::listen(at)
+        .map_err(anyhow::Error::from)
+        .and_then(|listener| super::serve(member.api(), tasks, listener, pki));
+    if let Err(error) = served {
+        tracing::error!(member = member.name(), %at, %error, "its API is not served");
+    }
+}
+
+/// What runs in each member beside its API: relay and gateway.
+pub(super) fn roles(
+    world: &World,
+    data: &Data,
+    addresses: &AddressMap,
+    hub: SocketAddr,
+    tokens: BTreeMap<String, String>,
+    (metrics, readiness): (&Metrics, &Readiness),
+) -> Roles {
+    let (world, addresses) = (world.clone(), addresses.clone());
+    let folders: BTreeMap<String, _> = world
+        .members()
+        .map(|m| (m.name().to_owned(), data.snapshots(m.name())))
+        .collect();
+    let (metrics, readiness) = (metrics.clone(), readiness.clone());
+    Arc::new(move |member, tasks| {
+        let name = member.name();
+        let (Some(token), Some(folder)) = (tokens.get(name), folders.get(name)) else {
+            return;
+        };
+        let links = world.addresses(name, tasks, &addresses, Some((hub, HUB)));
+        let gateway_ip = member.gateway_address();
+        let [_, block, c, d] = gateway_ip.octets();
+        let metrics = metrics.scoped("cluster", name);
+        let rng = Rng::from_entropy();
+        let relay = hanse_agent::run(
+            tasks,
+            RelayConfig {
+                member: name.to_owned(),
+                client: member.local_client(),
+                hub: links.resolve(hub),
+                hub_token: token.clone(),
+                listen: SocketAddr::new(gateway_ip.into(), 0),
+                gateway_token: token.clone(),
+                // The API knows the gateway by an address that it accepts in an EndpointSlice.
+                gateways: vec![IpAddr::V4(Ipv4Addr::new(10, block, c, d))],
+                data: folder.join("relay"),
+                rng: rng.fork("relay", name),
+                metrics: metrics.clone(),
+                readiness: readiness.clone(),
+            },
+        );
+        let relay = match relay {
+            Ok(relay) => relay,
+            Err(error) => return tracing::error!(member = name, %error, "relay not started"),
+        };
+        let gateway = hanse_gateway::run(
+            tasks,
+            GatewayConfig {
+                cluster: name.to_owned(),
+                bind: gateway_ip.into(),
+                hop_port: HOP_PORT,
+                relay: relay.address,
+                token: token.clone(),
+                addresses: links,
+                data: folder.join("gateway"),
+                admin: None,
+                rng: rng.fork("gateway", name),
+                wall: Wall::system(),
+                metrics,
+                readiness: readiness.clone(),
+            },
+        );
+        if let Err(error) = gateway {
+            tracing::error!(member = name, %error, "gateway not started");
+        }
+    })
+}

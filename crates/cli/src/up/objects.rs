@@ -1,0 +1,108 @@
+//! What `hanse up` writes into its hub before the hub's controllers start: the kinds, the
+//! Federation, one MemberCluster per simulated member, and the relays' tokens.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use anyhow::{Context as _, Result};
+use futures::{StreamExt as _, TryStreamExt as _};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_sim::{
+    member::{HOP_PORT, Member},
+    world::World,
+};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::{Value, json};
+
+/// Who writes them.
+const MANAGER: &str = "hanse-up";
+
+/// Writes everything; returns the relays' tokens by member.
+///
+/// # Errors
+/// When the hub's API refuses.
+pub(super) async fn write(client: &Client, world: &World) -> Result<BTreeMap<String, String>> {
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    for definition in hanse_api::crds() {
+        apply(
+            &definitions,
+            &definition.name_any(),
+            serde_json::to_value(&definition)?,
+        )
+        .await?;
+    }
+    let namespaces: Api<Namespace> = Api::all(client.clone());
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": hanse_api::SYSTEM_NAMESPACE},
+    });
+    apply(&namespaces, hanse_api::SYSTEM_NAMESPACE, namespace).await?;
+    let hub = world.topology().hub.clone();
+    let federations: Api<hanse_api::Federation> = Api::all(client.clone());
+    let federation = json!({
+        "apiVersion": "hanse.dev/v1alpha1", "kind": "Federation",
+        "metadata": {"name": "default"},
+        "spec": {"hub": {"provider": hub.provider, "region": hub.region}},
+    });
+    apply(&federations, "default", federation).await?;
+    let members: Api<hanse_api::MemberCluster> = Api::all(client.clone());
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), hanse_api::SYSTEM_NAMESPACE);
+    let tokens = futures::stream::iter(world.members()).map(|member| {
+        let (members, secrets) = (members.clone(), secrets.clone());
+        async move {
+            apply(&members, member.name(), describe(member)).await?;
+            let token = crate::join::relay_token(&secrets, member.name()).await?;
+            Ok::<_, anyhow::Error>((member.name().to_owned(), token))
+        }
+    });
+    tokens.buffer_unordered(16).try_collect().await
+}
+
+fn describe(member: &Member) -> Value {
+    let cluster = member.cluster();
+    let mut spec = json!({
+        "connection": {"simulated": {}}, "provider": cluster.provider, "region": cluster.region,
+        "network": cluster.network,
+        "gateways": [{
+            "address": member.gateway_address().to_string(), "port": HOP_PORT, "network": "public",
+        }],
+    });
+    if !cluster.zone.is_empty() {
+        spec["zone"] = json!(cluster.zone);
+    }
+    json!({
+        "apiVersion": "hanse.dev/v1alpha1", "kind": "MemberCluster",
+        "metadata": {"name": member.name()}, "spec": spec,
+    })
+}
+
+async fn apply<K>(api: &Api<K>, name: &str, body: Value) -> Result<()>
+where
+    K: Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+{
+    let params = PatchParams::apply(MANAGER).force();
+    api.patch(name, &params, &Patch::Apply(body))
+        .await
+        .with_context(|| format!("writing {name} into the hub"))?;
+    Ok(())
+}
+
+/// Starts the hub's controllers; returns the address at which relays reach it.
+///
+/// # Errors
+/// When no port can be had.
+pub(super) fn hub(
+    tasks: &TaskSet,
+    client: &Client,
+    world: &World,
+    addresses: &AddressMap,
+    (wall, rng): (&Wall, &Rng),
+    (metrics, readiness): (&Metrics, &Readiness),
+) -> Result<SocketAddr> {
+    let _ = (client, world, addresses, wall, rng, readiness);
+    let server = hanse_xds::AdsServer::new(std::sync::Arc::new(|_| None), hanse_xds::ReportTable::default(), metrics);
+    Ok(server.serve(tasks, SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), 0))?)
+}
