@@ -1,0 +1,10 @@
+//! The federation from manifest to replicas, as a user runs it: `hanse up` as a process, kubectl
+//! and the command line beside it, faults by the API.
+
+mod bad_input;
+mod deploy;
+mod drills;
+mod endpoint;
+mod faults;
+mod restart;
+mod up;
