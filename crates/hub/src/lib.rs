@@ -1,1 +1,35 @@
-//! Controllers of the federation.
+//! Controllers of the federation. Each one observes, plans and applies: observing gathers, planning
+//! asks the engines and is pure, applying writes. Nothing here opens a socket: clients come from
+//! the connector that the caller gives.
+#![forbid(unsafe_code)]
+
+mod cache;
+mod capacity;
+pub mod events;
+pub mod foreign;
+mod hub;
+mod marks;
+pub mod membership;
+mod metrics;
+pub mod placement;
+mod policies;
+pub mod propagation;
+mod queue;
+pub mod room;
+mod session;
+pub mod status;
+pub mod sync;
+mod templates;
+mod world;
+pub mod write;
+
+pub use cache::{Cache, Key};
+pub use hub::{Hub, HubConfig, HubError};
+pub use policies::{Policies, Policy, PolicyKey, Selector, Specificity};
+pub use queue::Queue;
+pub use session::{Copy, Session, SessionEvent, SessionLimits, Sight};
+pub use templates::{Template, TemplateKey, Templates};
+pub use world::{Evacuation, Evacuations, Means, Objects, World};
+pub use write::TokenBucket;
+
+pub(crate) use hub::work;

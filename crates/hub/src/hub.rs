@@ -1,0 +1,332 @@
+//! The hub as a whole: caches, controllers and the order in which they start.
+
+use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+
+use hanse_api::{
+    Federation, FederationSpec, FederationStatus, HubPlace,
+    conditions::{self, federation::TEMPLATES_ACCEPTED, reason},
+};
+use hanse_member::{Connector, Limits, bounded};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{
+    Api, Client,
+    api::{Patch, PatchParams, PostParams},
+};
+use serde_json::json;
+
+use crate::{
+    Key, Objects, Policies, Queue, SessionLimits, Templates, TokenBucket, World,
+    capacity::Capacity,
+    events::Recorder,
+    foreign::{ForeignError, ensure_namespace, refuse_foreign_controllers},
+    membership::Membership,
+    metrics::HubMetrics,
+    placement::Placement,
+    propagation::Propagation,
+    status::Status,
+    sync::{Sync, SyncTable},
+    world::Means,
+    write::change_status,
+};
+
+/// What a hub needs.
+#[derive(Clone)]
+pub struct HubConfig {
+    /// Client of the hub's API, with every call bounded.
+    pub client: Client,
+    /// Makes members' clients.
+    pub connector: Arc<dyn Connector>,
+    /// Wall clock.
+    pub wall: Wall,
+    /// Chance.
+    pub rng: Rng,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Held back until the hub knows its objects.
+    pub readiness: Readiness,
+    /// Where the hub runs, if that is known.
+    pub place: Option<HubPlace>,
+    /// Whether to look for foreign controllers before the first status is written.
+    pub probe_foreign_controllers: bool,
+    /// Status writes a second, at most. Default 1,000.
+    pub status_writes_per_second: u32,
+    /// Tunables of members' sessions.
+    pub session_limits: SessionLimits,
+}
+
+impl Debug for HubConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HubConfig")
+            .field("place", &self.place)
+            .finish_non_exhaustive()
+    }
+}
+
+impl HubConfig {
+    /// A configuration with defaults for everything that has one.
+    pub fn new(client: Client, connector: Arc<dyn Connector>) -> Self {
+        Self {
+            client,
+            connector,
+            wall: Wall::system(),
+            rng: Rng::from_entropy(),
+            metrics: Metrics::new(),
+            readiness: Readiness::new(),
+            place: None,
+            probe_foreign_controllers: false,
+            status_writes_per_second: 1000,
+            session_limits: SessionLimits::default(),
+        }
+    }
+}
+
+/// Why a hub does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HubError {
+    /// Its API does not answer, or refuses.
+    #[error("the hub's API does not answer as it should")]
+    Api(#[from] kube::Error),
+    /// Others run workloads there.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
+    /// Our kinds are not there.
+    #[error("the hub's API does not serve hanse.dev/v1alpha1 {0}: apply manifests/crds first")]
+    KindMissing(&'static str),
+}
+
+/// A running hub.
+#[derive(Clone, Debug)]
+pub struct Hub {
+    world: World,
+    policies: Policies,
+    table: SyncTable,
+}
+
+impl Hub {
+    /// Starts the controllers; they run until `tasks` end. Our CRDs must be served already.
+    ///
+    /// # Errors
+    /// The API does not answer, misses our kinds, or belongs to other controllers.
+    pub async fn run(tasks: &TaskSet, config: HubConfig) -> Result<Self, HubError> {
+        let config = HubConfig {
+            client: bounded(config.client, Limits::default()),
+            ..config
+        };
+        let client = config.client.clone();
+        ensure_namespace(&client).await?;
+        let hub_id = federation(&config).await?;
+        let rng = &config.rng;
+        let templates = Templates::new(client.clone(), tasks.clone(), rng.fork("hub", "templates"));
+        templates.rediscover().await?;
+        check_kinds(&templates)?;
+        let recorder = Recorder::start(
+            client.clone(),
+            config.wall.clone(),
+            rng.fork("hub", "events"),
+            tasks,
+        );
+        let metrics = HubMetrics::new(&config.metrics);
+        let means = Means {
+            client: client.clone(),
+            connector: Arc::clone(&config.connector),
+            wall: config.wall.clone(),
+            rng: rng.clone(),
+            metrics: config.metrics.clone(),
+            status_writes: TokenBucket::new(config.status_writes_per_second),
+            recorder,
+            hub_id,
+            tasks: tasks.clone(),
+            session_limits: config.session_limits,
+        };
+        let world = World::new(Objects::default(), templates, means);
+        let hub = Self {
+            world,
+            policies: Policies::default(),
+            table: SyncTable::default(),
+        };
+        hub.start(tasks, &config.readiness, metrics);
+        Ok(hub)
+    }
+
+    /// What every controller sees.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// All policies in common form.
+    pub const fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// How all copies stand.
+    pub const fn sync_table(&self) -> &SyncTable {
+        &self.table
+    }
+
+    /// Controllers listen before the caches fill, so that nothing is missed, and work after.
+    fn start(&self, tasks: &TaskSet, readiness: &Readiness, metrics: HubMetrics) {
+        let world = &self.world;
+        let told: Queue<Key> = Queue::new(world.means().rng.fork("queue", "status"));
+        let membership = Membership::new(world.clone());
+        let propagation = Propagation::new(world.clone(), self.policies.clone());
+        let placement = Placement::new(world.clone(), self.policies.clone(), metrics.clone());
+        let sync = Sync::new(
+            world.clone(),
+            self.policies.clone(),
+            self.table.clone(),
+            told.clone(),
+            metrics,
+        );
+        let status = Status::new(world.clone(), self.table.clone(), told);
+        let capacity = Capacity::new(world.clone(), self.table.clone());
+        world.templates().want("v1", "Namespace");
+        let ready = Readiness::new();
+        self.follow(tasks, &ready);
+        let (tasks, shutdown) = (tasks.clone(), tasks.shutdown());
+        let spawn = tasks.clone();
+        let hold = readiness.hold("controllers");
+        spawn.spawn("start", async move {
+            hanse_rt::select! {
+                () = shutdown.cancelled() => return,
+                () = ready.ready() => {}
+            }
+            membership.start(&tasks);
+            propagation.start(&tasks);
+            placement.start(&tasks);
+            sync.start(&tasks);
+            status.start(&tasks);
+            capacity.start(&tasks);
+            drop(hold);
+        });
+    }
+
+    fn follow(&self, tasks: &TaskSet, ready: &Readiness) {
+        let objects = self.world.objects();
+        let client = &self.world.means().client;
+        let rng = |what: &str| self.world.means().rng.fork("cache", what);
+        macro_rules! follow {
+            ($($cache:ident),*) => {$(
+                objects.$cache.follow(
+                    tasks,
+                    ready,
+                    Api::all(client.clone()),
+                    stringify!($cache),
+                    rng(stringify!($cache)),
+                );
+            )*};
+        }
+        follow!(
+            federations,
+            members,
+            policies,
+            cluster_policies,
+            bindings,
+            global_services,
+            drills
+        );
+    }
+}
+
+/// Runs a controller's worker: takes keys, works on them, and tries again what failed.
+pub(crate) fn work<K, F>(
+    tasks: &TaskSet,
+    name: &'static str,
+    queue: Queue<K>,
+    work: impl Fn(K) -> F + Send + 'static,
+) where
+    K: Ord + Clone + Debug + Send + 'static,
+    F: Future<Output = Result<(), kube::Error>> + Send + 'static,
+{
+    let shutdown = tasks.shutdown();
+    tasks.spawn(name, async move {
+        loop {
+            let key = hanse_rt::select! {
+                () = shutdown.cancelled() => return,
+                key = queue.next() => key,
+            };
+            match work(key.clone()).await {
+                Ok(()) => queue.succeeded(&key),
+                Err(kube::Error::Api(status)) if status.is_conflict() => {
+                    tracing::debug!(controller = name, ?key, "somebody else wrote first");
+                    queue.add_after(key.clone(), Duration::from_millis(5));
+                }
+                Err(error) => {
+                    tracing::warn!(controller = name, ?key, %error, "tried again later");
+                    queue.retry(key.clone());
+                }
+            }
+            queue.done(&key);
+        }
+    });
+}
+
+/// Makes sure that there is a Federation, and gives the id of this hub. The id is made once; before
+/// it is, nobody else may run workloads on this API.
+async fn federation(config: &HubConfig) -> Result<String, HubError> {
+    let api: Api<Federation> = Api::all(config.client.clone());
+    let known = match api.get_opt("default").await? {
+        Some(known) => known,
+        None => {
+            let spec = FederationSpec {
+                hub: config.place.clone(),
+                ..FederationSpec::default()
+            };
+            api.create(&PostParams::default(), &Federation::new("default", spec))
+                .await?
+        }
+    };
+    if config.place.is_some() && known.spec.hub != config.place {
+        let body = json!({"spec": {"hub": config.place}});
+        api.patch("default", &PatchParams::default(), &Patch::Merge(&body))
+            .await?;
+    }
+    let id = known.status.as_ref().and_then(|status| status.id.clone());
+    if let Some(id) = id {
+        return Ok(id);
+    }
+    let mut accepted = (true, reason::NATIVE, String::new());
+    let probe = if config.probe_foreign_controllers {
+        refuse_foreign_controllers(&config.client).await
+    } else {
+        Ok(())
+    };
+    if let Err(error) = &probe {
+        accepted = (false, reason::FOREIGN_CONTROLLERS_ACTIVE, error.to_string());
+    }
+    let id = config.rng.fork("hub", "id").uuid().to_string();
+    let now = Time(config.wall.now());
+    let known = Arc::new(api.get("default").await?);
+    let generation = known.metadata.generation;
+    let change = |status: &mut FederationStatus| {
+        if probe.is_ok() {
+            status.id = Some(id.clone());
+        }
+        status.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+        let (holds, why, words) = accepted.clone();
+        let type_ = TEMPLATES_ACCEPTED;
+        let made = conditions::condition(type_, holds, why, words, generation, now.clone());
+        conditions::set(&mut status.conditions, made);
+    };
+    change_status(&api, &TokenBucket::new(10), known, change).await?;
+    probe?;
+    Ok(id)
+}
+
+fn check_kinds(templates: &Templates) -> Result<(), HubError> {
+    let kinds = templates.kinds();
+    for kind in [
+        "MemberCluster",
+        "Federation",
+        "PropagationPolicy",
+        "ClusterPropagationPolicy",
+        "ResourceBinding",
+        "GlobalService",
+        "Drill",
+    ] {
+        if kinds.get("hanse.dev/v1alpha1", kind).is_none() {
+            return Err(HubError::KindMissing(kind));
+        }
+    }
+    Ok(())
+}

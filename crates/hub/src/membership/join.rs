@@ -1,0 +1,99 @@
+//! The way to a member: its credentials, its client, and the question who it is.
+
+use hanse_api::{
+    Connection as Wanted, KUBECONFIG_KEY, KUBECONFIG_SECRET_TYPE, MemberCluster, SYSTEM_NAMESPACE,
+};
+use hanse_member::{Connection, Limits, bounded};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::{Api, Client};
+
+use super::plan::Joining;
+use crate::{Session, World};
+
+/// What a client is made from: a change of it makes a new one.
+pub(super) type Source = Connection;
+
+/// The way to a member as its spec says.
+pub(super) async fn source(world: &World, cluster: &MemberCluster) -> Result<Source, String> {
+    let Wanted { direct, simulated } = &cluster.spec.connection;
+    match (direct, simulated) {
+        (Some(direct), _) => {
+            let kubeconfig = kubeconfig(world, &direct.kubeconfig_secret).await?;
+            Ok(Connection::Direct { kubeconfig })
+        }
+        (None, Some(_)) => Ok(Connection::Simulated),
+        (None, None) => Err("spec.connection is empty: write direct or simulated".to_owned()),
+    }
+}
+
+async fn kubeconfig(world: &World, name: &str) -> Result<String, String> {
+    let api: Api<Secret> = Api::namespaced(world.means().client.clone(), SYSTEM_NAMESPACE);
+    let place = format!("Secret {SYSTEM_NAMESPACE}/{name}");
+    let secret = match api.get_opt(name).await {
+        Ok(Some(secret)) => secret,
+        Ok(None) => return Err(format!("{place} is not there: `hanse join` makes it")),
+        Err(error) => return Err(format!("{place} cannot be read: {error}")),
+    };
+    if secret.type_.as_deref() != Some(KUBECONFIG_SECRET_TYPE) {
+        return Err(format!(
+            "{place} has another type: write type: {KUBECONFIG_SECRET_TYPE}"
+        ));
+    }
+    let bytes = secret
+        .data
+        .as_ref()
+        .and_then(|data| data.get(KUBECONFIG_KEY));
+    let Some(bytes) = bytes else {
+        return Err(format!(
+            "{place} has no key {KUBECONFIG_KEY}: put the kubeconfig there"
+        ));
+    };
+    String::from_utf8(bytes.0.clone())
+        .map_err(|_| format!("{place}: key {KUBECONFIG_KEY} is not text"))
+}
+
+pub(super) async fn connect(world: &World, name: &str, source: &Source) -> Result<Client, String> {
+    let connecting = world.means().connector.connect(name, source);
+    let client = connecting.await.map_err(|error| error.to_string())?;
+    Ok(bounded(client, Limits::default()))
+}
+
+/// Asks a member who it is.
+pub(super) async fn ask(client: &Client) -> Joining {
+    let api: Api<Namespace> = Api::all(client.clone());
+    let namespace = match api.get("kube-system").await {
+        Ok(namespace) => namespace,
+        Err(error) => return Joining::Silent(error.to_string()),
+    };
+    let version = match client.apiserver_version().await {
+        Ok(version) => version,
+        Err(error) => return Joining::Silent(error.to_string()),
+    };
+    match namespace.metadata.uid {
+        Some(identity) => Joining::Answered {
+            identity,
+            version: version.git_version,
+            platform: version.platform,
+        },
+        None => Joining::Silent("its namespace kube-system has no uid".to_owned()),
+    }
+}
+
+/// Starts to observe a member.
+pub(super) fn observe(world: &World, name: &str, client: Client) {
+    let means = world.means();
+    let listener = {
+        let world = world.clone();
+        std::sync::Arc::new(move |member: &str, event| world.announce(member, &event))
+    };
+    let session = Session::start(
+        name,
+        client,
+        &means.hub_id,
+        &means.tasks,
+        means.rng.fork("session", name),
+        means.session_limits,
+        listener,
+    );
+    world.add_session(session);
+}

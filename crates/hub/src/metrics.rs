@@ -1,0 +1,44 @@
+//! Counters of the hub. A decision's reason is a label here, the reason of a condition on the
+//! object and a word in `hanse explain`: one name everywhere.
+
+use hanse_rt::{
+    Metrics,
+    metrics::{Counters, Histograms},
+};
+
+/// Counters of the hub.
+#[derive(Clone, Debug)]
+pub(crate) struct HubMetrics {
+    decisions: Counters,
+    writes: Counters,
+    apply_seconds: Histograms,
+}
+
+impl HubMetrics {
+    /// Registers them.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self {
+            decisions: metrics
+                .counters("hanse_placement_decisions", "Placement decisions by reason"),
+            writes: metrics.counters("hanse_member_writes", "Writes to members by result"),
+            apply_seconds: metrics
+                .histograms("hanse_member_write_seconds", "Time of writes to members"),
+        }
+    }
+
+    /// Counts a decision.
+    pub(crate) fn decided(&self, reason: &str) {
+        self.decisions
+            .get_or_create(&vec![("reason", reason.to_owned())])
+            .inc();
+    }
+
+    /// Counts a write to a member.
+    pub(crate) fn wrote(&self, member: &str, result: &str, took: std::time::Duration) {
+        let labels = vec![("member", member.to_owned()), ("result", result.to_owned())];
+        self.writes.get_or_create(&labels).inc();
+        self.apply_seconds
+            .get_or_create(&vec![("member", member.to_owned())])
+            .observe(took.as_secs_f64());
+    }
+}

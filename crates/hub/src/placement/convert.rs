@@ -1,0 +1,186 @@
+//! Rules of a policy in the scheduler's terms.
+
+use std::sync::Arc;
+
+use hanse_api::{ClusterSelection, Placement, ReplicaMode, Strategy, TierMode, TolerationOperator};
+use hanse_render::Kind;
+use hanse_scheduler::{
+    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Request, Selection, Toleration, Weight,
+};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+
+use crate::room::resources;
+
+/// The request of a workload; history and replicas are the caller's.
+pub(super) fn request(placement: &Placement, kind: Kind) -> Request {
+    let replicas = &placement.replicas;
+    Request {
+        tiers: placement.clusters.iter().map(selection).collect(),
+        tier_mode: match placement.tiers {
+            TierMode::Fallback => hanse_scheduler::TierMode::Fallback,
+            TierMode::Overflow => hanse_scheduler::TierMode::Overflow,
+        },
+        tolerations: placement.tolerations.iter().map(toleration).collect(),
+        mode: mode(placement, kind),
+        bounds: replicas
+            .bounds
+            .iter()
+            .map(|bounds| Bounds {
+                clusters: selection(&bounds.clusters),
+                min: bounds.min.map_or(0, count),
+                max: bounds.max.map(count),
+            })
+            .collect(),
+        partial: replicas.partial,
+        steady: replicas.steady,
+        ..Request::default()
+    }
+}
+
+/// How a kind's replicas are handed out. A DaemonSet runs on every node of every cluster; a
+/// StatefulSet or a Job goes whole to one cluster, because its replicas are not alike.
+fn mode(placement: &Placement, kind: Kind) -> Mode {
+    let duplicate = placement.replicas.mode == Some(ReplicaMode::Duplicate);
+    match kind {
+        Kind::Deployment | Kind::ReplicaSet if duplicate => Mode::Duplicate,
+        Kind::StatefulSet if duplicate => Mode::Duplicate,
+        Kind::StatefulSet | Kind::Job | Kind::CronJob => Mode::Whole,
+        Kind::Deployment | Kind::ReplicaSet => Mode::Divide(match placement.replicas.strategy {
+            Strategy::Capacity => DivideBy::Capacity,
+            Strategy::Weighted => DivideBy::Weighted(
+                placement
+                    .replicas
+                    .weights
+                    .iter()
+                    .map(|weight| Weight {
+                        clusters: selection(&weight.clusters),
+                        weight: count(weight.weight),
+                    })
+                    .collect(),
+            ),
+        }),
+        _ => Mode::Everywhere,
+    }
+}
+
+/// What one pod needs.
+pub(super) fn needs(needs: &hanse_render::PodNeeds) -> Arc<PodNeeds> {
+    Arc::new(PodNeeds {
+        request: resources(&needs.requests),
+        node_selector: needs.node_selector.clone(),
+        tolerations: needs
+            .tolerations
+            .iter()
+            .map(|toleration| Toleration {
+                key: toleration.key.clone(),
+                value: toleration.value.clone(),
+                no_execute_only: match toleration.effect.as_deref() {
+                    Some("NoExecute") => Some(true),
+                    Some(_) => Some(false),
+                    None => None,
+                },
+            })
+            .collect(),
+    })
+}
+
+fn toleration(toleration: &hanse_api::Toleration) -> Toleration {
+    Toleration {
+        key: toleration.key.clone(),
+        value: match toleration.operator {
+            TolerationOperator::Exists => None,
+            TolerationOperator::Equal => Some(toleration.value.clone().unwrap_or_default()),
+        },
+        no_execute_only: toleration
+            .effect
+            .map(|effect| effect == hanse_api::Effect::NoExecute),
+    }
+}
+
+/// A selection of clusters.
+pub(super) fn selection(clusters: &ClusterSelection) -> Selection {
+    Selection {
+        names: clusters.names.clone(),
+        labels: clusters
+            .selector
+            .as_ref()
+            .map(label_rules)
+            .unwrap_or_default(),
+        providers: clusters.providers.clone(),
+        regions: clusters.regions.clone(),
+        zones: clusters.zones.clone(),
+        exclude: clusters.exclude.clone(),
+    }
+}
+
+fn label_rules(selector: &LabelSelector) -> Vec<LabelRule> {
+    let equal = selector.match_labels.iter().flatten();
+    let mut rules: Vec<LabelRule> = equal
+        .map(|(key, value)| LabelRule::In(key.clone(), vec![value.clone()]))
+        .collect();
+    for rule in selector.match_expressions.iter().flatten() {
+        let (key, values) = (rule.key.clone(), rule.values.clone().unwrap_or_default());
+        rules.push(match rule.operator.as_str() {
+            "NotIn" => LabelRule::NotIn(key, values),
+            "Exists" => LabelRule::Exists(key),
+            "DoesNotExist" => LabelRule::DoesNotExist(key),
+            // An operator that does not exist matches nothing.
+            "In" => LabelRule::In(key, values),
+            _ => LabelRule::In(key, Vec::new()),
+        });
+    }
+    rules
+}
+
+fn count(value: i32) -> u32 {
+    u32::try_from(value).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn placement(value: serde_json::Value) -> Placement {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn kinds_are_handed_out_by_what_their_replicas_are() {
+        let plain = placement(json!({}));
+        let copies = placement(json!({"replicas": {"mode": "Duplicate"}}));
+        for (rules, kind, expected) in [
+            (&plain, Kind::Deployment, Mode::Divide(DivideBy::Capacity)),
+            (&copies, Kind::Deployment, Mode::Duplicate),
+            (&plain, Kind::StatefulSet, Mode::Whole),
+            (&plain, Kind::Job, Mode::Whole),
+            (&copies, Kind::DaemonSet, Mode::Everywhere),
+            (&plain, Kind::Other, Mode::Everywhere),
+        ] {
+            assert_eq!(mode(rules, kind), expected, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn rules_are_carried_over() {
+        let rules = placement(json!({
+            "clusters": [{"regions": ["eu"], "selector": {"matchLabels": {"tier": "gold"}}}],
+            "tiers": "Overflow",
+            "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            "replicas": {"strategy": "Weighted", "weights": [{"weight": 3}],
+                "bounds": [{"min": 1, "max": 4}], "partial": true, "steady": false}}));
+        let request = request(&rules, Kind::Deployment);
+        assert_eq!(request.tiers[0].regions, ["eu"]);
+        let gold = LabelRule::In("tier".to_owned(), vec!["gold".to_owned()]);
+        assert_eq!(request.tiers[0].labels, [gold]);
+        assert_eq!(request.tolerations[0].no_execute_only, Some(true));
+        assert_eq!((request.bounds[0].min, request.bounds[0].max), (1, Some(4)));
+        assert!(request.partial && !request.steady);
+        let weight = Weight {
+            clusters: Selection::default(),
+            weight: 3,
+        };
+        assert_eq!(request.mode, Mode::Divide(DivideBy::Weighted(vec![weight])));
+    }
+}

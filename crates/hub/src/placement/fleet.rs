@@ -1,0 +1,283 @@
+//! The scheduler's view of all members, kept up to date: room as observed, less what is decided
+//! but not running yet. A reservation is derived, never stored: replicas in the decision minus
+//! pods bound in the member.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use hanse_api::{
+    ClusterReplicas, Effect, MemberCluster, ResourceBinding,
+    conditions::{is_true, member},
+};
+use hanse_rt::Mono;
+use hanse_scheduler::{Fleet, Health, Member, PodNeeds, Room, Taint, TaintEffect};
+use kube::ResourceExt as _;
+
+use crate::{Key, TemplateKey, World, propagation::key_of_template, room::Owner};
+
+/// A member's room is counted again at most this often.
+const REFRESH: Duration = Duration::from_millis(100);
+
+/// The fleet, and what is promised in it.
+#[derive(Debug, Default)]
+pub struct FleetBook {
+    fleet: Fleet,
+    promised: BTreeMap<Key, Promise>,
+    /// Bindings by member.
+    by_member: BTreeMap<String, BTreeSet<Key>>,
+    stale: BTreeSet<String>,
+    refreshed: BTreeMap<String, Mono>,
+}
+
+/// What one binding holds.
+#[derive(Clone, Debug)]
+struct Promise {
+    owner: Owner,
+    needs: Arc<PodNeeds>,
+    clusters: BTreeMap<String, u32>,
+}
+
+impl FleetBook {
+    /// The fleet as of the last refresh.
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Notes that a member must be looked at again.
+    pub fn stale(&mut self, member: &str) {
+        self.stale.insert(member.to_owned());
+    }
+
+    /// Notes what a binding holds as it is written.
+    pub fn note_binding(&mut self, key: &Key, binding: Option<&ResourceBinding>, world: &World) {
+        let Some(binding) = binding else {
+            self.forget(key);
+            return;
+        };
+        let clusters: BTreeMap<String, u32> = binding
+            .spec
+            .clusters
+            .iter()
+            .map(|c| (c.name.clone(), count(c.replicas)))
+            .collect();
+        if self
+            .promised
+            .get(key)
+            .is_some_and(|known| known.clusters == clusters)
+        {
+            return;
+        }
+        let template = key_of_template(&binding.spec.template);
+        let needs = needs_of(world, &template);
+        self.promise(key, owner(&template), needs, clusters);
+    }
+
+    /// Notes a decision before it is written, and takes its room from the fleet at once.
+    pub fn reserve(&mut self, key: &Key, clusters: &[ClusterReplicas], needs: &Arc<PodNeeds>) {
+        let before = self
+            .promised
+            .get(key)
+            .map(|p| p.clusters.clone())
+            .unwrap_or_default();
+        let after: BTreeMap<String, u32> = clusters
+            .iter()
+            .map(|c| (c.name.clone(), count(c.replicas)))
+            .collect();
+        if before == after {
+            return;
+        }
+        for (member, replicas) in &after {
+            let more = replicas.saturating_sub(before.get(member).copied().unwrap_or(0));
+            self.fleet.reserve(member, needs, more);
+        }
+        // Room that comes free is counted with the next look at the member.
+        for member in before
+            .keys()
+            .filter(|member| before.get(*member) > after.get(*member))
+        {
+            self.stale.insert(member.clone());
+        }
+        if let Some(promise) = self.promised.get_mut(key) {
+            promise.clusters.clone_from(&after);
+            promise.needs = Arc::clone(needs);
+        }
+        self.index(key, &before, &after);
+    }
+
+    fn promise(
+        &mut self,
+        key: &Key,
+        owner: Owner,
+        needs: Arc<PodNeeds>,
+        clusters: BTreeMap<String, u32>,
+    ) {
+        let before = self
+            .promised
+            .get(key)
+            .map(|p| p.clusters.clone())
+            .unwrap_or_default();
+        self.stale
+            .extend(before.keys().chain(clusters.keys()).cloned());
+        self.index(key, &before, &clusters);
+        self.promised.insert(
+            key.clone(),
+            Promise {
+                owner,
+                needs,
+                clusters,
+            },
+        );
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(promise) = self.promised.remove(key) {
+            self.stale.extend(promise.clusters.keys().cloned());
+            self.index(key, &promise.clusters, &BTreeMap::new());
+        }
+    }
+
+    fn index(&mut self, key: &Key, before: &BTreeMap<String, u32>, after: &BTreeMap<String, u32>) {
+        for member in before.keys().filter(|member| !after.contains_key(*member)) {
+            if let Some(keys) = self.by_member.get_mut(member) {
+                keys.remove(key);
+            }
+        }
+        for member in after.keys() {
+            self.by_member
+                .entry(member.clone())
+                .or_default()
+                .insert(key.clone());
+        }
+    }
+
+    /// Looks at members again whose turn has come.
+    pub fn refresh(&mut self, world: &World) {
+        let now = Mono::now();
+        let due: Vec<String> = self
+            .stale
+            .iter()
+            .filter(|name| {
+                let last = self.refreshed.get(*name);
+                last.is_none_or(|at| now.duration_since(*at) >= REFRESH)
+                    || self.fleet.get(name).is_none()
+                    || world.member(name).is_none()
+                    || world.member(name).map(|m| health(&m, world))
+                        != self.fleet.get(name).map(|m| m.health)
+            })
+            .cloned()
+            .collect();
+        for name in due {
+            self.stale.remove(&name);
+            self.refreshed.insert(name.clone(), now);
+            match world.member(&name) {
+                Some(member) => self.look_at(&member, world),
+                None => self.fleet.remove(&name),
+            }
+        }
+    }
+
+    fn look_at(&mut self, cluster: &MemberCluster, world: &World) {
+        let name = cluster.name_any();
+        let room = world.session(&name).and_then(|session| session.room());
+        self.fleet.set(Member {
+            room: room
+                .as_ref()
+                .map_or(Room::Unknown, |room| Room::Nodes(room.shapes.clone())),
+            ..member_of(cluster, world)
+        });
+        let none = BTreeMap::new();
+        let bound = room.as_ref().map_or(&none, |room| &room.bound);
+        for key in self.by_member.get(&name).into_iter().flatten() {
+            let Some(promise) = self.promised.get(key) else {
+                continue;
+            };
+            let there = bound.get(&promise.owner).copied().unwrap_or(0);
+            let spec = promise.clusters.get(&name).copied().unwrap_or(0);
+            self.fleet
+                .reserve(&name, &promise.needs, spec.saturating_sub(there));
+        }
+    }
+}
+
+fn count(replicas: i32) -> u32 {
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+fn owner(template: &TemplateKey) -> Owner {
+    (
+        template.namespace.clone(),
+        template.kind.clone(),
+        template.name.clone(),
+    )
+}
+
+fn needs_of(world: &World, template: &TemplateKey) -> Arc<PodNeeds> {
+    let template = world.templates().get(template);
+    template
+        .map(|template| super::convert::needs(&template.needs))
+        .unwrap_or_default()
+}
+
+/// Whether a member has joined.
+pub(crate) fn is_joined(cluster: &MemberCluster) -> bool {
+    let conditions = cluster
+        .status
+        .as_ref()
+        .map(|status| status.conditions.as_slice());
+    is_true(conditions.unwrap_or_default(), member::JOINED)
+}
+
+fn health(cluster: &MemberCluster, world: &World) -> Health {
+    let name = cluster.name_any();
+    if cluster.metadata.deletion_timestamp.is_some() || !is_joined(cluster) {
+        return Health::NotJoined;
+    }
+    let verdict = cluster
+        .status
+        .as_ref()
+        .and_then(|status| status.verdict.as_deref());
+    match verdict {
+        Some("Lost") => Health::Lost,
+        Some("ControlLost") => Health::ControlLost,
+        Some("DataLost") => Health::DataLost,
+        Some("Recovering") => Health::Recovering,
+        // Before there is a verdict the hub's own look is all there is.
+        _ if world.session(&name).is_some_and(|session| session.is_up()) => Health::Good,
+        _ => Health::ControlLost,
+    }
+}
+
+/// A member in the scheduler's terms, without its room.
+pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
+    let name = cluster.name_any();
+    let spec = &cluster.spec;
+    let kinds = world.session(&name).and_then(|session| session.kinds());
+    let drained = world.evacuations().get(&name).is_some();
+    Member {
+        provider: spec.provider.clone(),
+        region: spec.region.clone(),
+        zone: spec.zone.clone().unwrap_or_default(),
+        labels: cluster.labels().clone(),
+        taints: spec
+            .taints
+            .iter()
+            .map(|taint| Taint {
+                key: taint.key.clone(),
+                value: taint.value.clone(),
+                effect: match taint.effect {
+                    Effect::NoSchedule => TaintEffect::NoSchedule,
+                    Effect::NoExecute => TaintEffect::NoExecute,
+                },
+            })
+            .collect(),
+        health: health(cluster, world),
+        cordoned: spec.unschedulable || drained,
+        kinds: kinds.map(|kinds| Arc::new(kinds.names())),
+        reserve_percent: u8::try_from(spec.reserve_percent).unwrap_or(0).min(100),
+        room: Room::Unknown,
+        name,
+    }
+}

@@ -1,0 +1,491 @@
+//! Where a binding's replicas go. Pure: it asks the scheduler and keeps the moves.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hanse_api::{
+    BindingDecision, ClusterReplicas, ClusterSelection, FailoverMode, Move, MoveState, Placement,
+    Rejection, ResourceBinding, Shortfall, conditions::reason,
+};
+use hanse_render::Kind;
+use hanse_scheduler::{Decision, Fleet, Mode, PodNeeds, Report, Request, Unplaceable, schedule};
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::ResourceExt as _;
+
+use super::{
+    convert,
+    moves::{self, Members},
+};
+use crate::{Evacuations, Policy, Template, room::quantities};
+
+/// What placement has seen of one binding.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The binding.
+    pub binding: Arc<ResourceBinding>,
+    /// Its template; absent while it is not known.
+    pub template: Option<Arc<Template>>,
+    /// The policy that decides; absent when it is gone.
+    pub policy: Option<Arc<Policy>>,
+    /// What one replica needs.
+    pub needs: Arc<PodNeeds>,
+    /// All members.
+    pub fleet: Fleet,
+    /// Members that are to be left.
+    pub evacuations: Arc<Evacuations>,
+    /// What moves look at.
+    pub members: Members,
+    /// Decisions of the bindings that this one follows.
+    pub followed: BTreeMap<String, Vec<ClusterReplicas>>,
+    /// Members that leave the federation.
+    pub leaving: Vec<String>,
+    /// The time, for new moves.
+    pub now: Timestamp,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Placed {
+    /// The decision.
+    pub clusters: Vec<ClusterReplicas>,
+    /// The moves.
+    pub moves: Vec<Move>,
+    /// The reasons; its time is set when it is written.
+    pub decision: BindingDecision,
+    /// How it went.
+    pub outcome: Outcome,
+    /// Whether an old copy waits for its turn to be removed.
+    pub waits_for_turn: bool,
+}
+
+/// How a decision went.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// All replicas have a place.
+    Scheduled,
+    /// Some have none, and the policy wants what fits.
+    Partial(String),
+    /// Some have none.
+    Short(&'static str, String),
+    /// The policy is gone; the placement stays.
+    PolicyGone,
+}
+
+impl Outcome {
+    /// The reason in conditions and metrics.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Scheduled => reason::SCHEDULED,
+            Self::Partial(_) => reason::PARTIAL,
+            Self::Short(reason, _) => reason,
+            Self::PolicyGone => reason::POLICY_GONE,
+        }
+    }
+
+    /// Whether nothing is left to place.
+    pub const fn is_complete(&self) -> bool {
+        matches!(self, Self::Scheduled | Self::PolicyGone)
+    }
+}
+
+/// Where the replicas go. `turn` says whether the removal of an old copy may begin now.
+pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
+    let spec = &seen.binding.spec;
+    let keep = |outcome| Placed {
+        clusters: spec.clusters.clone(),
+        moves: known_moves(&seen.binding),
+        decision: known_decision(&seen.binding),
+        outcome,
+        waits_for_turn: false,
+    };
+    if !spec.follows.is_empty() {
+        return Placed {
+            clusters: union(seen),
+            ..keep(Outcome::Scheduled)
+        };
+    }
+    if !spec.finished.is_empty() || seen.template.is_none() {
+        return keep(Outcome::Scheduled);
+    }
+    if seen.policy.is_none() && spec.clusters.is_empty() {
+        return keep(Outcome::PolicyGone);
+    }
+    Work::new(seen).run(turn)
+}
+
+fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
+    binding
+        .status
+        .as_ref()
+        .map(|status| status.moves.clone())
+        .unwrap_or_default()
+}
+
+fn known_decision(binding: &ResourceBinding) -> BindingDecision {
+    binding
+        .status
+        .as_ref()
+        .and_then(|status| status.decision.clone())
+        .unwrap_or_default()
+}
+
+/// A companion goes wherever one of its workloads is, or still is.
+fn union(seen: &Seen) -> Vec<ClusterReplicas> {
+    let clusters = seen.followed.values().flatten();
+    let mut names: Vec<String> = clusters
+        .map(|cluster| cluster.name.clone())
+        .filter(|name| !seen.leaving.contains(name))
+        .collect();
+    names.sort();
+    names.dedup();
+    if names.is_empty() {
+        // Its workloads have no decision yet; what stands, stands.
+        return seen.binding.spec.clusters.clone();
+    }
+    names
+        .into_iter()
+        .map(|name| ClusterReplicas { name, replicas: 0 })
+        .collect()
+}
+
+type Counts = BTreeMap<String, u32>;
+
+/// One decision under way.
+struct Work<'a> {
+    seen: &'a Seen,
+    request: Request,
+    moves: Vec<Move>,
+    /// What the decision names, old copies included.
+    held: Counts,
+}
+
+impl<'a> Work<'a> {
+    fn new(seen: &'a Seen) -> Self {
+        let spec = &seen.binding.spec;
+        let kind = seen
+            .template
+            .as_ref()
+            .map_or(Kind::Other, |template| template.kind);
+        let own;
+        let rules = match &seen.policy {
+            Some(policy) => &policy.placement,
+            None => {
+                own = where_it_is(&spec.clusters);
+                &own
+            }
+        };
+        let mut request = convert::request(rules, kind);
+        request.replicas = count(spec.replicas);
+        request.needs = PodNeeds::clone(&seen.needs);
+        request.kind = format!("{}/{}", spec.template.api_version, spec.template.kind);
+        let clusters = spec
+            .clusters
+            .iter()
+            .filter(|c| !seen.leaving.contains(&c.name));
+        let held = clusters
+            .map(|c| (c.name.clone(), count(c.replicas)))
+            .collect();
+        let mut moves = known_moves(&seen.binding);
+        for item in moves
+            .iter_mut()
+            .filter(|item| seen.leaving.contains(&item.from))
+        {
+            if !item.state.is_final() {
+                item.state = MoveState::Done;
+            }
+        }
+        Self {
+            seen,
+            request,
+            moves,
+            held,
+        }
+    }
+
+    fn run(mut self, turn: impl FnMut() -> bool) -> Placed {
+        let settled = self.settled();
+        let remove_old = self
+            .seen
+            .policy
+            .as_ref()
+            .map(|policy| policy.failover.remove_old)
+            .unwrap_or_default();
+        let waits = moves::advance(
+            &mut self.moves,
+            &mut self.held,
+            &settled,
+            &self.seen.members,
+            remove_old,
+            turn,
+        );
+        let settled = self.settled();
+        let left: Counts = settled
+            .iter()
+            .filter(|(member, count)| **count > 0 && self.is_evacuated(member))
+            .map(|(member, count)| (member.clone(), *count))
+            .collect();
+        self.request.previous = settled
+            .iter()
+            .filter(|(m, _)| !left.contains_key(*m))
+            .map(clone)
+            .collect();
+        self.request.leaving = self.leaving(&left, &settled);
+        let evacuates = !left.is_empty() || !moves::outgoing(&self.moves).is_empty();
+        let asked_partial = self.request.partial;
+        // A loss is placed as far as room goes, even where the policy wants all or nothing.
+        self.request.partial |= evacuates;
+        let key = key(&self.seen.binding);
+        match schedule(&self.seen.fleet, &self.request, key) {
+            Ok(decision) => self.accept(decision, &settled, &left, asked_partial, waits),
+            Err(refusal) => self.refuse(&refusal, waits),
+        }
+    }
+
+    /// What each member holds and shall keep.
+    fn settled(&self) -> Counts {
+        let outgoing = moves::outgoing(&self.moves);
+        let mut settled = Counts::new();
+        for (member, held) in &self.held {
+            let gives = outgoing.get(member).copied().unwrap_or(0);
+            if gives == 0 || *held > gives {
+                settled.insert(member.clone(), held.saturating_sub(gives));
+            }
+        }
+        settled
+    }
+
+    /// Whether the workload's replicas shall leave a member.
+    fn is_evacuated(&self, member: &str) -> bool {
+        let Some(order) = self.seen.evacuations.get(member) else {
+            return false;
+        };
+        if !matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
+            return false;
+        }
+        match failover_mode(self.seen) {
+            FailoverMode::Automatic => true,
+            FailoverMode::Manual => order.manual_too,
+            FailoverMode::Never => false,
+        }
+    }
+
+    /// Members that must not take anything: those being left, and those that are still giving
+    /// something up.
+    fn leaving(&self, left: &Counts, settled: &Counts) -> Vec<String> {
+        let open = self.moves.iter().filter(|item| !item.state.is_final());
+        let mut names: Vec<String> = open
+            .map(|item| item.from.clone())
+            .filter(|name| !settled.contains_key(name))
+            .chain(left.keys().cloned())
+            .chain(self.seen.leaving.iter().cloned())
+            .collect();
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn accept(
+        mut self,
+        decision: Decision,
+        settled: &Counts,
+        left: &Counts,
+        asked_partial: bool,
+        waits: bool,
+    ) -> Placed {
+        let placed = &decision.assignment;
+        let before = |member: &String| self.request.previous.get(member).copied().unwrap_or(0);
+        let gains: Counts = placed
+            .iter()
+            .map(|(member, count)| (member.clone(), count.saturating_sub(before(member))))
+            .collect();
+        let pairs = moves::pair(left, &gains);
+        let moved: Counts = pairs
+            .iter()
+            .fold(Counts::new(), |mut sum, (from, _, count)| {
+                *sum.entry(from.clone()).or_default() += count;
+                sum
+            });
+        for (from, to, replicas) in pairs {
+            self.begin(&from, to, replicas);
+        }
+        let mut held = placed.clone();
+        for (member, count) in moves::outgoing(&self.moves) {
+            *held.entry(member).or_default() += count;
+        }
+        // What has no room elsewhere stays where it was, for the member may come back.
+        let sum: u32 = placed.values().sum();
+        let mut without_place = self.request.replicas.saturating_sub(sum);
+        for (member, lost) in left {
+            let stays = (lost - moved.get(member).copied().unwrap_or(0)).min(without_place);
+            if stays > 0 {
+                *held.entry(member.clone()).or_default() += stays;
+                without_place -= stays;
+            }
+        }
+        if held.is_empty() {
+            held.extend(settled.iter().map(clone));
+        }
+        self.held = held;
+        let shortfall = decision.shortfall.as_ref();
+        let outcome = match shortfall {
+            None if self.seen.policy.is_none() => Outcome::PolicyGone,
+            None => Outcome::Scheduled,
+            Some(short) if asked_partial => {
+                Outcome::Partial(self.short_words(short, &decision.report))
+            }
+            Some(short) => {
+                Outcome::Short(reason::NO_ROOM, self.short_words(short, &decision.report))
+            }
+        };
+        self.finish(&decision.report, shortfall, outcome, waits)
+    }
+
+    fn refuse(self, refusal: &Unplaceable, waits: bool) -> Placed {
+        let words = match refusal.shortfall() {
+            Some(short) => self.short_words(short, refusal.report()),
+            None => refusal.to_string(),
+        };
+        let outcome = if self.seen.policy.is_none() {
+            Outcome::PolicyGone
+        } else {
+            Outcome::Short(refusal.as_str(), words)
+        };
+        let short = refusal.shortfall().cloned();
+        self.finish(refusal.report(), short.as_ref(), outcome, waits)
+    }
+
+    fn short_words(&self, short: &hanse_scheduler::Shortfall, report: &Report) -> String {
+        let missing: Vec<String> = quantities(&short.missing)
+            .into_iter()
+            .map(|(name, amount)| format!("{name} {amount}"))
+            .collect();
+        let missing = if missing.is_empty() {
+            "room for pods".to_owned()
+        } else {
+            missing.join(", ")
+        };
+        let why = if report.rejected.is_empty() {
+            "the possible clusters are full".to_owned()
+        } else {
+            report.in_words()
+        };
+        format!(
+            "{} of {} replicas have no room; missing: {missing}; {} clusters considered: {why}",
+            short.replicas, self.request.replicas, report.considered
+        )
+    }
+
+    fn begin(&mut self, from: &str, to: String, replicas: u32) {
+        let Some(order) = self.seen.evacuations.get(from) else {
+            return;
+        };
+        self.moves.push(Move {
+            id: moves::fresh_id(&self.moves, &order.id, from, &to),
+            from: from.to_owned(),
+            to,
+            replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
+            reason: order.reason,
+            evidence: order.evidence.chars().take(512).collect(),
+            state: MoveState::Adding,
+            started_at: Time(self.seen.now),
+        });
+    }
+
+    fn finish(
+        mut self,
+        report: &Report,
+        shortfall: Option<&hanse_scheduler::Shortfall>,
+        outcome: Outcome,
+        waits_for_turn: bool,
+    ) -> Placed {
+        moves::trim(&mut self.moves);
+        let clusters = self
+            .held
+            .into_iter()
+            .map(|(name, replicas)| ClusterReplicas {
+                name,
+                replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
+            });
+        Placed {
+            clusters: clusters.collect(),
+            moves: self.moves,
+            decision: decision_of(report, shortfall),
+            outcome,
+            waits_for_turn,
+        }
+    }
+}
+
+/// Who decides that a workload moves. Work that holds data, and Jobs that may not start again,
+/// wait for an operator unless the policy says otherwise.
+fn failover_mode(seen: &Seen) -> FailoverMode {
+    let rules = seen.policy.as_ref().map(|policy| &policy.failover);
+    let template = seen.template.as_ref();
+    let runs_once = template.is_some_and(|t| matches!(t.kind, Kind::Job | Kind::CronJob));
+    let restartable = rules.is_some_and(|rules| rules.restartable);
+    let careful = template.is_some_and(|t| t.holds_data) || (runs_once && !restartable);
+    let default = if careful {
+        FailoverMode::Manual
+    } else {
+        FailoverMode::Automatic
+    };
+    rules.and_then(|rules| rules.mode).unwrap_or(default)
+}
+
+/// Rules that keep a workload where it is.
+fn where_it_is(clusters: &[ClusterReplicas]) -> Placement {
+    let names = clusters
+        .iter()
+        .map(|cluster| cluster.name.clone())
+        .collect();
+    Placement {
+        clusters: vec![ClusterSelection {
+            names,
+            ..ClusterSelection::default()
+        }],
+        ..Placement::default()
+    }
+}
+
+fn decision_of(report: &Report, shortfall: Option<&hanse_scheduler::Shortfall>) -> BindingDecision {
+    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    BindingDecision {
+        at: None,
+        clusters_considered: number(report.considered),
+        rejected: report
+            .rejected
+            .iter()
+            .map(|entry| Rejection {
+                reason: entry.reason.as_str().to_owned(),
+                count: number(entry.count),
+                examples: entry.examples.clone(),
+            })
+            .collect(),
+        shortfall: shortfall.map(|shortfall| Shortfall {
+            replicas: i32::try_from(shortfall.replicas).unwrap_or(i32::MAX),
+            missing: quantities(&shortfall.missing),
+        }),
+    }
+}
+
+/// Decides between equal members: the same for one binding on any machine (FNV-1a).
+fn key(binding: &ResourceBinding) -> u64 {
+    let name = format!(
+        "{}/{}",
+        binding.namespace().unwrap_or_default(),
+        binding.name_any()
+    );
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+fn clone((member, count): (&String, &u32)) -> (String, u32) {
+    (member.clone(), *count)
+}
+
+fn count(replicas: i32) -> u32 {
+    u32::try_from(replicas).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,340 @@
+//! Placement of one binding: decisions, shortfalls, companions, and moves at a loss.
+
+use hanse_api::{MoveReason, PropagationPolicy, ResourceBindingStatus};
+use hanse_scheduler::{Health, Member, NodeShape, Resources, Room};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{Evacuation, TemplateKey, propagation::binding_key};
+
+fn member(name: &str, nodes: u64) -> Member {
+    let free = Resources {
+        cpu_milli: 1000,
+        memory_bytes: 1 << 32,
+        ..Resources::default()
+    };
+    Member {
+        name: name.to_owned(),
+        region: name.to_owned(),
+        room: Room::Nodes(vec![NodeShape {
+            nodes,
+            allocatable: free.clone(),
+            free,
+            free_pods: 10,
+            ..NodeShape::default()
+        }]),
+        ..Member::default()
+    }
+}
+
+fn template(kind: &str, extra: Value) -> Arc<Template> {
+    let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
+    let key = TemplateKey {
+        api_version: api_version.to_owned(),
+        kind: kind.to_owned(),
+        namespace: "shop".to_owned(),
+        name: "web".to_owned(),
+    };
+    let mut pod = json!({"containers": [{"resources": {"requests": {"cpu": "1"}}}]});
+    if let (Some(pod), Some(extra)) = (pod.as_object_mut(), extra.as_object()) {
+        pod.extend(extra.clone());
+    }
+    let object = json!({"apiVersion": api_version, "kind": kind, "metadata": {"uid": "u"},
+        "spec": {"template": {"spec": pod}}});
+    Arc::new(Template::read(key, &object))
+}
+
+fn policy(spec: Value) -> Arc<Policy> {
+    let mut whole = json!({"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]});
+    if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {
+        whole.extend(spec.clone());
+    }
+    let policy: PropagationPolicy = serde_json::from_value(
+        json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": whole}),
+    )
+    .unwrap();
+    Arc::new(Policy::of_namespaced(&policy))
+}
+
+fn seen(replicas: i32, members: Vec<Member>) -> Seen {
+    let template = template("Deployment", json!({}));
+    let mut binding = ResourceBinding::default();
+    binding.metadata.namespace = Some("shop".to_owned());
+    binding.metadata.name = Some(binding_key(&template.key).name);
+    binding.spec.template.api_version = template.key.api_version.clone();
+    binding.spec.template.kind = template.key.kind.clone();
+    binding.spec.replicas = replicas;
+    Seen {
+        binding: Arc::new(binding),
+        needs: convert::needs(&template.needs),
+        template: Some(template),
+        policy: Some(policy(json!({}))),
+        fleet: Fleet::new(members),
+        evacuations: Arc::default(),
+        members: Members::default(),
+        followed: BTreeMap::new(),
+        leaving: Vec::new(),
+        now: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn three(replicas: i32) -> Seen {
+    seen(
+        replicas,
+        vec![member("a", 10), member("b", 10), member("c", 10)],
+    )
+}
+
+fn run(seen: &Seen) -> Placed {
+    plan(seen, || true)
+}
+
+fn counts(placed: &Placed) -> Vec<(&str, i32)> {
+    placed
+        .clusters
+        .iter()
+        .map(|c| (c.name.as_str(), c.replicas))
+        .collect()
+}
+
+/// Writes what was planned back into the binding, and takes its room.
+fn write_back(seen: &mut Seen, placed: &Placed) {
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    for cluster in &placed.clusters {
+        let before = binding
+            .spec
+            .clusters
+            .iter()
+            .find(|c| c.name == cluster.name);
+        let more = cluster.replicas - before.map_or(0, |before| before.replicas);
+        seen.fleet.reserve(&cluster.name, &seen.needs, count(more));
+    }
+    binding.spec.clusters.clone_from(&placed.clusters);
+    binding.status = Some(ResourceBindingStatus {
+        moves: placed.moves.clone(),
+        decision: Some(placed.decision.clone()),
+        ..ResourceBindingStatus::default()
+    });
+    seen.binding = Arc::new(binding);
+}
+
+fn lose(seen: &mut Seen, name: &str) {
+    let mut lost = seen.fleet.get(name).unwrap().clone();
+    lost.health = Health::Lost;
+    seen.fleet.set(lost);
+    let order = Evacuation {
+        id: "e1".to_owned(),
+        reason: MoveReason::MemberLost,
+        evidence: "2 of 2 regions do not see it".to_owned(),
+        manual_too: false,
+    };
+    seen.evacuations = Arc::new(BTreeMap::from([(name.to_owned(), order)]));
+}
+
+fn ready(seen: &mut Seen, counts: &[(&str, u32)]) {
+    seen.members.ready = counts
+        .iter()
+        .map(|(name, count)| ((*name).to_owned(), *count))
+        .collect();
+}
+
+#[test]
+fn replicas_are_placed_and_the_plan_of_the_result_is_the_same() {
+    let mut seen = three(6);
+    let placed = run(&seen);
+    assert_eq!(counts(&placed), [("a", 2), ("b", 2), ("c", 2)]);
+    assert_eq!(placed.outcome, Outcome::Scheduled);
+    write_back(&mut seen, &placed);
+    assert_eq!(run(&seen), placed);
+}
+
+#[test]
+fn a_request_that_no_cluster_can_hold_says_why_and_what_is_missing() {
+    let mut full = member("b", 1);
+    full.cordoned = true;
+    let placed = run(&seen(5, vec![member("a", 2), full]));
+    assert_eq!(counts(&placed), []);
+    assert_eq!(
+        placed.outcome,
+        Outcome::Short(
+            "NoRoom",
+            "3 of 5 replicas have no room; missing: cpu 3; 2 clusters considered: \
+             Cordoned 1 (b)"
+                .to_owned()
+        )
+    );
+    let short = placed.decision.shortfall.unwrap();
+    assert_eq!((short.replicas, short.missing["cpu"].as_str()), (3, "3"));
+    assert_eq!(placed.decision.rejected[0].reason, "Cordoned");
+}
+
+#[test]
+fn a_failed_decision_leaves_the_last_one_in_place() {
+    let mut seen = three(6);
+    let placed = run(&seen);
+    write_back(&mut seen, &placed);
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    binding.spec.replicas = 60;
+    seen.binding = Arc::new(binding);
+    let refused = run(&seen);
+    assert_eq!(refused.clusters, placed.clusters);
+    assert!(!refused.outcome.is_complete());
+}
+
+#[test]
+fn a_companion_goes_to_the_union_of_its_workloads() {
+    let mut seen = three(0);
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    binding.spec.follows = vec!["x".to_owned(), "y".to_owned()];
+    seen.binding = Arc::new(binding);
+    let cluster = |name: &str| ClusterReplicas {
+        name: name.to_owned(),
+        replicas: 4,
+    };
+    seen.followed
+        .insert("x".to_owned(), vec![cluster("c"), cluster("a")]);
+    seen.followed.insert("y".to_owned(), vec![cluster("a")]);
+    assert_eq!(counts(&run(&seen)), [("a", 0), ("c", 0)]);
+}
+
+#[test]
+fn a_lost_members_replicas_move_and_the_old_copies_stay_until_it_is_safe() {
+    let mut seen = three(6);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    lose(&mut seen, "a");
+    seen.members.copies = vec!["a".to_owned()];
+    ready(&mut seen, &[("b", 2), ("c", 2)]);
+    let moved = run(&seen);
+    assert_eq!(counts(&moved), [("a", 2), ("b", 3), ("c", 3)]);
+    let ids: Vec<&str> = moved.moves.iter().map(|item| item.id.as_str()).collect();
+    assert_eq!(ids, ["e1/a/b", "e1/a/c"]);
+    assert!(
+        moved
+            .moves
+            .iter()
+            .all(|item| item.state == MoveState::Adding)
+    );
+    write_back(&mut seen, &moved);
+    assert_eq!(run(&seen), moved, "the plan of its own result is the same");
+
+    ready(&mut seen, &[("b", 3), ("c", 3)]);
+    let waiting = run(&seen);
+    assert!(
+        waiting
+            .moves
+            .iter()
+            .all(|item| item.state == MoveState::Waiting)
+    );
+    assert_eq!(counts(&waiting), counts(&moved));
+    write_back(&mut seen, &waiting);
+
+    seen.evacuations = Arc::default();
+    seen.fleet.set(member("a", 8));
+    seen.members.healthy = vec!["a".to_owned()];
+    let removing = run(&seen);
+    assert_eq!(counts(&removing), [("b", 3), ("c", 3)]);
+    assert!(
+        removing
+            .moves
+            .iter()
+            .all(|item| item.state == MoveState::Removing)
+    );
+    write_back(&mut seen, &removing);
+
+    seen.members.copies.clear();
+    let done = run(&seen);
+    assert!(done.moves.iter().all(|item| item.state == MoveState::Done));
+    assert_eq!(counts(&done), [("b", 3), ("c", 3)]);
+}
+
+#[test]
+fn what_has_no_room_elsewhere_stays_and_is_reported_until_room_appears() {
+    let mut seen = seen(6, vec![member("a", 3), member("b", 3), member("c", 1)]);
+    seen.binding = {
+        let mut binding = ResourceBinding::clone(&seen.binding);
+        binding.spec.clusters = [("a", 3), ("b", 3)]
+            .map(|(name, replicas)| ClusterReplicas {
+                name: name.to_owned(),
+                replicas,
+            })
+            .to_vec();
+        Arc::new(binding)
+    };
+    let needs = Arc::clone(&seen.needs);
+    seen.fleet.reserve("a", &needs, 3);
+    seen.fleet.reserve("b", &needs, 3);
+    lose(&mut seen, "a");
+    let moved = run(&seen);
+    assert_eq!(counts(&moved), [("a", 3), ("b", 3), ("c", 1)]);
+    assert_eq!(moved.moves.len(), 1);
+    assert_eq!(moved.outcome.reason(), "NoRoom");
+    assert_eq!(moved.decision.shortfall.as_ref().unwrap().replicas, 2);
+    write_back(&mut seen, &moved);
+    seen.fleet.set(member("d", 5));
+    let more = run(&seen);
+    assert_eq!(counts(&more), [("a", 3), ("b", 3), ("c", 1), ("d", 2)]);
+    assert_eq!(more.moves.len(), 2);
+    assert_eq!(more.outcome, Outcome::Scheduled);
+}
+
+#[test]
+fn work_that_holds_data_and_jobs_wait_for_an_operator() {
+    let claim = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]});
+    for template in [template("Deployment", claim), template("Job", json!({}))] {
+        let mut seen = three(2);
+        seen.template = Some(template);
+        let first = run(&seen);
+        write_back(&mut seen, &first);
+        let name = first.clusters[0].name.clone();
+        lose(&mut seen, &name);
+        assert!(run(&seen).moves.is_empty());
+        let mut orders = Evacuations::clone(&seen.evacuations);
+        orders.get_mut(&name).unwrap().manual_too = true;
+        seen.evacuations = Arc::new(orders);
+        assert!(!run(&seen).moves.is_empty());
+    }
+}
+
+#[test]
+fn a_restartable_job_moves_by_itself_and_what_never_moves_does_not() {
+    for (rules, expected) in [
+        (json!({"failover": {"restartable": true}}), true),
+        (json!({"failover": {"mode": "Never"}}), false),
+    ] {
+        let mut seen = three(2);
+        seen.template = Some(template("Job", json!({})));
+        seen.policy = Some(policy(rules));
+        let first = run(&seen);
+        write_back(&mut seen, &first);
+        let name = first.clusters[0].name.clone();
+        lose(&mut seen, &name);
+        assert_eq!(!run(&seen).moves.is_empty(), expected);
+    }
+}
+
+#[test]
+fn without_its_policy_a_workload_stays_where_it_is_and_still_scales() {
+    let mut seen = three(6);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    seen.policy = None;
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    binding.spec.replicas = 9;
+    seen.binding = Arc::new(binding);
+    let placed = run(&seen);
+    assert_eq!(placed.outcome, Outcome::PolicyGone);
+    assert_eq!(placed.clusters.iter().map(|c| c.replicas).sum::<i32>(), 9);
+}
+
+#[test]
+fn a_member_that_leaves_gives_its_replicas_up_at_once() {
+    let mut seen = three(6);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    seen.leaving = vec!["a".to_owned()];
+    let mut leaving = seen.fleet.get("a").unwrap().clone();
+    leaving.health = Health::NotJoined;
+    seen.fleet.set(leaving);
+    assert_eq!(counts(&run(&seen)), [("b", 3), ("c", 3)]);
+}

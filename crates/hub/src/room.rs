@@ -1,0 +1,330 @@
+//! Free room of one member, from its nodes and pods: kept as distinct node shapes and sums only.
+
+use std::collections::BTreeMap;
+
+use hanse_render::{format_milli, milli, pod_needs};
+use hanse_scheduler::{NodeShape, Resources, Taint, TaintEffect};
+use serde_json::{Value, json};
+
+/// A workload that owns pods: namespace, kind and name.
+pub type Owner = (String, String, String);
+
+/// Room of a member at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct RoomSeen {
+    /// Distinct node shapes.
+    pub shapes: Vec<NodeShape>,
+    /// Number of nodes.
+    pub nodes: u32,
+    /// Number of ready and schedulable nodes.
+    pub ready_nodes: u32,
+    /// Sum of what ready nodes offer.
+    pub allocatable: Resources,
+    /// Pods that ready nodes take.
+    pub allocatable_pods: u64,
+    /// Sum of what pods on ready nodes ask for.
+    pub requested: Resources,
+    /// Pods on ready nodes.
+    pub pods: u64,
+    /// Pods bound to nodes, by the workload that owns them.
+    pub bound: BTreeMap<Owner, u32>,
+}
+
+/// Nodes and pods of a member, as far as room is concerned.
+#[derive(Debug, Default)]
+pub struct RoomBook {
+    nodes: BTreeMap<String, NodeEntry>,
+    pods: BTreeMap<(String, String), PodEntry>,
+}
+
+#[derive(Debug)]
+struct NodeEntry {
+    usable: bool,
+    allocatable: Resources,
+    pods: u64,
+    labels: BTreeMap<String, String>,
+    taints: Vec<Taint>,
+}
+
+#[derive(Debug)]
+struct PodEntry {
+    node: String,
+    request: Resources,
+    owner: Option<Owner>,
+}
+
+/// Labels that differ on every node would make every node a shape of its own.
+const OWN_LABELS: [&str; 1] = ["kubernetes.io/hostname"];
+
+impl RoomBook {
+    /// Notes a node.
+    pub fn set_node(&mut self, name: &str, node: &Value) {
+        let ready = node["status"]["conditions"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
+        let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
+        let amounts = amounts(&node["status"]["allocatable"]);
+        let entry = NodeEntry {
+            usable: ready && node["spec"]["unschedulable"] != true,
+            pods: amounts.get("pods").map_or(110, |pods| whole(*pods)),
+            allocatable: resources(&amounts),
+            labels: labels
+                .filter(|(key, _)| !OWN_LABELS.contains(&key.as_str()))
+                .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
+                .collect(),
+            taints: taints(&node["spec"]["taints"]),
+        };
+        self.nodes.insert(name.to_owned(), entry);
+    }
+
+    /// Forgets a node.
+    pub fn remove_node(&mut self, name: &str) {
+        self.nodes.remove(name);
+    }
+
+    /// Forgets all nodes that `keep` does not name.
+    pub fn retain_nodes(&mut self, keep: &std::collections::BTreeSet<String>) {
+        self.nodes.retain(|name, _| keep.contains(name));
+    }
+
+    /// Notes a pod; one that has ended or is not bound takes no room.
+    pub fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value) {
+        let key = (namespace.to_owned(), name.to_owned());
+        let ended = matches!(
+            pod["status"]["phase"].as_str(),
+            Some("Succeeded" | "Failed")
+        );
+        let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
+        if ended || node.is_empty() {
+            self.pods.remove(&key);
+            return;
+        }
+        // The needs are read by the rules of a pod template.
+        let wrapped = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "spec": {"template": {"spec": pod["spec"]}}});
+        let request = resources(&pod_needs(&wrapped).requests);
+        let owner = owner_of(namespace, pod);
+        self.pods.insert(
+            key,
+            PodEntry {
+                node: node.to_owned(),
+                request,
+                owner,
+            },
+        );
+    }
+
+    /// Forgets a pod.
+    pub fn remove_pod(&mut self, namespace: &str, name: &str) {
+        self.pods.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    /// Forgets all pods that `keep` does not name.
+    pub fn retain_pods(&mut self, keep: &std::collections::BTreeSet<(String, String)>) {
+        self.pods.retain(|key, _| keep.contains(key));
+    }
+
+    /// The room now.
+    pub fn sum(&self) -> RoomSeen {
+        let mut seen = RoomSeen::default();
+        let mut used: BTreeMap<&str, (Resources, u64)> = BTreeMap::new();
+        for pod in self.pods.values() {
+            let entry = used.entry(&pod.node).or_default();
+            entry.0 = entry.0.plus(&pod.request, 1);
+            entry.1 += 1;
+            if let Some(owner) = &pod.owner {
+                *seen.bound.entry(owner.clone()).or_default() += 1;
+            }
+        }
+        for (name, node) in &self.nodes {
+            seen.nodes += 1;
+            if !node.usable {
+                continue;
+            }
+            let (requested, pods) = used.remove(name.as_str()).unwrap_or_default();
+            seen.ready_nodes += 1;
+            seen.allocatable = seen.allocatable.plus(&node.allocatable, 1);
+            seen.allocatable_pods += node.pods;
+            seen.requested = seen.requested.plus(&requested, 1);
+            seen.pods += pods;
+            add_shape(&mut seen.shapes, node, &requested, pods);
+        }
+        seen
+    }
+}
+
+fn add_shape(shapes: &mut Vec<NodeShape>, node: &NodeEntry, requested: &Resources, pods: u64) {
+    let shape = NodeShape {
+        nodes: 1,
+        allocatable: node.allocatable.clone(),
+        free: node.allocatable.minus(requested, 1),
+        free_pods: node.pods.saturating_sub(pods),
+        labels: node.labels.clone(),
+        taints: node.taints.clone(),
+    };
+    let same = |other: &&mut NodeShape| {
+        NodeShape {
+            nodes: 1,
+            ..(**other).clone()
+        } == shape
+    };
+    match shapes.iter_mut().find(same) {
+        Some(known) => known.nodes += 1,
+        None => shapes.push(shape),
+    }
+}
+
+impl RoomSeen {
+    /// Sums as Kubernetes quantities.
+    pub fn quantities(&self, resources: &Resources, pods: u64) -> BTreeMap<String, String> {
+        let mut all = quantities(resources);
+        all.insert("pods".to_owned(), pods.to_string());
+        all
+    }
+}
+
+/// Amounts as Kubernetes quantities; zero amounts are left out.
+pub(crate) fn quantities(resources: &Resources) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    if resources.cpu_milli > 0 {
+        all.insert(
+            "cpu".to_owned(),
+            format_milli(i128::from(resources.cpu_milli)),
+        );
+    }
+    if resources.memory_bytes > 0 {
+        let bytes = i128::from(resources.memory_bytes) * 1000;
+        all.insert("memory".to_owned(), format_milli(bytes));
+    }
+    for (name, amount) in resources.others.iter().filter(|(_, amount)| **amount > 0) {
+        all.insert(name.clone(), amount.to_string());
+    }
+    all
+}
+
+/// Amounts in the scheduler's terms; `pods` is counted apart.
+pub(crate) fn resources(amounts: &BTreeMap<String, i128>) -> Resources {
+    let mut resources = Resources::default();
+    for (name, amount) in amounts {
+        match name.as_str() {
+            "cpu" => resources.cpu_milli = u64::try_from(*amount).unwrap_or(0),
+            "memory" => resources.memory_bytes = whole(*amount),
+            "pods" => {}
+            other => {
+                resources.others.insert(other.to_owned(), whole(*amount));
+            }
+        }
+    }
+    resources
+}
+
+/// An amount in whole units, rounded up.
+fn whole(milli: i128) -> u64 {
+    u64::try_from(milli.saturating_add(999) / 1000).unwrap_or(0)
+}
+
+fn amounts(value: &Value) -> BTreeMap<String, i128> {
+    let fields = value.as_object().into_iter().flatten();
+    fields
+        .filter_map(|(name, amount)| {
+            let text = amount
+                .as_str()
+                .map_or_else(|| amount.to_string(), str::to_owned);
+            Some((name.clone(), milli(&text).ok()?))
+        })
+        .collect()
+}
+
+/// Taints that keep pods away.
+fn taints(value: &Value) -> Vec<Taint> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    value
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|taint| {
+            let effect = match taint["effect"].as_str()? {
+                "NoSchedule" => TaintEffect::NoSchedule,
+                "NoExecute" => TaintEffect::NoExecute,
+                _ => return None,
+            };
+            Some(Taint {
+                key: text(&taint["key"]),
+                value: text(&taint["value"]),
+                effect,
+            })
+        })
+        .collect()
+}
+
+/// The workload behind a pod. A ReplicaSet of a Deployment is named `<deployment>-<hash>`.
+fn owner_of(namespace: &str, pod: &Value) -> Option<Owner> {
+    let owners = pod["metadata"]["ownerReferences"].as_array()?;
+    let owner = owners.iter().find(|owner| owner["controller"] == true)?;
+    let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);
+    let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
+    let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
+    let (kind, name) = match (kind, deployment) {
+        ("ReplicaSet", Some(deployment)) => ("Deployment", deployment),
+        _ => (kind, name),
+    };
+    Some((namespace.to_owned(), kind.to_owned(), name.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(cpu: &str, ready: bool) -> Value {
+        json!({"metadata": {"labels": {"kubernetes.io/hostname": cpu, "zone": "a"}},
+            "status": {"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "10"},
+                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}})
+    }
+
+    fn pod(node: &str, cpu: &str) -> Value {
+        json!({"metadata": {"labels": {"pod-template-hash": "abc"},
+                "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "controller": true}]},
+            "spec": {"nodeName": node,
+                "containers": [{"resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]}})
+    }
+
+    #[test]
+    fn nodes_that_are_alike_are_one_shape_and_used_room_is_taken_off() {
+        let mut book = RoomBook::default();
+        for name in ["n1", "n2", "n3"] {
+            book.set_node(name, &node("2", true));
+        }
+        book.set_node("broken", &node("2", false));
+        book.set_pod("shop", "web-1", &pod("n3", "500m"));
+        let seen = book.sum();
+        assert_eq!((seen.nodes, seen.ready_nodes, seen.shapes.len()), (4, 3, 2));
+        assert_eq!(seen.allocatable.cpu_milli, 6000);
+        assert_eq!(seen.requested.cpu_milli, 500);
+        let used = seen.shapes.iter().find(|shape| shape.nodes == 1).unwrap();
+        assert_eq!((used.free.cpu_milli, used.free_pods), (1500, 9));
+        let owner = ("shop".to_owned(), "Deployment".to_owned(), "web".to_owned());
+        assert_eq!(seen.bound.get(&owner), Some(&1));
+    }
+
+    #[test]
+    fn pods_that_ended_or_are_not_bound_take_no_room() {
+        let mut book = RoomBook::default();
+        book.set_node("n1", &node("2", true));
+        book.set_pod("shop", "web-1", &pod("n1", "1"));
+        let mut ended = pod("n1", "1");
+        ended["status"]["phase"] = json!("Succeeded");
+        book.set_pod("shop", "web-1", &ended);
+        book.set_pod("shop", "web-2", &pod("", "1"));
+        assert_eq!(book.sum().requested, Resources::default());
+        assert_eq!(
+            book.sum().quantities(&book.sum().allocatable, 10),
+            BTreeMap::from([
+                ("cpu".to_owned(), "2".to_owned()),
+                ("memory".to_owned(), "4Gi".to_owned()),
+                ("pods".to_owned(), "10".to_owned()),
+            ])
+        );
+    }
+}

@@ -1,0 +1,594 @@
+//! One joined member as the hub sees it: its client, whether its API answers, the kinds it serves,
+//! its free room, and digests of what Hanse applied there.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use hanse_member::{Digest, Kinds, Watched, digest, discover, run_watch};
+use hanse_rt::{Mono, Rng, TaskSet};
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::{Api, Client, ResourceExt as _, core::DynamicObject};
+use serde_json::Value;
+use tokio::sync::{Notify, watch};
+
+use crate::{
+    Key, TemplateKey,
+    marks::NAMES,
+    room::{RoomBook, RoomSeen},
+};
+
+/// Whether a member's API server answers the hub.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Sight {
+    /// Whether the last probe was answered; absent before the first one ended.
+    pub up: Option<bool>,
+    /// Since when that is so.
+    pub since: Mono,
+    /// What the last failed probe said.
+    pub error: String,
+}
+
+/// What a session announces. It must only be noted: it is called inside the watch.
+#[derive(Clone, Debug)]
+pub enum SessionEvent {
+    /// The API server answers again, or no more.
+    Sight,
+    /// The served kinds are known, or have changed.
+    Kinds,
+    /// Free room has changed.
+    Room,
+    /// The first list of a kind (`apiVersion/Kind`) is whole.
+    Synced(String),
+    /// The copy of a binding has changed.
+    Object(Key),
+}
+
+/// Tunables of a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionLimits {
+    /// Time between two probes of the API server. Default 500 ms.
+    pub probe_period: Duration,
+    /// Until a probe counts as failed. Default 1 s.
+    pub probe_limit: Duration,
+    /// Changes of nodes and pods are collected for this long. Default 50 ms.
+    pub room_delay: Duration,
+}
+
+impl Default for SessionLimits {
+    fn default() -> Self {
+        Self {
+            probe_period: Duration::from_millis(500),
+            probe_limit: Duration::from_secs(1),
+            room_delay: Duration::from_millis(50),
+        }
+    }
+}
+
+type Listener = Arc<dyn Fn(&str, SessionEvent) + Send + Sync>;
+
+/// One joined member.
+pub struct Session {
+    name: String,
+    client: Client,
+    hub_id: String,
+    tasks: TaskSet,
+    rng: Rng,
+    limits: SessionLimits,
+    listener: Listener,
+    sight: watch::Sender<Sight>,
+    /// Counts up when watches should begin anew.
+    epoch: watch::Sender<u64>,
+    kinds: RwLock<Option<Arc<Kinds>>>,
+    room: RwLock<Option<Arc<RoomSeen>>>,
+    book: Mutex<RoomBook>,
+    book_changed: Notify,
+    copies: RwLock<Copies>,
+}
+
+#[derive(Debug, Default)]
+struct Copies {
+    by_key: BTreeMap<TemplateKey, Copy>,
+    by_binding: BTreeMap<Key, BTreeSet<TemplateKey>>,
+    watched: BTreeSet<String>,
+    synced: BTreeSet<String>,
+}
+
+/// The copy of a template in a member.
+#[derive(Clone, Debug)]
+pub struct Copy {
+    /// Its digest.
+    pub digest: Arc<Digest>,
+    /// The whole object, from a change until it has been compared.
+    pub unseen: Option<Arc<Value>>,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Starts to observe a member.
+    pub fn start(
+        name: &str,
+        client: Client,
+        hub_id: &str,
+        tasks: &TaskSet,
+        rng: Rng,
+        limits: SessionLimits,
+        listener: Listener,
+    ) -> Arc<Self> {
+        let sight = Sight {
+            up: None,
+            since: Mono::now(),
+            error: String::new(),
+        };
+        let session = Arc::new(Self {
+            name: name.to_owned(),
+            client,
+            hub_id: hub_id.to_owned(),
+            tasks: tasks.child(name),
+            rng,
+            limits,
+            listener,
+            sight: watch::Sender::new(sight),
+            epoch: watch::Sender::new(0),
+            kinds: RwLock::default(),
+            room: RwLock::default(),
+            book: Mutex::default(),
+            book_changed: Notify::new(),
+            copies: RwLock::default(),
+        });
+        session.spawn("probe", |session| session.probe());
+        session.spawn("nodes", |session| session.nodes());
+        session.spawn("pods", |session| session.pods());
+        session.spawn("room", |session| session.sum_room());
+        session
+    }
+
+    /// Ends all that the session does.
+    pub async fn stop(&self) {
+        self.tasks.kill().await;
+    }
+
+    /// Name of the member.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Client of the member; every call on it ends.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// Whether its API server answers, followed.
+    pub fn sight(&self) -> watch::Receiver<Sight> {
+        self.sight.subscribe()
+    }
+
+    /// Whether its API server answered the last probe.
+    pub fn is_up(&self) -> bool {
+        self.sight.borrow().up == Some(true)
+    }
+
+    /// The kinds that it serves, once known.
+    pub fn kinds(&self) -> Option<Arc<Kinds>> {
+        self.kinds
+            .read()
+            .expect("no holder of this lock panics")
+            .clone()
+    }
+
+    /// Its free room, once known.
+    pub fn room(&self) -> Option<Arc<RoomSeen>> {
+        self.room
+            .read()
+            .expect("no holder of this lock panics")
+            .clone()
+    }
+
+    /// The copy of a template.
+    pub fn copy(&self, key: &TemplateKey) -> Option<Copy> {
+        self.read().by_key.get(key).cloned()
+    }
+
+    /// All copies that a binding has here.
+    pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
+        let copies = self.read();
+        let keys = copies.by_binding.get(binding).into_iter().flatten();
+        keys.filter_map(|key| Some((key.clone(), copies.by_key.get(key)?.clone())))
+            .collect()
+    }
+
+    /// All bindings that have copies here.
+    pub fn bindings(&self) -> Vec<Key> {
+        self.read().by_binding.keys().cloned().collect()
+    }
+
+    /// Whether the first list of a kind is whole.
+    pub fn is_synced(&self, kind_id: &str) -> bool {
+        self.read().synced.contains(kind_id)
+    }
+
+    /// Follows the copies of a kind from now on. False while the kind is not known to be served.
+    pub fn follow(self: &Arc<Self>, api_version: &str, kind: &str) -> bool {
+        let Some(served) = self
+            .kinds()
+            .and_then(|kinds| kinds.get(api_version, kind).cloned())
+        else {
+            return false;
+        };
+        let id = format!("{api_version}/{kind}");
+        if !self.write().watched.insert(id) {
+            return true;
+        }
+        let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
+        let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
+        self.spawn("copies", move |session| {
+            session.follow_copies(api, api_version, kind)
+        });
+        true
+    }
+
+    /// Notes what a write to the member has answered, so that nothing waits for the watch.
+    pub(crate) fn note_written(&self, key: &TemplateKey, object: &Value) {
+        self.put(key, digest(object, NAMES), None);
+    }
+
+    /// Notes that a copy is gone.
+    pub(crate) fn note_gone(&self, key: &TemplateKey) {
+        self.remove(key);
+    }
+
+    /// Notes that a copy has been compared as it was when it had this fingerprint.
+    pub(crate) fn note_compared(&self, key: &TemplateKey, fingerprint: u64) {
+        if let Some(copy) = self.write().by_key.get_mut(key)
+            && copy.digest.fingerprint == fingerprint
+        {
+            copy.unseen = None;
+        }
+    }
+
+    fn spawn<F>(self: &Arc<Self>, name: &'static str, task: impl FnOnce(Arc<Self>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let shutdown = self.tasks.shutdown();
+        let task = task(Arc::clone(self));
+        self.tasks.spawn(name, async move {
+            hanse_rt::select! {
+                () = shutdown.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    fn announce(&self, event: SessionEvent) {
+        (self.listener)(&self.name, event);
+    }
+
+    async fn probe(self: Arc<Self>) {
+        let mut failures = 0;
+        loop {
+            let answer =
+                hanse_rt::timeout(self.limits.probe_limit, self.client.apiserver_version()).await;
+            let error = match answer {
+                Ok(Ok(_)) => None,
+                Ok(Err(kube::Error::Api(status))) if status.code < 500 => None,
+                Ok(Err(error)) => Some(error.to_string()),
+                Err(elapsed) => Some(elapsed.to_string()),
+            };
+            failures = if error.is_some() { failures + 1 } else { 0 };
+            self.saw(error);
+            let kinds_wanted = self.kinds().is_none();
+            if failures == 0 && kinds_wanted {
+                self.learn_kinds().await;
+            }
+            hanse_rt::sleep(self.limits.probe_period).await;
+        }
+    }
+
+    fn saw(&self, error: Option<String>) {
+        let before = self.sight.borrow().up;
+        let up = error.is_none();
+        let error = error.unwrap_or_default();
+        if before == Some(up) {
+            return;
+        }
+        self.sight.send_replace(Sight {
+            up: Some(up),
+            since: Mono::now(),
+            error,
+        });
+        if up && before == Some(false) {
+            // What the cut swallowed is only seen by listing again.
+            self.epoch.send_modify(|epoch| *epoch += 1);
+        }
+        self.announce(SessionEvent::Sight);
+    }
+
+    /// Asks which kinds the member serves.
+    pub(crate) async fn learn_kinds(&self) {
+        match discover(&self.client).await {
+            Ok(kinds) => {
+                let kinds = Some(Arc::new(kinds));
+                let changed = {
+                    let mut known = self.kinds.write().expect("no holder of this lock panics");
+                    let changed = *known != kinds;
+                    *known = kinds;
+                    changed
+                };
+                if changed {
+                    self.announce(SessionEvent::Kinds);
+                }
+            }
+            Err(error) => tracing::warn!(member = self.name, %error, "discovery failed"),
+        }
+    }
+
+    /// Runs a watch that begins anew with each epoch.
+    async fn watch<K>(
+        self: Arc<Self>,
+        what: &'static str,
+        api: Api<K>,
+        labels: Option<String>,
+        mut on: impl FnMut(Watched<K>) + Send,
+    ) where
+        K: kube::Resource + Clone + std::fmt::Debug + serde::de::DeserializeOwned + Send + 'static,
+    {
+        let mut epoch = self.epoch.subscribe();
+        loop {
+            epoch.borrow_and_update();
+            let rng = self.rng.fork("watch", what);
+            let failed = |event: &Watched<K>| {
+                if let Watched::Failed(error) = event {
+                    tracing::debug!(member = self.name, what, error, "a member's watch failed");
+                }
+            };
+            let watch = run_watch(api.clone(), labels.clone(), rng, |event| {
+                failed(&event);
+                on(event);
+            });
+            hanse_rt::select! {
+                changed = epoch.changed() => if changed.is_err() { return },
+                () = watch => return,
+            }
+        }
+    }
+
+    async fn nodes(self: Arc<Self>) {
+        let session = Arc::clone(&self);
+        let mut listed = BTreeSet::new();
+        let api: Api<Node> = Api::all(self.client());
+        self.watch("nodes", api, None, move |event| {
+            let mut book = session.book.lock().expect("no holder of this lock panics");
+            let mut put = |node: Node| {
+                let name = node.name_any();
+                book.set_node(&name, &serde_json::to_value(&node).unwrap_or_default());
+                name
+            };
+            match event {
+                Watched::Listing => listed.clear(),
+                Watched::Listed(node) => {
+                    let name = put(node);
+                    listed.insert(name);
+                }
+                Watched::Synced => book.retain_nodes(&std::mem::take(&mut listed)),
+                Watched::Applied(node) => {
+                    put(node);
+                }
+                Watched::Deleted(node) => book.remove_node(&node.name_any()),
+                Watched::Failed(_) => return,
+            }
+            session.book_changed.notify_one();
+        })
+        .await;
+    }
+
+    async fn pods(self: Arc<Self>) {
+        let session = Arc::clone(&self);
+        let mut listed = BTreeSet::new();
+        let api: Api<Pod> = Api::all(self.client());
+        self.watch("pods", api, None, move |event| {
+            let mut book = session.book.lock().expect("no holder of this lock panics");
+            let mut put = |pod: Pod| {
+                let key = (pod.namespace().unwrap_or_default(), pod.name_any());
+                book.set_pod(
+                    &key.0,
+                    &key.1,
+                    &serde_json::to_value(&pod).unwrap_or_default(),
+                );
+                key
+            };
+            match event {
+                Watched::Listing => listed.clear(),
+                Watched::Listed(pod) => {
+                    let key = put(pod);
+                    listed.insert(key);
+                }
+                Watched::Synced => book.retain_pods(&std::mem::take(&mut listed)),
+                Watched::Applied(pod) => {
+                    put(pod);
+                }
+                Watched::Deleted(pod) => {
+                    book.remove_pod(&pod.namespace().unwrap_or_default(), &pod.name_any());
+                }
+                Watched::Failed(_) => return,
+            }
+            session.book_changed.notify_one();
+        })
+        .await;
+    }
+
+    async fn sum_room(self: Arc<Self>) {
+        loop {
+            self.book_changed.notified().await;
+            hanse_rt::sleep(self.limits.room_delay).await;
+            let seen = self
+                .book
+                .lock()
+                .expect("no holder of this lock panics")
+                .sum();
+            let changed = {
+                let mut room = self.room.write().expect("no holder of this lock panics");
+                let changed = room.as_deref() != Some(&seen);
+                if changed {
+                    *room = Some(Arc::new(seen));
+                }
+                changed
+            };
+            if changed {
+                self.announce(SessionEvent::Room);
+            }
+        }
+    }
+
+    async fn follow_copies(
+        self: Arc<Self>,
+        api: Api<DynamicObject>,
+        api_version: String,
+        kind: String,
+    ) {
+        let session = Arc::clone(&self);
+        let labels = format!("{}={}", hanse_api::marks::HUB_LABEL, self.hub_id);
+        let mut listed = BTreeSet::new();
+        let id = format!("{api_version}/{kind}");
+        self.watch("copies", api, Some(labels), move |event| {
+            let key = |object: &DynamicObject| TemplateKey {
+                api_version: api_version.clone(),
+                kind: kind.clone(),
+                namespace: object.namespace().unwrap_or_default(),
+                name: object.name_any(),
+            };
+            match event {
+                Watched::Listing => listed.clear(),
+                Watched::Listed(object) => {
+                    let key = key(&object);
+                    session.seen(&key, &object);
+                    listed.insert(key);
+                }
+                Watched::Synced => session.listed(&id, &std::mem::take(&mut listed)),
+                Watched::Applied(object) => session.seen(&key(&object), &object),
+                Watched::Deleted(object) => session.remove(&key(&object)),
+                Watched::Failed(_) => {}
+            }
+        })
+        .await;
+    }
+
+    fn seen(&self, key: &TemplateKey, object: &DynamicObject) {
+        let mut value = serde_json::to_value(object).unwrap_or_default();
+        if let Some(metadata) = value["metadata"].as_object_mut() {
+            metadata.remove("managedFields");
+        }
+        self.put(key, digest(&value, NAMES), Some(value));
+    }
+
+    /// Keeps the whole object only where something changed that a manifest could say.
+    fn put(&self, key: &TemplateKey, digest: Digest, object: Option<Value>) {
+        let binding = Key::parse(&digest.binding);
+        let old_binding = {
+            let mut copies = self.write();
+            let old = copies.by_key.get(key).cloned();
+            if old
+                .as_ref()
+                .is_some_and(|old| old.digest.is_newer_than(&digest))
+            {
+                return;
+            }
+            let same = old.as_ref().is_some_and(|old| {
+                old.digest.fingerprint == digest.fingerprint && old.digest.uid == digest.uid
+            });
+            let unseen = match (&old, object) {
+                (Some(old), Some(_)) if same => old.unseen.clone(),
+                (_, object) => object.map(Arc::new),
+            };
+            let old_binding = old.as_ref().and_then(|old| Key::parse(&old.digest.binding));
+            if let Some(binding) = old_binding
+                .as_ref()
+                .filter(|old| binding.as_ref() != Some(*old))
+            {
+                copies.unlink(binding, key);
+            }
+            if let Some(binding) = &binding {
+                copies
+                    .by_binding
+                    .entry(binding.clone())
+                    .or_default()
+                    .insert(key.clone());
+            }
+            copies.by_key.insert(
+                key.clone(),
+                Copy {
+                    digest: Arc::new(digest),
+                    unseen,
+                },
+            );
+            old_binding
+        };
+        if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
+            self.announce(SessionEvent::Object(old));
+        }
+        if let Some(binding) = binding {
+            self.announce(SessionEvent::Object(binding));
+        }
+    }
+
+    fn remove(&self, key: &TemplateKey) {
+        let binding = {
+            let mut copies = self.write();
+            let Some(old) = copies.by_key.remove(key) else {
+                return;
+            };
+            let binding = Key::parse(&old.digest.binding);
+            if let Some(binding) = &binding {
+                copies.unlink(binding, key);
+            }
+            binding
+        };
+        if let Some(binding) = binding {
+            self.announce(SessionEvent::Object(binding));
+        }
+    }
+
+    fn listed(&self, kind_id: &str, listed: &BTreeSet<TemplateKey>) {
+        let gone: Vec<TemplateKey> = {
+            let copies = self.read();
+            let of_kind = copies.by_key.keys().filter(|key| key.kind_id() == kind_id);
+            of_kind
+                .filter(|key| !listed.contains(*key))
+                .cloned()
+                .collect()
+        };
+        for key in gone {
+            self.remove(&key);
+        }
+        self.write().synced.insert(kind_id.to_owned());
+        self.announce(SessionEvent::Synced(kind_id.to_owned()));
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Copies> {
+        self.copies.read().expect("no holder of this lock panics")
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Copies> {
+        self.copies.write().expect("no holder of this lock panics")
+    }
+}
+
+impl Copies {
+    fn unlink(&mut self, binding: &Key, key: &TemplateKey) {
+        if let Some(keys) = self.by_binding.get_mut(binding) {
+            keys.remove(key);
+            if keys.is_empty() {
+                self.by_binding.remove(binding);
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Status: folds what the members say into the binding and into the template's own status, so that
+//! the tools that wait for a rollout work on the hub.
+
+mod apply;
+mod observe;
+mod plan;
+
+use hanse_rt::TaskSet;
+
+pub use plan::{MemberSeen, Seen, Told, plan};
+
+use crate::{Key, Queue, World, sync::SyncTable};
+
+/// How many bindings are told at once.
+const WORKERS: usize = 8;
+
+/// The status controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Status {
+    world: World,
+    table: SyncTable,
+    queue: Queue<Key>,
+}
+
+impl Status {
+    pub(crate) fn new(world: World, table: SyncTable, queue: Queue<Key>) -> Self {
+        let this = Self {
+            world,
+            table,
+            queue,
+        };
+        this.listen();
+        this
+    }
+
+    pub(crate) fn start(&self, tasks: &TaskSet) {
+        for _ in 0..WORKERS {
+            let this = self.clone();
+            crate::work(tasks, "status", self.queue.clone(), move |key| {
+                let this = this.clone();
+                async move { this.reconcile(&key).await }
+            });
+        }
+    }
+
+    fn listen(&self) {
+        let this = self.clone();
+        self.world
+            .objects()
+            .bindings
+            .on_change(move |key, old, new| {
+                let moves = |binding: &hanse_api::ResourceBinding| {
+                    binding
+                        .status
+                        .as_ref()
+                        .map(|status| (status.moves.clone(), status.decision.clone()))
+                };
+                if let Some(new) = new
+                    && old.is_none_or(|old| old.spec != new.spec || moves(old) != moves(new))
+                {
+                    this.queue.add(key.clone());
+                }
+            });
+        let this = self.clone();
+        self.world.templates().on_change(move |key, _, _| {
+            this.queue.add(crate::propagation::key_of_binding(key));
+        });
+    }
+
+    async fn reconcile(&self, key: &Key) -> Result<(), kube::Error> {
+        let Some(seen) = observe::observe(&self.world, &self.table, key) else {
+            return Ok(());
+        };
+        let told = plan(&seen);
+        apply::apply(&self.world, &seen, told).await
+    }
+}

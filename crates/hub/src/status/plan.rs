@@ -1,0 +1,270 @@
+//! What the binding and the template should say. Pure.
+
+use std::sync::Arc;
+
+use hanse_api::{
+    BindingClusterStatus, BindingSummary, ResourceBinding, WorkloadHealth,
+    conditions::{binding, condition, reason},
+};
+use hanse_member::Digest;
+use hanse_render::{
+    Health, Kind, MemberState, fold, member_health, ready_replicas, updated_replicas,
+};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use serde_json::Value;
+
+use crate::{Template, sync::Stand};
+
+/// At most so many clusters stand in a binding's status.
+const SHOWN: usize = 100;
+
+/// What status has seen of one binding.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The binding.
+    pub binding: Arc<ResourceBinding>,
+    /// The template; absent when it is not known.
+    pub template: Option<Arc<Template>>,
+    /// Its members, in order of name.
+    pub members: Vec<MemberSeen>,
+    /// Replicas in the decision, without those that are being given up.
+    pub settled: i64,
+    /// The time, for conditions that flip.
+    pub now: Timestamp,
+}
+
+/// What status has seen of one member.
+#[derive(Clone, Debug)]
+pub struct MemberSeen {
+    /// Its name.
+    pub name: String,
+    /// Replicas assigned to it.
+    pub assigned: u32,
+    /// Whether it counts: lost, leaving and draining members do not.
+    pub counts: bool,
+    /// Whether its API answers.
+    pub up: bool,
+    /// The copy there.
+    pub copy: Option<Arc<Digest>>,
+    /// How sync says that it stands.
+    pub stand: Option<Stand>,
+    /// Whether the newest manifest stands there.
+    pub current: bool,
+}
+
+/// What is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// Numbers of the binding.
+    pub summary: BindingSummary,
+    /// State by cluster, worst first.
+    pub clusters: Vec<BindingClusterStatus>,
+    /// Applied and Available.
+    pub conditions: Vec<Condition>,
+    /// Status of the template; absent where its kind has none to fold.
+    pub template: Option<Value>,
+    /// Whether a Job has ended for good.
+    pub finished: bool,
+}
+
+/// What is to be told.
+pub fn plan(seen: &Seen) -> Told {
+    let template_ref = &seen.binding.spec.template;
+    let kind = Kind::of(&template_ref.api_version, &template_ref.kind);
+    let counting: Vec<MemberState<'_>> = seen
+        .members
+        .iter()
+        .filter(|member| member.counts)
+        .map(state)
+        .collect();
+    let object = seen.template.as_ref().map(|template| with_status(template));
+    let folded = object.as_ref().map(|object| {
+        let now = seen.now.to_string();
+        let template = hanse_render::Template {
+            object,
+            decided: is_decided(seen),
+            now: &now,
+        };
+        fold(template, &counting)
+    });
+    let mut clusters: Vec<BindingClusterStatus> = seen
+        .members
+        .iter()
+        .map(|member| tell(kind, member))
+        .collect();
+    let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    let sum = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
+    let summary = BindingSummary {
+        clusters: number(clusters.len()),
+        applied: number(clusters.iter().filter(|cluster| cluster.applied).count()),
+        ready: sum(folded.as_ref().map_or(0, |folded| folded.ready)),
+        updated: sum(folded.as_ref().map_or(0, |folded| folded.updated)),
+        unhealthy: number(
+            clusters
+                .iter()
+                .filter(|c| c.health == WorkloadHealth::Unhealthy)
+                .count(),
+        ),
+    };
+    clusters.sort_by(|a, b| (a.health, a.applied, &a.name).cmp(&(b.health, b.applied, &b.name)));
+    clusters.truncate(SHOWN);
+    let available = folded.as_ref().is_some_and(|folded| folded.available);
+    Told {
+        summary,
+        clusters,
+        conditions: vec![applied(seen), is_available(seen, available, summary)],
+        finished: folded.as_ref().is_some_and(|folded| folded.finished),
+        template: folded.and_then(|folded| folded.status),
+    }
+}
+
+fn state(member: &MemberSeen) -> MemberState<'_> {
+    static NOTHING: Value = Value::Null;
+    MemberState {
+        status: member.copy.as_ref().map_or(&NOTHING, |copy| &copy.status),
+        generation: member.copy.as_ref().map_or(0, |copy| copy.generation),
+        assigned: member.assigned,
+        current: member.current,
+    }
+}
+
+/// The template with the status that it has now.
+fn with_status(template: &Template) -> Value {
+    let mut object = template.object();
+    object["metadata"]["generation"] = template.generation.into();
+    object["status"] = Value::clone(&template.status);
+    object
+}
+
+/// Whether the decision was made for the template as it is now.
+fn is_decided(seen: &Seen) -> bool {
+    let (Some(template), spec) = (&seen.template, &seen.binding.spec) else {
+        return false;
+    };
+    let asked = i64::from(template.replicas.unwrap_or(0));
+    if spec.template.uid != template.uid || i64::from(spec.replicas) != asked {
+        return false;
+    }
+    if !template.kind.has_replicas_field() {
+        return !spec.clusters.is_empty();
+    }
+    let clusters = i64::try_from(spec.clusters.len()).unwrap_or(i64::MAX);
+    let status = seen.binding.status.as_ref();
+    let short = status
+        .and_then(|status| status.decision.as_ref()?.shortfall.as_ref())
+        .is_some();
+    let placed = seen.settled == asked || seen.settled == asked.saturating_mul(clusters);
+    !spec.clusters.is_empty() && (placed || short)
+}
+
+fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
+    let status = member.copy.as_ref().map(|copy| &*copy.status);
+    let ready = status
+        .filter(|_| member.counts)
+        .map_or(0, |status| ready_replicas(kind, status));
+    let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;
+    let (health, message) = match (&member.stand, status) {
+        (Some(Stand::Failed(_, words)), _) => (WorkloadHealth::Unhealthy, words.clone()),
+        (Some(Stand::Waiting(words)), _) if !member.up => (WorkloadHealth::Unknown, words.clone()),
+        (_, Some(status)) => {
+            let words = match &member.stand {
+                Some(Stand::Waiting(words)) => words.clone(),
+                _ => counts(kind, status, member.assigned),
+            };
+            let health = match member_health(kind, state(member)) {
+                Health::Unhealthy => WorkloadHealth::Unhealthy,
+                Health::Progressing => WorkloadHealth::Progressing,
+                Health::Healthy => WorkloadHealth::Healthy,
+            };
+            let words = if health == WorkloadHealth::Healthy {
+                String::new()
+            } else {
+                words
+            };
+            (health, words)
+        }
+        (Some(Stand::Waiting(words)), None) => (WorkloadHealth::Progressing, words.clone()),
+        (_, None) if member.up => (WorkloadHealth::Progressing, String::new()),
+        (_, None) => (
+            WorkloadHealth::Unknown,
+            "the member's API does not answer".to_owned(),
+        ),
+    };
+    BindingClusterStatus {
+        name: member.name.clone(),
+        applied,
+        revision: member
+            .copy
+            .as_ref()
+            .map(|copy| copy.applied.clone())
+            .unwrap_or_default(),
+        replicas: i32::try_from(member.assigned).unwrap_or(i32::MAX),
+        ready: i32::try_from(ready).unwrap_or(i32::MAX),
+        health,
+        message: message.chars().take(1000).collect(),
+    }
+}
+
+fn counts(kind: Kind, status: &Value, assigned: u32) -> String {
+    if !kind.has_replicas_field() {
+        return String::new();
+    }
+    let (ready, updated) = (ready_replicas(kind, status), updated_replicas(kind, status));
+    format!("{ready} of {assigned} ready, {updated} updated")
+}
+
+fn applied(seen: &Seen) -> Condition {
+    let counting = || seen.members.iter().filter(|member| member.counts);
+    let failure = counting().find_map(|member| match &member.stand {
+        Some(Stand::Failed(reason, words)) => Some((*reason, words.clone())),
+        _ => None,
+    });
+    let waiting = counting().find(|member| !member.current);
+    let (holds, why, words) = match (failure, waiting) {
+        (Some((why, words)), _) => (false, why, words),
+        (None, Some(member)) => {
+            let words = match &member.stand {
+                Some(Stand::Waiting(words)) => words.clone(),
+                _ => "on its way".to_owned(),
+            };
+            (false, reason::APPLYING, format!("{}: {words}", member.name))
+        }
+        (None, None) if seen.members.is_empty() => {
+            (false, reason::APPLYING, "no cluster yet".to_owned())
+        }
+        (None, None) => (
+            true,
+            reason::APPLIED,
+            format!("in {} clusters", counting().count()),
+        ),
+    };
+    made(seen, binding::APPLIED, holds, why, words)
+}
+
+fn is_available(seen: &Seen, available: bool, summary: BindingSummary) -> Condition {
+    if available {
+        return made(
+            seen,
+            binding::AVAILABLE,
+            true,
+            reason::AVAILABLE,
+            String::new(),
+        );
+    }
+    let words = format!(
+        "{} of {} replicas ready",
+        summary.ready, seen.binding.spec.replicas
+    );
+    made(seen, binding::AVAILABLE, false, reason::UNAVAILABLE, words)
+}
+
+fn made(seen: &Seen, type_: &str, holds: bool, reason: &str, words: String) -> Condition {
+    let generation = seen.binding.metadata.generation;
+    condition(type_, holds, reason, words, generation, Time(seen.now))
+}
+
+#[cfg(test)]
+mod tests;

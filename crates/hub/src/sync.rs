@@ -1,0 +1,389 @@
+//! Sync: makes every member's copies what the decisions say. Each member has a lane of its own,
+//! so that one that hangs holds up nobody else.
+//!
+//! A copy that stands as rendered is never written, whatever restarts: the live object is compared
+//! with the rendered one wherever it changed.
+
+mod apply;
+mod namespace;
+mod observe;
+mod plan;
+mod release;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, RwLock},
+    time::Duration,
+};
+
+use hanse_render::Share;
+use hanse_rt::TaskSet;
+
+pub use plan::{Action, Reach, Seen, Stand, plan, share_of};
+
+use crate::{
+    Key, Queue, SessionEvent, Template, World,
+    metrics::HubMetrics,
+    policies::Policies,
+    propagation::{key_of_binding, key_of_template},
+};
+
+/// How many writes a member gets at once.
+const WORKERS: usize = 8;
+/// How long until something that waits for another object is looked at without an event.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// How a copy stands, as sync knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Synced {
+    /// Hash of the template and the share that was compared: another one is another manifest.
+    pub input: u64,
+    /// The result.
+    pub stand: Stand,
+}
+
+/// How all copies stand. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct SyncTable(Arc<RwLock<BTreeMap<Key, BTreeMap<String, Synced>>>>);
+
+impl SyncTable {
+    /// How the copy of a binding in a member stands.
+    pub fn get(&self, binding: &Key, member: &str) -> Option<Synced> {
+        let table = self.0.read().expect("no holder of this lock panics");
+        table.get(binding)?.get(member).cloned()
+    }
+
+    /// Whether anything bound to a member does not stand there as it should; the first such
+    /// binding with its reason.
+    pub fn first_failure(&self, member: &str) -> Option<(Key, Stand)> {
+        let table = self.0.read().expect("no holder of this lock panics");
+        table.iter().find_map(|(key, members)| {
+            let synced = members.get(member)?;
+            (!matches!(synced.stand, Stand::Applied | Stand::Gone))
+                .then(|| (key.clone(), synced.stand.clone()))
+        })
+    }
+
+    fn set(&self, binding: &Key, member: &str, synced: Synced) -> bool {
+        let mut table = self.0.write().expect("no holder of this lock panics");
+        let members = table.entry(binding.clone()).or_default();
+        if members.get(member) == Some(&synced) {
+            return false;
+        }
+        members.insert(member.to_owned(), synced);
+        true
+    }
+
+    fn forget(&self, binding: &Key) {
+        self.0
+            .write()
+            .expect("no holder of this lock panics")
+            .remove(binding);
+    }
+}
+
+/// Hash of everything that a manifest is made from.
+pub(crate) fn input(template: &Template, share: Option<Share>) -> u64 {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    template.hash.hash(&mut hasher);
+    share
+        .map(|share| (share.before, share.own, share.total))
+        .hash(&mut hasher);
+    hasher.finish()
+}
+
+/// The sync controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Sync {
+    world: World,
+    policies: Policies,
+    table: SyncTable,
+    lanes: Arc<Mutex<BTreeMap<String, Queue<Key>>>>,
+    /// Bindings that are being deleted.
+    releases: Queue<Key>,
+    /// Bindings whose status has to be told.
+    status: Queue<Key>,
+    tasks: TaskSet,
+    metrics: HubMetrics,
+}
+
+impl Sync {
+    pub(crate) fn new(
+        world: World,
+        policies: Policies,
+        table: SyncTable,
+        status: Queue<Key>,
+        metrics: HubMetrics,
+    ) -> Self {
+        let releases = Queue::new(world.means().rng.fork("queue", "releases"));
+        let tasks = world.means().tasks.child("sync");
+        let this = Self {
+            world,
+            policies,
+            table,
+            lanes: Arc::default(),
+            releases,
+            status,
+            tasks,
+            metrics,
+        };
+        this.listen();
+        this
+    }
+
+    pub(crate) fn start(&self, tasks: &TaskSet) {
+        let this = self.clone();
+        crate::work(tasks, "releases", self.releases.clone(), move |key| {
+            let this = this.clone();
+            async move { release::release(&this.world, &this.table, &key, &this.releases).await }
+        });
+        let this = self.clone();
+        let shutdown = tasks.shutdown();
+        tasks.spawn("sync-orders", async move {
+            let mut orders = this.world.follow_evacuations();
+            let mut before = this.world.evacuations();
+            loop {
+                hanse_rt::select! {
+                    () = shutdown.cancelled() => return,
+                    changed = orders.changed() => if changed.is_err() { return },
+                }
+                let now = this.world.evacuations();
+                for member in before.keys().chain(now.keys()) {
+                    this.member_changed(member);
+                }
+                before = now;
+            }
+        });
+    }
+
+    fn listen(&self) {
+        let this = self.clone();
+        self.world
+            .objects()
+            .bindings
+            .on_change(move |key, old, new| {
+                let deleting = new.is_some_and(|b| b.metadata.deletion_timestamp.is_some());
+                if new.is_none() {
+                    this.table.forget(key);
+                }
+                if deleting {
+                    this.releases.add(key.clone());
+                }
+                if let (Some(old), Some(new)) = (old, new)
+                    && old.spec == new.spec
+                    && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
+                {
+                    return;
+                }
+                let both = old
+                    .into_iter()
+                    .chain(new)
+                    .flat_map(|binding| &binding.spec.clusters);
+                let mut members: Vec<String> = both.map(|cluster| cluster.name.clone()).collect();
+                members.extend(this.holders(key));
+                members.sort();
+                members.dedup();
+                for member in members {
+                    this.add(&member, key.clone());
+                }
+                // A companion is removed after its workload, and an autoscaler follows its shares.
+                if let Some(binding) = new.or(old) {
+                    this.add_companions(&key_of_template(&binding.spec.template), None);
+                }
+            });
+        let this = self.clone();
+        self.world.templates().on_change(move |key, _, new| {
+            if new.is_some() {
+                this.binding_changed(&key_of_binding(key));
+            }
+        });
+        let this = self.clone();
+        self.world.on_session(move |member, event| match event {
+            SessionEvent::Sight | SessionEvent::Kinds => this.member_changed(member),
+            SessionEvent::Synced(kind) => {
+                for binding in this.world.objects().bindings.all() {
+                    let template = key_of_template(&binding.spec.template);
+                    if template.kind_id() == *kind {
+                        this.touch(member, &Key::of(binding.as_ref()));
+                    }
+                }
+            }
+            SessionEvent::Object(binding) => this.touch(member, binding),
+            SessionEvent::Room => {}
+        });
+        let this = self.clone();
+        self.world
+            .objects()
+            .members
+            .on_change(move |key, old, new| {
+                let verdict = |member: Option<&Arc<hanse_api::MemberCluster>>| {
+                    member.map(|member| {
+                        let status = member.status.as_ref();
+                        (
+                            status.and_then(|status| status.verdict.clone()),
+                            member.metadata.deletion_timestamp.is_some(),
+                        )
+                    })
+                };
+                if verdict(old) != verdict(new) {
+                    this.member_changed(&key.name);
+                }
+            });
+    }
+
+    /// Members with a copy of a binding.
+    fn holders(&self, binding: &Key) -> Vec<String> {
+        let sessions = self.world.sessions();
+        let holding = sessions
+            .iter()
+            .filter(|session| !session.copies_of(binding).is_empty());
+        holding.map(|session| session.name().to_owned()).collect()
+    }
+
+    fn binding_changed(&self, key: &Key) {
+        let Some(binding) = self.world.objects().bindings.get(key) else {
+            return;
+        };
+        for cluster in &binding.spec.clusters {
+            self.add(&cluster.name, key.clone());
+        }
+    }
+
+    fn member_changed(&self, member: &str) {
+        for binding in self.world.objects().bindings.all() {
+            if binding
+                .spec
+                .clusters
+                .iter()
+                .any(|cluster| cluster.name == member)
+            {
+                self.touch(member, &Key::of(binding.as_ref()));
+            }
+        }
+        if let Some(session) = self.world.session(member) {
+            for binding in session.bindings() {
+                self.touch(member, &binding);
+            }
+        }
+    }
+
+    fn touch(&self, member: &str, binding: &Key) {
+        self.add(member, binding.clone());
+        self.status.add(binding.clone());
+        let known = self.world.objects().bindings.get(binding);
+        if known.is_some_and(|binding| binding.metadata.deletion_timestamp.is_some()) {
+            self.releases.add(binding.clone());
+        }
+    }
+
+    fn add_companions(&self, template: &crate::TemplateKey, member: Option<&str>) {
+        let Some(template) = self.world.templates().get(template) else {
+            return;
+        };
+        if !template.kind.is_workload() {
+            return;
+        }
+        for companion in self.world.templates().companions(&template) {
+            let key = key_of_binding(&companion);
+            match member {
+                Some(member) => self.add(member, key),
+                None => self.binding_changed(&key),
+            }
+        }
+    }
+
+    fn add(&self, member: &str, binding: Key) {
+        self.lane(member).add(binding);
+    }
+
+    /// The queue of a member; its workers start with it.
+    fn lane(&self, member: &str) -> Queue<Key> {
+        let mut lanes = self.lanes.lock().expect("no holder of this lock panics");
+        if let Some(lane) = lanes.get(member) {
+            return lane.clone();
+        }
+        let lane = Queue::new(self.world.means().rng.fork("sync", member));
+        lanes.insert(member.to_owned(), lane.clone());
+        for _ in 0..WORKERS {
+            let this = self.clone();
+            let (member, queue) = (member.to_owned(), lane.clone());
+            crate::work(&self.tasks, "sync", lane.clone(), move |key| {
+                let (this, member, queue) = (this.clone(), member.clone(), queue.clone());
+                async move { this.reconcile(&member, &key, &queue).await }
+            });
+        }
+        lane
+    }
+
+    async fn reconcile(
+        &self,
+        member: &str,
+        key: &Key,
+        lane: &Queue<Key>,
+    ) -> Result<(), kube::Error> {
+        let Some(session) = self.world.session(member) else {
+            return self.stands(
+                member,
+                key,
+                0,
+                Stand::Waiting("the member is not connected".into()),
+            );
+        };
+        let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)
+        else {
+            return Ok(());
+        };
+        let action = plan(&seen);
+        let waits = matches!(&action, Action::Stands(Stand::Waiting(_)));
+        let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
+        let failed = matches!(stand, Stand::Failed(..));
+        let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
+        self.stands(member, key, seen.input, stand)?;
+        if waits {
+            lane.add_after(key.clone(), LOOK_AGAIN);
+        }
+        if failed {
+            lane.retry(key.clone());
+        } else {
+            lane.succeeded(key);
+        }
+        if settled {
+            // Workloads wait for their companions, and companions for workloads that go.
+            self.wake_related(member, &seen);
+        }
+        Ok(())
+    }
+
+    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> Result<(), kube::Error> {
+        if self.table.set(key, member, Synced { input, stand }) {
+            self.status.add(key.clone());
+            self.releases_if_deleting(key);
+        }
+        Ok(())
+    }
+
+    fn releases_if_deleting(&self, key: &Key) {
+        let binding = self.world.objects().bindings.get(key);
+        if binding.is_some_and(|binding| binding.metadata.deletion_timestamp.is_some()) {
+            self.releases.add(key.clone());
+        }
+    }
+
+    fn wake_related(&self, member: &str, seen: &Seen) {
+        let namespace = &seen.key.namespace;
+        for name in &seen.binding.spec.follows {
+            let key = Key::new(namespace, name);
+            let waits = self
+                .table
+                .get(&key, member)
+                .is_some_and(|synced| matches!(synced.stand, Stand::Waiting(_)));
+            if waits {
+                self.add(member, key);
+            }
+        }
+        if !seen.is_wanted {
+            self.add_companions(&seen.template_key, Some(member));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Writes to a member.
+
+use std::sync::Arc;
+
+use hanse_api::{Conflict, conditions::reason, marks};
+use hanse_render::Manifest;
+use hanse_rt::Mono;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    core::DynamicObject,
+};
+use serde_json::Value;
+
+use super::{
+    namespace,
+    plan::{Action, Seen, Stand},
+};
+use crate::{
+    Session, World,
+    events::{Subject, Tone},
+    metrics::HubMetrics,
+};
+
+pub(super) async fn apply(
+    world: &World,
+    session: &Arc<Session>,
+    seen: &Seen,
+    action: Action,
+    metrics: &HubMetrics,
+) -> Stand {
+    let (verb, started) = (verb(&action), Mono::now());
+    let stand = match action {
+        Action::Stands(stand) => return stand,
+        Action::Compared(fingerprint) => {
+            session.note_compared(&seen.template_key, fingerprint);
+            return Stand::Applied;
+        }
+        Action::Create(manifest, conflict) => {
+            create(world, session, seen, &manifest, conflict).await
+        }
+        Action::Apply(manifest) => write(world, session, seen, &manifest).await,
+        Action::Delete(uid) => delete(session, seen, uid).await,
+    };
+    let result = match &stand {
+        Stand::Failed(reason, _) => reason,
+        _ => verb,
+    };
+    metrics.wrote(&seen.member, result, started.elapsed());
+    if let Stand::Failed(reason, text) = &stand {
+        tell(world, seen, reason, text);
+    }
+    stand
+}
+
+const fn verb(action: &Action) -> &'static str {
+    match action {
+        Action::Create(..) => "Created",
+        Action::Apply(_) => "Applied",
+        Action::Delete(_) => "Deleted",
+        Action::Stands(_) | Action::Compared(_) => "Unchanged",
+    }
+}
+
+/// Says on the template what a user would ask about.
+fn tell(world: &World, seen: &Seen, reason: &'static str, text: &str) {
+    let key = &seen.template_key;
+    let subject = Subject {
+        api_version: key.api_version.clone(),
+        kind: key.kind.clone(),
+        namespace: key.namespace.clone(),
+        name: key.name.clone(),
+        uid: seen.binding.spec.template.uid.clone(),
+    };
+    world
+        .means()
+        .recorder
+        .say(&subject, Tone::Warning, reason, text.to_owned());
+}
+
+fn api(session: &Session, seen: &Seen) -> Option<Api<DynamicObject>> {
+    let key = &seen.template_key;
+    let kinds = session.kinds()?;
+    let served = kinds.get(&key.api_version, &key.kind)?;
+    Some(if served.namespaced {
+        Api::namespaced_with(session.client(), &key.namespace, &served.resource)
+    } else {
+        Api::all_with(session.client(), &served.resource)
+    })
+}
+
+fn no_api() -> Stand {
+    Stand::Waiting("the member's kinds are not known yet".to_owned())
+}
+
+async fn create(
+    world: &World,
+    session: &Arc<Session>,
+    seen: &Seen,
+    manifest: &Manifest,
+    conflict: Conflict,
+) -> Stand {
+    let Some(api) = api(session, seen) else {
+        return no_api();
+    };
+    let live = match api.get_opt(&seen.template_key.name).await {
+        Ok(live) => live,
+        Err(error) => return failed(seen, &error),
+    };
+    if let Some(live) = live {
+        let owner = live
+            .metadata
+            .labels
+            .as_ref()
+            .and_then(|all| all.get(marks::HUB_LABEL));
+        if owner != Some(&seen.hub_id) && conflict == Conflict::Abort {
+            let who = owner.map_or_else(
+                || "Hanse did not make".to_owned(),
+                |hub| format!("belongs to another hub ({hub})"),
+            );
+            let text = format!(
+                "member {} has a {} of this name that {who}: rename one of them, delete it \
+                 there, or take it over with conflict: Overwrite in a ClusterPropagationPolicy",
+                seen.member, seen.template_key
+            );
+            return Stand::Failed(reason::CONFLICT, text);
+        }
+    }
+    write(world, session, seen, manifest).await
+}
+
+async fn write(world: &World, session: &Arc<Session>, seen: &Seen, manifest: &Manifest) -> Stand {
+    let Some(api) = api(session, seen) else {
+        return no_api();
+    };
+    let params = PatchParams::apply(marks::FIELD_MANAGER).force();
+    let patch = Patch::Apply(&manifest.object);
+    let name = &seen.template_key.name;
+    let mut answer = api.patch(name, &params, &patch).await;
+    if let Err(kube::Error::Api(status)) = &answer
+        && status.is_not_found()
+        && !seen.template_key.namespace.is_empty()
+    {
+        match namespace::ensure(world, session, &seen.template_key.namespace).await {
+            Ok(()) => answer = api.patch(name, &params, &patch).await,
+            Err(error) => return failed(seen, &error),
+        }
+    }
+    match answer {
+        Ok(written) => {
+            session.note_written(&seen.template_key, &value(&written));
+            Stand::Applied
+        }
+        Err(error) => failed(seen, &error),
+    }
+}
+
+async fn delete(session: &Arc<Session>, seen: &Seen, uid: String) -> Stand {
+    let Some(api) = api(session, seen) else {
+        return no_api();
+    };
+    let params = DeleteParams {
+        propagation_policy: Some(PropagationPolicy::Background),
+        preconditions: Some(Preconditions {
+            uid: Some(uid),
+            resource_version: None,
+        }),
+        ..DeleteParams::default()
+    };
+    match api.delete(&seen.template_key.name, &params).await {
+        Ok(answer) if answer.is_right() => {
+            session.note_gone(&seen.template_key);
+            if seen.is_wanted {
+                Stand::Waiting("the old copy was deleted".to_owned())
+            } else {
+                Stand::Gone
+            }
+        }
+        Ok(_) => Stand::Waiting("the old copy is being deleted".to_owned()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => {
+            session.note_gone(&seen.template_key);
+            Stand::Gone
+        }
+        // Another object has the name by now: it is not ours to delete.
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            Stand::Waiting("another object took the name".to_owned())
+        }
+        Err(error) => failed(seen, &error),
+    }
+}
+
+fn failed(seen: &Seen, error: &kube::Error) -> Stand {
+    let words = match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => other.to_string(),
+    };
+    Stand::Failed(
+        reason::APPLY_FAILED,
+        format!("member {}: {words}", seen.member),
+    )
+}
+
+fn value(object: &DynamicObject) -> Value {
+    serde_json::to_value(object).unwrap_or_default()
+}

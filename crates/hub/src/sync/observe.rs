@@ -1,0 +1,135 @@
+//! What sync looks at for one binding in one member.
+
+use std::sync::Arc;
+
+use hanse_api::{Conflict, Dependencies, MoveReason};
+
+use super::{
+    SyncTable, input,
+    plan::{Reach, Seen, Stand, share_of},
+};
+use crate::{
+    Key, Session, Template, World,
+    policies::{Policies, Policy, PolicyKey},
+    propagation::{key_of_binding, key_of_template},
+};
+
+pub(super) fn observe(
+    world: &World,
+    policies: &Policies,
+    table: &SyncTable,
+    session: &Arc<Session>,
+    key: &Key,
+) -> Option<Seen> {
+    let binding = world.objects().bindings.get(key)?;
+    let template_key = key_of_template(&binding.spec.template);
+    let template = world.templates().get(&template_key);
+    let member = session.name();
+    let kinds = session.kinds();
+    let served = kinds.as_ref().map(|kinds| {
+        kinds
+            .get(&template_key.api_version, &template_key.kind)
+            .is_some()
+    });
+    if served == Some(true) {
+        session.follow(&template_key.api_version, &template_key.kind);
+    }
+    let policy = binding.spec.policy.as_ref();
+    let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
+    let is_wanted = binding.metadata.deletion_timestamp.is_none()
+        && binding
+            .spec
+            .clusters
+            .iter()
+            .any(|cluster| cluster.name == member);
+    let followed: Vec<_> = binding
+        .spec
+        .follows
+        .iter()
+        .filter_map(|name| {
+            world
+                .objects()
+                .bindings
+                .get(&Key::new(&key.namespace, name))
+        })
+        .collect();
+    let share = share_of(&binding, &followed, member);
+    let workloads_left = followed.iter().any(|workload| {
+        session
+            .copy(&key_of_template(&workload.spec.template))
+            .is_some()
+    });
+    let waits_for = template
+        .as_ref()
+        .filter(|_| is_wanted)
+        .and_then(|template| missing_companion(world, policy.as_deref(), table, member, template));
+    Some(Seen {
+        member: member.to_owned(),
+        key: key.clone(),
+        hub_id: world.means().hub_id.clone(),
+        reach: reach(world, session),
+        served,
+        synced: session.is_synced(&template_key.kind_id()),
+        copy: session.copy(&template_key),
+        input: template
+            .as_ref()
+            .map_or(0, |template| input(template, share)),
+        conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),
+        is_wanted,
+        share,
+        workloads_left,
+        waits_for,
+        template_key,
+        template,
+        binding,
+    })
+}
+
+/// Whether the member may be written to.
+fn reach(world: &World, session: &Session) -> Reach {
+    let Some(member) = world.member(session.name()) else {
+        return Reach::Left;
+    };
+    if member.metadata.deletion_timestamp.is_some() {
+        return Reach::Left;
+    }
+    let order = world
+        .evacuations()
+        .get(session.name())
+        .map(|order| order.reason);
+    if order.is_some_and(|reason| reason != MoveReason::Drained) {
+        return Reach::TakenOut;
+    }
+    if session.is_up() {
+        Reach::Up
+    } else {
+        Reach::Down
+    }
+}
+
+/// The first companion that has to stand before the workload, and does not yet.
+fn missing_companion(
+    world: &World,
+    policy: Option<&Policy>,
+    table: &SyncTable,
+    member: &str,
+    template: &Template,
+) -> Option<String> {
+    let follows = policy.is_some_and(|policy| policy.dependencies == Dependencies::Follow);
+    if !follows || !template.kind.is_workload() {
+        return None;
+    }
+    let missing = world
+        .templates()
+        .companions(template)
+        .into_iter()
+        .find(|companion| {
+            let key = key_of_binding(companion);
+            match table.get(&key, member) {
+                // One that cannot be applied is reported by itself and holds nobody up.
+                Some(synced) => !matches!(synced.stand, Stand::Applied | Stand::Failed(..)),
+                None => true,
+            }
+        });
+    missing.map(|companion| companion.to_string())
+}

@@ -1,0 +1,225 @@
+//! What is to be done about one copy. Pure.
+
+use std::sync::Arc;
+
+use hanse_api::{ClusterReplicas, Conflict, ResourceBinding, conditions::reason};
+use hanse_render::{Kind, Manifest, Marks, Share, difference, manifest};
+use kube::ResourceExt as _;
+
+use crate::{Key, Template, TemplateKey, session::Copy};
+
+/// What sync has seen of one binding in one member.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The member.
+    pub member: String,
+    /// Key of the binding.
+    pub key: Key,
+    /// Id of this hub.
+    pub hub_id: String,
+    /// Whether the member may be written to.
+    pub reach: Reach,
+    /// Whether it serves the kind; absent while that is not known.
+    pub served: Option<bool>,
+    /// Whether a copy that is not known is not there.
+    pub synced: bool,
+    /// The copy.
+    pub copy: Option<Copy>,
+    /// Hash of what the manifest is made from.
+    pub input: u64,
+    /// What happens to an unmanaged object of the same name.
+    pub conflict: Conflict,
+    /// Whether a copy shall be there.
+    pub is_wanted: bool,
+    /// The member's share of the replicas.
+    pub share: Option<Share>,
+    /// Whether a workload that this companion follows still has a copy there.
+    pub workloads_left: bool,
+    /// A companion that has to stand first.
+    pub waits_for: Option<String>,
+    /// Key of the template.
+    pub template_key: TemplateKey,
+    /// The template; absent while it is not known.
+    pub template: Option<Arc<Template>>,
+    /// The binding.
+    pub binding: Arc<ResourceBinding>,
+}
+
+/// Whether a member may be written to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// Its API answers.
+    Up,
+    /// Its API does not answer.
+    Down,
+    /// It counts as lost, or a drill takes it out: nothing there is touched.
+    TakenOut,
+    /// It leaves the federation, and keeps what it has.
+    Left,
+}
+
+/// How a copy stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Stand {
+    /// As rendered.
+    Applied,
+    /// Not there, as it should be.
+    Gone,
+    /// On its way; what is waited for.
+    Waiting(String),
+    /// It cannot be made so: reason and words.
+    Failed(&'static str, String),
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Nothing; this is how it stands.
+    Stands(Stand),
+    /// The copy was compared and is right.
+    Compared(u64),
+    /// Look whether somebody else's object has the name, then apply.
+    Create(Box<Manifest>, Conflict),
+    /// Apply.
+    Apply(Box<Manifest>),
+    /// Delete the copy of this uid.
+    Delete(String),
+}
+
+/// What is to be done.
+pub fn plan(seen: &Seen) -> Action {
+    let waiting = |text: &str| Action::Stands(Stand::Waiting(text.to_owned()));
+    match seen.reach {
+        Reach::Up => {}
+        Reach::Left => return Action::Stands(Stand::Gone),
+        Reach::Down => return waiting("the member's API does not answer"),
+        Reach::TakenOut => return waiting("the member is taken out"),
+    }
+    if seen.binding.spec.finished.contains(&seen.member) && seen.is_wanted {
+        return Action::Stands(Stand::Applied);
+    }
+    match seen.served {
+        None => return waiting("the member's kinds are not known yet"),
+        Some(false) if !seen.is_wanted => return Action::Stands(Stand::Gone),
+        Some(false) => {
+            let TemplateKey {
+                api_version, kind, ..
+            } = &seen.template_key;
+            let text = format!(
+                "member {} does not serve {api_version} {kind}: install it there, or keep the \
+                 policy away from that member",
+                seen.member
+            );
+            return Action::Stands(Stand::Failed(reason::KIND_NOT_SERVED, text));
+        }
+        Some(true) => {}
+    }
+    if !seen.synced {
+        return waiting("the member's objects are being listed");
+    }
+    if seen.is_wanted {
+        plan_present(seen)
+    } else {
+        plan_absent(seen)
+    }
+}
+
+fn plan_absent(seen: &Seen) -> Action {
+    let ours = |copy: &&Copy| copy.digest.binding == seen.key.to_string();
+    let Some(copy) = seen.copy.as_ref().filter(ours) else {
+        return Action::Stands(Stand::Gone);
+    };
+    if copy.digest.deleting {
+        return Action::Stands(Stand::Waiting("the old copy is being deleted".to_owned()));
+    }
+    if seen.workloads_left {
+        return Action::Stands(Stand::Waiting("its workload is still there".to_owned()));
+    }
+    Action::Delete(copy.digest.uid.clone())
+}
+
+fn plan_present(seen: &Seen) -> Action {
+    let Some(template) = &seen.template else {
+        return Action::Stands(Stand::Waiting("the template is not known".to_owned()));
+    };
+    if let Some(companion) = &seen.waits_for {
+        return Action::Stands(Stand::Waiting(format!("{companion} comes first")));
+    }
+    let Some(copy) = &seen.copy else {
+        return Action::Create(Box::new(rendered(seen, template)), seen.conflict);
+    };
+    if copy.digest.deleting {
+        return Action::Stands(Stand::Waiting("the old copy is being deleted".to_owned()));
+    }
+    if copy.digest.template_uid != template.uid {
+        // The template was made anew: its copy is another object too.
+        return Action::Delete(copy.digest.uid.clone());
+    }
+    let rendered = rendered(seen, template);
+    match &copy.unseen {
+        None if copy.digest.applied == rendered.digest => Action::Stands(Stand::Applied),
+        Some(live) if difference(&rendered.object, live).is_none() => {
+            Action::Compared(copy.digest.fingerprint)
+        }
+        _ => Action::Apply(Box::new(rendered)),
+    }
+}
+
+fn rendered(seen: &Seen, template: &Template) -> Manifest {
+    let marks = Marks {
+        hub_id: &seen.hub_id,
+        binding_namespace: &seen.key.namespace,
+        binding_name: &seen.key.name,
+        template_uid: &template.uid,
+    };
+    manifest(&template.object(), seen.share, marks)
+}
+
+/// A member's share of the replicas. Companions take the share of the first workload they follow.
+pub fn share_of(
+    binding: &ResourceBinding,
+    followed: &[Arc<ResourceBinding>],
+    member: &str,
+) -> Option<Share> {
+    let template = &binding.spec.template;
+    let kind = Kind::of(&template.api_version, &template.kind);
+    if kind.has_replicas_field() {
+        return cut(binding, member);
+    }
+    if !matches!(
+        kind,
+        Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget
+    ) {
+        return None;
+    }
+    let mut sorted: Vec<&Arc<ResourceBinding>> = followed.iter().collect();
+    sorted.sort_by_key(|workload| workload.name_any());
+    sorted
+        .into_iter()
+        .find_map(|workload| cut(workload, member))
+}
+
+fn cut(binding: &ResourceBinding, member: &str) -> Option<Share> {
+    let count = |cluster: &ClusterReplicas| u32::try_from(cluster.replicas).unwrap_or(0);
+    let clusters = &binding.spec.clusters;
+    let at = clusters.iter().position(|cluster| cluster.name == member)?;
+    let own = count(&clusters[at]);
+    let replicas = u32::try_from(binding.spec.replicas).unwrap_or(0);
+    let total: u32 = clusters.iter().map(count).sum();
+    if clusters.iter().all(|cluster| count(cluster) == replicas) {
+        // Every cluster has the full count: nothing is divided.
+        return Some(Share {
+            before: 0,
+            own,
+            total: own,
+        });
+    }
+    Some(Share {
+        before: clusters[..at].iter().map(count).sum(),
+        own,
+        total,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+//! Lets a deleted binding go once its copies are gone from all members in the federation.
+
+use std::time::Duration;
+
+use hanse_api::{ResourceBinding, marks::BINDING_FINALIZER};
+use kube::{
+    Api, ResourceExt as _,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+
+use super::SyncTable;
+use crate::{Key, Queue, World, propagation::key_of_template, write::namespaced};
+
+/// How long until a binding that waits for a member is looked at without an event.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+pub(super) async fn release(
+    world: &World,
+    table: &SyncTable,
+    key: &Key,
+    queue: &Queue<Key>,
+) -> Result<(), kube::Error> {
+    let Some(binding) = world.objects().bindings.get(key) else {
+        return Ok(());
+    };
+    let holds = binding
+        .finalizers()
+        .iter()
+        .any(|name| name == BINDING_FINALIZER);
+    if binding.metadata.deletion_timestamp.is_none() || !holds {
+        return Ok(());
+    }
+    if let Some(member) = holder(world, key, &binding) {
+        tracing::debug!(binding = %key, member, "the binding waits for its copy to go");
+        queue.add_after(key.clone(), LOOK_AGAIN);
+        return Ok(());
+    }
+    table.forget(key);
+    let left: Vec<&String> = binding
+        .finalizers()
+        .iter()
+        .filter(|name| *name != BINDING_FINALIZER)
+        .collect();
+    let body = json!({"metadata": {
+        "resourceVersion": binding.resource_version(), "finalizers": left}});
+    let api: Api<ResourceBinding> = namespaced(&world.means().client, key);
+    match api
+        .patch(&key.name, &PatchParams::default(), &Patch::Merge(&body))
+        .await
+    {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        other => other.map(|_| ()),
+    }
+}
+
+/// A member that has a copy, or may have one.
+fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String> {
+    let kind = key_of_template(&binding.spec.template).kind_id();
+    for member in world.objects().members.all() {
+        let name = member.name_any();
+        if member.metadata.deletion_timestamp.is_some() {
+            continue;
+        }
+        let named = binding
+            .spec
+            .clusters
+            .iter()
+            .any(|cluster| cluster.name == name);
+        let Some(session) = world.session(&name) else {
+            if named {
+                return Some(name);
+            }
+            continue;
+        };
+        let not_served = session
+            .kinds()
+            .is_some_and(|kinds| !kinds.names().contains(&kind));
+        let unknown = named && !session.is_synced(&kind) && !not_served;
+        if unknown || !session.copies_of(key).is_empty() {
+            return Some(name);
+        }
+    }
+    None
+}

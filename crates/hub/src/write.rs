@@ -1,0 +1,229 @@
+//! Writes to the hub's own objects: merge patches with the version that was read, under one token
+//! bucket for status. A conflict reads again and asks again.
+
+use std::{
+    fmt::Debug,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hanse_rt::Mono;
+use kube::{
+    Api, Client, Resource, ResourceExt as _,
+    api::{Patch, PatchParams},
+    core::NamespaceResourceScope,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use crate::Key;
+
+/// How often a write is tried against a moving object.
+const TRIES: usize = 6;
+
+/// A bound on the rate of status writes, shared by all controllers.
+#[derive(Clone, Debug)]
+pub struct TokenBucket {
+    state: Arc<Mutex<Bucket>>,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    per_second: u32,
+    saved: f64,
+    at: Mono,
+}
+
+impl TokenBucket {
+    /// `per_second` tokens, of which one second's worth may be saved up.
+    pub fn new(per_second: u32) -> Self {
+        let bucket = Bucket {
+            per_second,
+            saved: f64::from(per_second),
+            at: Mono::now(),
+        };
+        Self {
+            state: Arc::new(Mutex::new(bucket)),
+        }
+    }
+
+    /// Waits for a token.
+    pub async fn take(&self) {
+        let wait = {
+            let mut bucket = self.state.lock().expect("no holder of this lock panics");
+            bucket.fill();
+            bucket.saved -= 1.0;
+            (bucket.saved < 0.0)
+                .then(|| Duration::from_secs_f64(-bucket.saved / f64::from(bucket.per_second)))
+        };
+        if let Some(wait) = wait {
+            hanse_rt::sleep(wait).await;
+        }
+    }
+
+    /// Takes a token if there is one.
+    pub fn try_take(&self) -> bool {
+        let mut bucket = self.state.lock().expect("no holder of this lock panics");
+        bucket.fill();
+        let there = bucket.saved >= 1.0;
+        if there {
+            bucket.saved -= 1.0;
+        }
+        there
+    }
+}
+
+impl Bucket {
+    fn fill(&mut self) {
+        let now = Mono::now();
+        let rate = f64::from(self.per_second);
+        let earned = now.duration_since(self.at).as_secs_f64() * rate;
+        self.saved = (self.saved + earned).min(rate);
+        self.at = now;
+    }
+}
+
+/// An object of ours whose status is written.
+pub trait HasStatus {
+    /// Its status.
+    type Status: Serialize + Default + Clone + PartialEq;
+    /// The status as it is.
+    fn status_now(&self) -> Self::Status;
+}
+
+macro_rules! has_status {
+    ($($kind:ty => $status:ty),* $(,)?) => {$(
+        impl HasStatus for $kind {
+            type Status = $status;
+            fn status_now(&self) -> Self::Status {
+                self.status.clone().unwrap_or_default()
+            }
+        }
+    )*};
+}
+
+has_status! {
+    hanse_api::MemberCluster => hanse_api::MemberClusterStatus,
+    hanse_api::Federation => hanse_api::FederationStatus,
+    hanse_api::PropagationPolicy => hanse_api::PolicyStatus,
+    hanse_api::ClusterPropagationPolicy => hanse_api::PolicyStatus,
+    hanse_api::ResourceBinding => hanse_api::ResourceBindingStatus,
+    hanse_api::GlobalService => hanse_api::GlobalServiceStatus,
+    hanse_api::Drill => hanse_api::DrillStatus,
+}
+
+/// Changes the status of an object. `change` is called again with the newest status when somebody
+/// else wrote meanwhile, so it must say only what is its own. Nothing is written when nothing
+/// changes. Returns the object as it then is; none when it is gone.
+///
+/// # Errors
+/// The API refuses or does not answer; try again later.
+pub async fn change_status<K>(
+    api: &Api<K>,
+    bucket: &TokenBucket,
+    known: Arc<K>,
+    mut change: impl FnMut(&mut K::Status),
+) -> Result<Option<Arc<K>>, kube::Error>
+where
+    K: Resource + HasStatus + Clone + Debug + DeserializeOwned,
+{
+    let mut known = known;
+    let name = known.name_any();
+    let mut attempt = 0;
+    loop {
+        let before = known.status_now();
+        let mut after = before.clone();
+        change(&mut after);
+        if after == before {
+            return Ok(Some(known));
+        }
+        bucket.take().await;
+        let patch = merge_patch(&to_value(&before), &to_value(&after));
+        let body = json!({
+            "metadata": {"resourceVersion": known.resource_version()},
+            "status": patch,
+        });
+        match api
+            .patch_status(&name, &PatchParams::default(), &Patch::Merge(&body))
+            .await
+        {
+            Ok(written) => return Ok(Some(Arc::new(written))),
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt + 1 < TRIES => {
+                attempt += 1;
+                match api.get_opt(&name).await? {
+                    Some(newer) => known = Arc::new(newer),
+                    None => return Ok(None),
+                }
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The API of a kind in the namespace of a key.
+pub fn namespaced<K>(client: &Client, key: &Key) -> Api<K>
+where
+    K: Resource<Scope = NamespaceResourceScope>,
+    K::DynamicType: Default,
+{
+    Api::namespaced(client.clone(), &key.namespace)
+}
+
+fn to_value(status: &impl Serialize) -> Value {
+    serde_json::to_value(status).expect("a status is plain data")
+}
+
+/// The JSON merge patch that turns one value into another.
+pub(crate) fn merge_patch(before: &Value, after: &Value) -> Value {
+    let (Value::Object(old), Value::Object(new)) = (before, after) else {
+        return after.clone();
+    };
+    let mut patch = serde_json::Map::new();
+    for key in old.keys().filter(|key| !new.contains_key(*key)) {
+        patch.insert(key.clone(), Value::Null);
+    }
+    for (key, value) in new {
+        match old.get(key) {
+            Some(known) if known == value => {}
+            Some(known) => {
+                patch.insert(key.clone(), merge_patch(known, value));
+            }
+            None => {
+                patch.insert(key.clone(), value.clone());
+            }
+        }
+    }
+    Value::Object(patch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_merge_patch_names_what_changes_and_nothing_else() {
+        let before = json!({"a": 1, "b": {"c": 1, "d": 2}, "e": [1], "f": true});
+        let after = json!({"a": 1, "b": {"c": 1, "d": 3}, "e": [1, 2], "g": null});
+        assert_eq!(
+            merge_patch(&before, &after),
+            json!({"b": {"d": 3}, "e": [1, 2], "f": null, "g": null})
+        );
+        assert_eq!(merge_patch(&before, &before), json!({}));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_bucket_holds_the_rate() {
+        let bucket = TokenBucket::new(10);
+        let start = Mono::now();
+        for _ in 0..30 {
+            bucket.take().await;
+        }
+        let took = start.elapsed();
+        assert!(
+            took >= Duration::from_millis(1900) && took <= Duration::from_millis(2200),
+            "{took:?}"
+        );
+        assert!(!bucket.try_take());
+    }
+}
