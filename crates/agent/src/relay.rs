@@ -35,7 +35,7 @@ const MANAGER: &str = "hanse-relay";
 /// What could not be written is tried again after this time.
 const RETRY: Duration = Duration::from_secs(2);
 /// A namespace that was not there is looked for again after this time.
-const ABSENT: Duration = Duration::from_secs(10);
+const ABSENT: Duration = Duration::from_secs(3);
 /// Limit for one write.
 const CALL: Duration = Duration::from_secs(10);
 const HUB_SNAPSHOT: &str = "hub.snapshot";

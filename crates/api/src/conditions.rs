@@ -88,6 +88,8 @@ pub mod reason {
     pub const CONNECTED: &str = "Connected";
     /// An operator gives it no new work.
     pub const CORDONED: &str = "Cordoned";
+    /// Some cluster has ready endpoints.
+    pub const ENDPOINTS_READY: &str = "EndpointsReady";
     /// Replicas would fit only if running ones moved, and steady forbids that.
     pub const FITS_ONLY_BY_MOVING: &str = "FitsOnlyByMoving";
     /// Other controllers run workloads on the hub's API.
@@ -132,6 +134,8 @@ pub mod reason {
     pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
     /// The member names no gateway.
     pub const NO_GATEWAY: &str = "NoGateway";
+    /// No cluster has a ready endpoint.
+    pub const NO_READY_ENDPOINTS: &str = "NoReadyEndpoints";
     /// Not all replicas have room.
     pub const NO_ROOM: &str = "NoRoom";
     /// No member belongs to the target.
@@ -148,10 +152,18 @@ pub mod reason {
     pub const PASSED: &str = "Passed";
     /// The policy is gone or no longer matches; the placement stays as it is.
     pub const POLICY_GONE: &str = "PolicyGone";
+    /// The Service has no TCP port of that number and name.
+    pub const PORT_NOT_FOUND: &str = "PortNotFound";
+    /// Every service port is taken.
+    pub const PORTS_EXHAUSTED: &str = "PortsExhausted";
+    /// The gateways know it.
+    pub const PROGRAMMED: &str = "Programmed";
     /// It is on its way.
     pub const PROGRESSING: &str = "Progressing";
     /// All replicas have a place.
     pub const SCHEDULED: &str = "Scheduled";
+    /// The Service that a GlobalService names does not exist.
+    pub const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
     /// The fault has begun.
     pub const STARTED: &str = "Started";
     /// All that is bound to the member is applied.
