@@ -25,8 +25,12 @@ async fn state(fleet: &Fleet, lost: &str) -> Result<BTreeMap<String, (i64, Strin
 
 async fn moves(fleet: &Fleet) -> Result<Vec<String>> {
     let bindings = fleet.bindings("shop").await?;
-    let all = bindings.iter().filter_map(|binding| binding.status.as_ref());
-    Ok(all.flat_map(|status| &status.moves).map(|step| step.id.clone()).collect())
+    let of = |binding: &hanse_api::ResourceBinding| {
+        let moves = binding.status.clone().unwrap_or_default().moves;
+        let name = binding.name_any();
+        moves.into_iter().map(move |step| format!("{name}: {}", step.id)).collect::<Vec<_>>()
+    };
+    Ok(bindings.iter().flat_map(of).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,12 +29,16 @@ const OVERRUN: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// Members that a running drill isolates now.
 pub(crate) fn isolated(world: &World) -> BTreeSet<String> {
-    faulted(world, DrillFault::Isolate).map(|(_, member)| member).collect()
+    faulted(world, DrillFault::Isolate)
+        .map(|(_, member)| member)
+        .collect()
 }
 
 /// Members that a running drill drains now, with the drill's name.
 pub(crate) fn evacuated(world: &World) -> BTreeMap<String, String> {
-    faulted(world, DrillFault::Evacuate).map(|(drill, member)| (member, drill)).collect()
+    faulted(world, DrillFault::Evacuate)
+        .map(|(drill, member)| (member, drill))
+        .collect()
 }
 
 /// Isolated members with the time at which gateways must end the isolation by themselves.
@@ -45,8 +49,13 @@ pub fn isolations(world: &World) -> BTreeMap<String, Timestamp> {
         if drill.spec.fault != DrillFault::Isolate || !is_faulted(&drill, now) {
             continue;
         }
-        let ends = drill.status.as_ref().and_then(|status| status.ends_at.as_ref());
-        let Some(deadline) = ends.and_then(|ends| ends.0.checked_add(OVERRUN).ok()) else { continue };
+        let ends = drill
+            .status
+            .as_ref()
+            .and_then(|status| status.ends_at.as_ref());
+        let Some(deadline) = ends.and_then(|ends| ends.0.checked_add(OVERRUN).ok()) else {
+            continue;
+        };
         for member in world.objects().members.all() {
             if inside(&drill.spec.target, &member) {
                 deadlines.insert(member.name_any(), deadline);
@@ -77,7 +86,9 @@ fn faulted(world: &World, fault: DrillFault) -> impl Iterator<Item = (String, St
 
 /// Whether a drill's fault is in force.
 fn is_faulted(drill: &Drill, now: Timestamp) -> bool {
-    let Some(status) = &drill.status else { return false };
+    let Some(status) = &drill.status else {
+        return false;
+    };
     let started = status.started_at.as_ref().is_some_and(|at| at.0 <= now);
     let ended = status.ends_at.as_ref().is_none_or(|at| at.0 <= now);
     status.verdict.is_none() && started && !ended
@@ -89,5 +100,9 @@ fn inside(target: &DrillTarget, member: &MemberCluster) -> bool {
     is(&target.cluster, &member.name_any())
         || is(&target.region, &member.spec.region)
         || is(&target.provider, &member.spec.provider)
-        || member.spec.zone.as_deref().is_some_and(|zone| is(&target.zone, zone))
+        || member
+            .spec
+            .zone
+            .as_deref()
+            .is_some_and(|zone| is(&target.zone, zone))
 }

@@ -1,13 +1,15 @@
 //! The hub as a whole: caches, controllers and the order in which they start.
 
-use std::{fmt::Debug, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::{FutureExt as _, future::BoxFuture};
 use hanse_api::{
     Federation, FederationSpec, FederationStatus, HubPlace,
     conditions::{self, federation::TEMPLATES_ACCEPTED, reason},
 };
 use hanse_member::{Connector, Limits, bounded};
-use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_xds::{AdsServer, ReportTable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, Client,
@@ -18,14 +20,19 @@ use serde_json::json;
 use crate::{
     Key, Objects, Policies, Queue, SessionLimits, Templates, TokenBucket, World,
     capacity::Capacity,
+    drill,
     events::Recorder,
+    failover,
     foreign::{ForeignError, ensure_namespace, refuse_foreign_controllers},
+    health,
     membership::Membership,
     metrics::HubMetrics,
     placement::Placement,
     propagation::Propagation,
     status::Status,
     sync::{Sync, SyncTable},
+    tokens,
+    traffic::{self, RoundTrips},
     world::Means,
     write::change_status,
 };
@@ -53,6 +60,21 @@ pub struct HubConfig {
     pub status_writes_per_second: u32,
     /// Tunables of members' sessions.
     pub session_limits: SessionLimits,
+    /// Tunables of failure detection.
+    pub detection: hanse_detector::Settings,
+    /// The hub's side of traffic: relays, and evidence that comes from them.
+    pub traffic: Option<Traffic>,
+}
+
+/// The hub's side of traffic.
+#[derive(Clone, Debug)]
+pub struct Traffic {
+    /// Where relays reach the hub; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Where the hub's own requests in drills go.
+    pub addresses: AddressMap,
+    /// Round-trip times between regions in microseconds, where they are known.
+    pub round_trips: RoundTrips,
 }
 
 impl Debug for HubConfig {
@@ -77,6 +99,8 @@ impl HubConfig {
             probe_foreign_controllers: false,
             status_writes_per_second: 1000,
             session_limits: SessionLimits::default(),
+            detection: hanse_detector::Settings::default(),
+            traffic: None,
         }
     }
 }
@@ -90,6 +114,14 @@ pub enum HubError {
     /// Others run workloads there.
     #[error(transparent)]
     Foreign(#[from] ForeignError),
+    /// Relays cannot be listened for.
+    #[error("relays cannot be listened for on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Our kinds are not there.
     #[error("the hub's API does not serve hanse.dev/v1alpha1 {0}: apply manifests/crds first")]
     KindMissing(&'static str),
@@ -101,6 +133,14 @@ pub struct Hub {
     world: World,
     policies: Policies,
     table: SyncTable,
+    relays: Option<SocketAddr>,
+}
+
+/// What the controllers of health and traffic need beside the world.
+struct Senses {
+    detection: hanse_detector::Settings,
+    reports: ReportTable,
+    traffic: Option<(AdsServer, Traffic)>,
 }
 
 impl Hub {
@@ -140,13 +180,44 @@ impl Hub {
             session_limits: config.session_limits,
         };
         let world = World::new(Objects::default(), templates, means);
-        let hub = Self {
+        let mut hub = Self {
             world,
             policies: Policies::default(),
             table: SyncTable::default(),
+            relays: None,
         };
-        hub.start(tasks, &config.readiness, metrics);
+        let senses = hub.listen(tasks, &config)?;
+        hub.start(tasks, &config.readiness, metrics, senses);
         Ok(hub)
+    }
+
+    /// Where relays reach this hub.
+    pub const fn relays(&self) -> Option<SocketAddr> {
+        self.relays
+    }
+
+    /// Opens the door for relays, if there shall be one.
+    fn listen(&mut self, tasks: &TaskSet, config: &HubConfig) -> Result<Senses, HubError> {
+        let reports = ReportTable::default();
+        let mut senses = Senses {
+            detection: config.detection,
+            reports: reports.clone(),
+            traffic: None,
+        };
+        if let Some(traffic) = &config.traffic {
+            let rng = config.rng.fork("hub", "tokens");
+            let verifier = tokens::follow(tasks, &config.client, &config.readiness, rng);
+            let server = AdsServer::new(verifier, reports, &config.metrics);
+            let bound = server
+                .serve(tasks, traffic.listen)
+                .map_err(|source| HubError::Listen {
+                    address: traffic.listen,
+                    source,
+                })?;
+            self.relays = Some(bound);
+            senses.traffic = Some((server, traffic.clone()));
+        }
+        Ok(senses)
     }
 
     /// What every controller sees.
@@ -165,7 +236,7 @@ impl Hub {
     }
 
     /// Controllers listen before the caches fill, so that nothing is missed, and work after.
-    fn start(&self, tasks: &TaskSet, readiness: &Readiness, metrics: HubMetrics) {
+    fn start(&self, tasks: &TaskSet, readiness: &Readiness, metrics: HubMetrics, senses: Senses) {
         let world = &self.world;
         let told: Queue<Key> = Queue::new(world.means().rng.fork("queue", "status"));
         let membership = Membership::new(world.clone());
@@ -182,6 +253,7 @@ impl Hub {
         let capacity = Capacity::new(world.clone(), self.table.clone());
         world.templates().want("v1", "Namespace");
         let ready = Readiness::new();
+        let world_of_tasks = world.clone();
         self.follow(tasks, &ready);
         let (tasks, shutdown) = (tasks.clone(), tasks.shutdown());
         let spawn = tasks.clone();
@@ -197,6 +269,7 @@ impl Hub {
             sync.start(&tasks);
             status.start(&tasks);
             capacity.start(&tasks);
+            senses.start(&tasks, world_of_tasks);
             drop(hold);
         });
     }
@@ -224,6 +297,49 @@ impl Hub {
             bindings,
             global_services,
             drills
+        );
+    }
+}
+
+impl Senses {
+    fn start(self, tasks: &TaskSet, world: World) {
+        let until_end = |name: &'static str, task: BoxFuture<'static, ()>| {
+            let shutdown = tasks.shutdown();
+            tasks.spawn(name, async move {
+                hanse_rt::select! {
+                    () = shutdown.cancelled() => {}
+                    () = task => {}
+                }
+            });
+        };
+        let Self {
+            detection,
+            reports,
+            traffic,
+        } = self;
+        until_end(
+            "health",
+            health::run(world.clone(), reports, detection).boxed(),
+        );
+        until_end("failover", failover::run(world.clone(), detection).boxed());
+        let addresses = match traffic {
+            Some((
+                server,
+                Traffic {
+                    addresses,
+                    round_trips,
+                    ..
+                },
+            )) => {
+                let run = traffic::run(world.clone(), tasks.clone(), server, round_trips);
+                until_end("traffic", run.boxed());
+                addresses
+            }
+            None => AddressMap::identity(),
+        };
+        until_end(
+            "drills",
+            drill::run(world, tasks.clone(), addresses).boxed(),
         );
     }
 }

@@ -5,8 +5,11 @@
 
 mod cache;
 mod capacity;
+pub mod drill;
 pub mod events;
+mod failover;
 pub mod foreign;
+mod health;
 mod hub;
 mod marks;
 pub mod membership;
@@ -20,11 +23,13 @@ mod session;
 pub mod status;
 pub mod sync;
 mod templates;
+mod tokens;
+pub mod traffic;
 mod world;
 pub mod write;
 
 pub use cache::{Cache, Key};
-pub use hub::{Hub, HubConfig, HubError};
+pub use hub::{Hub, HubConfig, HubError, Traffic};
 pub use policies::{Policies, Policy, PolicyKey, Selector, Specificity};
 pub use queue::Queue;
 pub use session::{Copy, Session, SessionEvent, SessionLimits, Sight};

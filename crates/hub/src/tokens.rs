@@ -15,7 +15,12 @@ use kube::{Api, Client, ResourceExt as _};
 use crate::Cache;
 
 /// Follows the tokens until `tasks` ends; the verifier says whose a token is.
-pub(crate) fn follow(tasks: &TaskSet, client: &Client, readiness: &Readiness, rng: Rng) -> Verifier {
+pub(crate) fn follow(
+    tasks: &TaskSet,
+    client: &Client,
+    readiness: &Readiness,
+    rng: Rng,
+) -> Verifier {
     let known: Arc<RwLock<BTreeMap<String, String>>> = Arc::default();
     let secrets = Cache::<Secret>::default();
     let table = Arc::clone(&known);
@@ -31,7 +36,11 @@ pub(crate) fn follow(tasks: &TaskSet, client: &Client, readiness: &Readiness, rn
     let api = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
     secrets.follow(tasks, readiness, api, "relay tokens", rng);
     Arc::new(move |token| {
-        known.read().expect("no holder of this lock panics").get(token).cloned()
+        known
+            .read()
+            .expect("no holder of this lock panics")
+            .get(token)
+            .cloned()
     })
 }
 

@@ -28,7 +28,10 @@ pub(super) fn affected(
         let spec = &binding.spec;
         let inside = |there: bool| -> i32 {
             let clusters = spec.clusters.iter();
-            clusters.filter(|c| target.contains(&c.name) == there).map(|c| c.replicas).sum()
+            clusters
+                .filter(|c| target.contains(&c.name) == there)
+                .map(|c| c.replicas)
+                .sum()
         };
         let (held, outside) = (inside(true), inside(false));
         if held == 0 || outside >= spec.replicas {
@@ -38,7 +41,13 @@ pub(super) fn affected(
             not_exercised.push(named(&binding));
             continue;
         }
-        affected.insert(Key::of(binding.as_ref()), Affected { replicas: spec.replicas, held });
+        affected.insert(
+            Key::of(binding.as_ref()),
+            Affected {
+                replicas: spec.replicas,
+                held,
+            },
+        );
     }
     (affected, not_exercised)
 }
@@ -46,12 +55,17 @@ pub(super) fn affected(
 /// Work that failover leaves alone.
 fn stays(binding: &ResourceBinding) -> bool {
     let conditions = binding.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|condition| condition.reason == reason::HOLDS_DATA)
+    conditions
+        .into_iter()
+        .any(|condition| condition.reason == reason::HOLDS_DATA)
 }
 
 fn named(binding: &ResourceBinding) -> String {
     let template = &binding.spec.template;
-    format!("{}/{} in {}", template.kind, template.name, template.namespace)
+    format!(
+        "{}/{} in {}",
+        template.kind, template.name, template.namespace
+    )
 }
 
 /// How a workload stands now.
@@ -76,17 +90,22 @@ pub(super) fn standing(
         replicas: affected.held,
         replaced: (affected.held - lacking).max(0),
         shortfall: lacking,
-        missing: shortfall.map(|shortfall| shortfall.missing).unwrap_or_default(),
+        missing: shortfall
+            .map(|shortfall| shortfall.missing)
+            .unwrap_or_default(),
     })
 }
 
 /// Whether every member is healthy and nothing is on its way.
 pub(super) fn whole(world: &World) -> bool {
     let members = world.objects().members.all();
-    let healthy = members.iter().all(|member| world.verdict(&member.name_any()) == "Healthy");
+    let healthy = members
+        .iter()
+        .all(|member| world.verdict(&member.name_any()) == "Healthy");
     let bindings = world.objects().bindings.all();
     healthy
-        && bindings.iter().flat_map(|binding| &binding.status).all(|status| {
-            status.moves.iter().all(|step| step.state.is_final())
-        })
+        && bindings
+            .iter()
+            .flat_map(|binding| &binding.status)
+            .all(|status| status.moves.iter().all(|step| step.state.is_final()))
 }

@@ -10,7 +10,6 @@ use hyper::{body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{Semaphore, mpsc};
 
-
 /// Requests under way at once for one entry; beyond it a request counts as failed at once.
 const UNDER_WAY: usize = 2048;
 /// A request without an answer by then failed: the gateway's own limit for requests.
@@ -56,7 +55,12 @@ pub fn run(tasks: &TaskSet, entry: Entry, addresses: AddressMap, samples: mpsc::
                 due = ticks.tick() => due,
             };
             let entered = entry.cluster.clone();
-            let sample = Sent { due, entered, answered: None, took: Duration::ZERO };
+            let sample = Sent {
+                due,
+                entered,
+                answered: None,
+                took: Duration::ZERO,
+            };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                 drop(samples.send(sample).await);
                 continue;
@@ -67,7 +71,15 @@ pub fn run(tasks: &TaskSet, entry: Entry, addresses: AddressMap, samples: mpsc::
                 let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle)).await;
                 let answered = answered.ok().flatten();
                 let took = Mono::now().saturating_duration_since(due);
-                drop(samples.send(Sent { answered, took, ..sample }).await);
+                drop(
+                    samples
+                        .send(Sent {
+                            answered,
+                            took,
+                            ..sample
+                        })
+                        .await,
+                );
                 drop(permit);
             });
         }
@@ -92,14 +104,22 @@ async fn ask(target: SocketAddr, idle: &Arc<Idle>) -> Option<String> {
         .expect("a request of constant parts is valid");
     let answer = sender.send_request(request).await.ok()?;
     let ok = answer.status() == StatusCode::OK;
-    let cluster = answer.headers().get("x-hanse-cluster").and_then(|name| name.to_str().ok());
+    let cluster = answer
+        .headers()
+        .get("x-hanse-cluster")
+        .and_then(|name| name.to_str().ok());
     let cluster = cluster.unwrap_or_default().to_owned();
     answer.into_body().collect().await.ok()?;
-    idle.lock().expect("no holder of this lock panics").push(sender);
+    idle.lock()
+        .expect("no holder of this lock panics")
+        .push(sender);
     ok.then_some(cluster)
 }
 
-#[expect(clippy::disallowed_methods, reason = "the connection's driver ends with its sender")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the connection's driver ends with its sender"
+)]
 async fn connect(target: SocketAddr) -> Option<http1::SendRequest<Empty<Bytes>>> {
     let stream = net::connect(target, CONNECT).await.ok()?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;

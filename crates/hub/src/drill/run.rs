@@ -37,14 +37,21 @@ const SAMPLES: usize = 65_536;
 pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
     abort_leftovers(&world).await;
     let (wake, mut woken) = mpsc::channel(1);
-    world.objects().drills.on_change(move |_, _, _| drop(wake.try_send(())));
+    world
+        .objects()
+        .drills
+        .on_change(move |_, _, _| drop(wake.try_send(())));
     loop {
         let mut waiting: Vec<Arc<Drill>> = world.objects().drills.all();
         waiting.retain(|drill| drill.status.as_ref().is_none_or(|s| s.verdict.is_none()));
         waiting.sort_by_key(|drill| (drill.creation_timestamp().map(|at| at.0), drill.name_any()));
         let now = world.means().wall.now();
         let due = waiting.into_iter().find(|drill| {
-            drill.spec.start_at.as_ref().is_none_or(|start| start.0 <= now)
+            drill
+                .spec
+                .start_at
+                .as_ref()
+                .is_none_or(|start| start.0 <= now)
         });
         match due {
             Some(drill) => {
@@ -74,7 +81,13 @@ async fn abort_leftovers(world: &World) {
         let now = Time(world.means().wall.now());
         let text = "the hub restarted while it ran";
         let done = change_status(&api, &world.means().status_writes, drill, |status| {
-            finish(status, DrillVerdict::Aborted, reason::HUB_RESTARTED, text, &now);
+            finish(
+                status,
+                DrillVerdict::Aborted,
+                reason::HUB_RESTARTED,
+                text,
+                &now,
+            );
         });
         if let Err(error) = done.await {
             tracing::warn!(%error, "a leftover drill could not be aborted");
@@ -85,13 +98,23 @@ async fn abort_leftovers(world: &World) {
 fn finish(status: &mut DrillStatus, verdict: DrillVerdict, why: &str, text: &str, now: &Time) {
     status.verdict = Some(verdict);
     note(status, now, format!("{verdict:?}: {text}"));
-    let wanted = condition(types::FINISHED, true, why, text.to_owned(), None, now.clone());
+    let wanted = condition(
+        types::FINISHED,
+        true,
+        why,
+        text.to_owned(),
+        None,
+        now.clone(),
+    );
     conditions::set(&mut status.conditions, wanted);
 }
 
 fn note(status: &mut DrillStatus, now: &Time, event: String) {
     if status.timeline.len() < 200 {
-        status.timeline.push(TimelineEntry { at: now.clone(), event });
+        status.timeline.push(TimelineEntry {
+            at: now.clone(),
+            event,
+        });
     }
 }
 
@@ -116,7 +139,9 @@ struct Running<'a> {
 impl<'a> Running<'a> {
     fn new(world: &'a World, drill: Arc<Drill>, tasks: &TaskSet, addresses: AddressMap) -> Self {
         let members = world.objects().members.all();
-        let hit = members.iter().filter(|member| inside(&drill.spec.target, member));
+        let hit = members
+            .iter()
+            .filter(|member| inside(&drill.spec.target, member));
         let target: BTreeSet<String> = hit.map(|member| member.name_any()).collect();
         Self {
             world,
@@ -133,7 +158,9 @@ impl<'a> Running<'a> {
 
     async fn run(&mut self) -> Result<(), kube::Error> {
         if let Some(abort) = self.refusal() {
-            return self.end(DrillVerdict::Aborted, abort.why, &abort.text, &[]).await;
+            return self
+                .end(DrillVerdict::Aborted, abort.why, &abort.text, &[])
+                .await;
         }
         let (affected, not_exercised) = observe::affected(self.world, &self.target);
         self.affected = affected;
@@ -151,10 +178,13 @@ impl<'a> Running<'a> {
             self.take(&sent, origin);
         }
         if let Some(abort) = aborted {
-            return self.end(DrillVerdict::Aborted, abort.why, &abort.text, &[]).await;
+            return self
+                .end(DrillVerdict::Aborted, abort.why, &abort.text, &[])
+                .await;
         }
         let short = self.short();
-        self.note("fault ended; waiting until the target is whole again").await?;
+        self.note("fault ended; waiting until the target is whole again")
+            .await?;
         let whole = self.restored().await;
         self.judge(&short, whole).await
     }
@@ -163,11 +193,17 @@ impl<'a> Running<'a> {
     fn refusal(&self) -> Option<Abort> {
         if self.target.is_empty() {
             let text = "no member belongs to the target".to_owned();
-            return Some(Abort { why: reason::NO_TARGET, text });
+            return Some(Abort {
+                why: reason::NO_TARGET,
+                text,
+            });
         }
         if self.drill.spec.fault == DrillFault::Simulate {
             let text = "Simulate is not served yet; use `hanse plan`, Isolate or Evacuate";
-            return Some(Abort { why: reason::NOT_SERVED, text: text.to_owned() });
+            return Some(Abort {
+                why: reason::NOT_SERVED,
+                text: text.to_owned(),
+            });
         }
         let members = self.world.objects().members.all();
         let sick: Vec<String> = members
@@ -176,7 +212,10 @@ impl<'a> Running<'a> {
             .filter(|(_, verdict)| verdict != "Healthy")
             .map(|(name, verdict)| format!("{name} is {verdict}"))
             .collect();
-        (!sick.is_empty()).then(|| Abort { why: reason::NOT_HEALTHY, text: sick.join(", ") })
+        (!sick.is_empty()).then(|| Abort {
+            why: reason::NOT_HEALTHY,
+            text: sick.join(", "),
+        })
     }
 
     /// Every way into the services that are to be probed.
@@ -191,14 +230,24 @@ impl<'a> Running<'a> {
                 None if probes.is_empty() => 100,
                 None => continue,
             };
-            let addresses = service.status.as_ref().map(|status| status.addresses.clone());
+            let addresses = service
+                .status
+                .as_ref()
+                .map(|status| status.addresses.clone());
             let addresses = addresses.unwrap_or_default();
-            let each = u32::try_from(rate).unwrap_or(1) / u32::try_from(addresses.len()).unwrap_or(1).max(1);
+            let each = u32::try_from(rate).unwrap_or(1)
+                / u32::try_from(addresses.len()).unwrap_or(1).max(1);
             for address in addresses {
                 let ip = address.address.parse();
-                let (Ok(ip), Ok(port)) = (ip, u16::try_from(address.port)) else { continue };
+                let (Ok(ip), Ok(port)) = (ip, u16::try_from(address.port)) else {
+                    continue;
+                };
                 let cluster = address.cluster.clone();
-                entries.push(Entry { cluster, address: SocketAddr::new(ip, port), rate: each.max(1) });
+                entries.push(Entry {
+                    cluster,
+                    address: SocketAddr::new(ip, port),
+                    rate: each.max(1),
+                });
             }
         }
         entries
@@ -222,7 +271,14 @@ impl<'a> Running<'a> {
             status.ends_at = Some(ends.clone());
             status.not_exercised.clone_from(&not_exercised);
             note(status, &now, text.clone());
-            let began = condition(types::STARTED, true, reason::STARTED, text.clone(), None, now.clone());
+            let began = condition(
+                types::STARTED,
+                true,
+                reason::STARTED,
+                text.clone(),
+                None,
+                now.clone(),
+            );
             conditions::set(&mut status.conditions, began);
         })
         .await?;
@@ -274,10 +330,16 @@ impl<'a> Running<'a> {
         let since = Mono::now() - origin;
         let mut events = Vec::new();
         let isolate = self.drill.spec.fault == DrillFault::Isolate;
-        let lost = self.target.iter().all(|name| self.world.verdict(name) == "Lost");
+        let lost = self
+            .target
+            .iter()
+            .all(|name| self.world.verdict(name) == "Lost");
         if isolate && self.detected.is_none() && lost {
             self.detected = Some(since);
-            events.push(format!("every target is Lost after {} ms", since.as_millis()));
+            events.push(format!(
+                "every target is Lost after {} ms",
+                since.as_millis()
+            ));
         }
         let begun = !isolate || self.detected.is_some();
         for (key, affected) in &self.affected {
@@ -288,7 +350,10 @@ impl<'a> Running<'a> {
             if standing.is_some_and(|standing| standing.shortfall == 0) {
                 self.replaced.insert(key.clone(), since);
                 if self.replaced.len() == self.affected.len() {
-                    events.push(format!("all replicas ready elsewhere after {} ms", since.as_millis()));
+                    events.push(format!(
+                        "all replicas ready elsewhere after {} ms",
+                        since.as_millis()
+                    ));
                 }
             }
         }
@@ -299,12 +364,16 @@ impl<'a> Running<'a> {
         let guards = &self.drill.spec.guards;
         if guards.abort_on_other_loss {
             let members = self.world.objects().members.all();
-            let other = members.iter().map(|member| member.name_any()).find(|name| {
-                !self.target.contains(name) && self.world.verdict(name) == "Lost"
-            });
+            let other = members
+                .iter()
+                .map(|member| member.name_any())
+                .find(|name| !self.target.contains(name) && self.world.verdict(name) == "Lost");
             if let Some(name) = other {
                 let text = format!("{name} was lost meanwhile");
-                return Some(Abort { why: reason::OTHER_LOSS, text });
+                return Some(Abort {
+                    why: reason::OTHER_LOSS,
+                    text,
+                });
             }
         }
         let bound = guards.max_errors_per_million?;
@@ -320,7 +389,9 @@ impl<'a> Running<'a> {
         self.affected
             .iter()
             .filter(|(key, _)| !self.replaced.contains_key(*key))
-            .filter_map(|(key, affected)| observe::standing(self.world, key, affected, &self.target))
+            .filter_map(|(key, affected)| {
+                observe::standing(self.world, key, affected, &self.target)
+            })
             .collect()
     }
 
@@ -347,20 +418,36 @@ impl<'a> Running<'a> {
             faults.push(format!("no room elsewhere for {}", names.join(", ")));
         }
         if errors > pass.max_errors_per_million.into() {
-            faults.push(format!("{errors} errors in a million, allowed are {}", pass.max_errors_per_million));
+            faults.push(format!(
+                "{errors} errors in a million, allowed are {}",
+                pass.max_errors_per_million
+            ));
         }
         if shift > pass.max_shift_milliseconds.into() {
-            faults.push(format!("traffic shifted after {shift} ms, allowed are {} ms", pass.max_shift_milliseconds));
+            faults.push(format!(
+                "traffic shifted after {shift} ms, allowed are {} ms",
+                pass.max_shift_milliseconds
+            ));
         }
         if !whole {
-            faults.push(format!("the target was not whole again after {} s", RESTORE.as_secs()));
+            faults.push(format!(
+                "the target was not whole again after {} s",
+                RESTORE.as_secs()
+            ));
         }
         if faults.is_empty() {
             let text = "traffic and replicas moved within the bounds";
-            return self.end(DrillVerdict::Passed, reason::PASSED, text, short).await;
+            return self
+                .end(DrillVerdict::Passed, reason::PASSED, text, short)
+                .await;
         }
-        let why = if short.is_empty() { reason::BOUND_MISSED } else { reason::NO_ROOM };
-        self.end(DrillVerdict::Failed, why, &faults.join("; "), short).await
+        let why = if short.is_empty() {
+            reason::BOUND_MISSED
+        } else {
+            reason::NO_ROOM
+        };
+        self.end(DrillVerdict::Failed, why, &faults.join("; "), short)
+            .await
     }
 
     async fn end(
@@ -383,13 +470,16 @@ impl<'a> Running<'a> {
 
     async fn note(&mut self, event: &str) -> Result<(), kube::Error> {
         let now = Time(self.world.means().wall.now());
-        self.change(|status| note(status, &now, event.to_owned())).await
+        self.change(|status| note(status, &now, event.to_owned()))
+            .await
     }
 
     async fn change(&mut self, change: impl FnMut(&mut DrillStatus)) -> Result<(), kube::Error> {
         let api: Api<Drill> = Api::all(self.world.means().client.clone());
         let known = Arc::clone(&self.drill);
-        if let Some(now) = change_status(&api, &self.world.means().status_writes, known, change).await? {
+        if let Some(now) =
+            change_status(&api, &self.world.means().status_writes, known, change).await?
+        {
             self.drill = now;
         }
         Ok(())

@@ -29,15 +29,24 @@ pub(super) struct Planner {
 
 impl Planner {
     pub(super) fn new(brakes: Brakes, settings: Settings) -> Self {
-        Self { brakes, settings, events: BTreeMap::new() }
+        Self {
+            brakes,
+            settings,
+            events: BTreeMap::new(),
+        }
     }
 
     /// Takes up what was released before a restart: its moves are under way.
     pub(super) fn resume(&mut self, observed: &Observed, now: Moment) {
         let mut domains: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
         for (name, event) in &observed.moving {
-            let Some(member) = observed.members.get(name) else { continue };
-            domains.entry(&member.domain).or_default().insert(name.clone());
+            let Some(member) = observed.members.get(name) else {
+                continue;
+            };
+            domains
+                .entry(&member.domain)
+                .or_default()
+                .insert(name.clone());
             self.events.insert(member.domain.clone(), event.clone());
         }
         for (domain, members) in domains {
@@ -52,14 +61,18 @@ impl Planner {
         for (name, member) in &observed.members {
             *fleet.entry(member.domain.clone()).or_default() += 1;
             if member.verdict == "Lost" {
-                lost.entry(member.domain.clone()).or_default().insert(name.clone());
+                lost.entry(member.domain.clone())
+                    .or_default()
+                    .insert(name.clone());
             }
         }
         let mut settings = self.settings;
         if let Some(percent) = observed.max_lost_percent {
             settings.max_lost_percent = percent;
         }
-        let release = self.brakes.release(&lost, &fleet, &observed.operator, now, &settings);
+        let release = self
+            .brakes
+            .release(&lost, &fleet, &observed.operator, now, &settings);
         self.events.retain(|domain, _| lost.contains_key(domain));
         let mut orders = Evacuations::new();
         for (domain, members) in &release.evacuate {
@@ -70,12 +83,19 @@ impl Planner {
                 .clone();
             for name in members {
                 let drill = observed.isolated.contains(name);
-                let evidence = observed.members.get(name).map(|member| member.evidence.clone());
+                let evidence = observed
+                    .members
+                    .get(name)
+                    .map(|member| member.evidence.clone());
                 orders.insert(
                     name.clone(),
                     Evacuation {
                         id: event.clone(),
-                        reason: if drill { MoveReason::Drill } else { MoveReason::MemberLost },
+                        reason: if drill {
+                            MoveReason::Drill
+                        } else {
+                            MoveReason::MemberLost
+                        },
                         evidence: evidence.unwrap_or_default(),
                         manual_too: false,
                     },
@@ -90,7 +110,10 @@ impl Planner {
                 manual_too: true,
             });
         }
-        Planned { orders, held: release.held }
+        Planned {
+            orders,
+            held: release.held,
+        }
     }
 }
 
@@ -119,14 +142,22 @@ mod tests {
         Planner::new(Brakes::default(), Settings::default())
     }
 
-    const LOST: [(&str, &str, &str); 3] =
-        [("a", "eu", "Lost"), ("b", "us", "Healthy"), ("c", "asia", "Healthy")];
+    const LOST: [(&str, &str, &str); 3] = [
+        ("a", "eu", "Lost"),
+        ("b", "us", "Healthy"),
+        ("c", "asia", "Healthy"),
+    ];
 
     #[test]
     fn a_settled_loss_becomes_an_order_with_one_id_for_the_event() {
         let mut planner = planner();
         let mut observed = observed(&LOST);
-        assert!(planner.plan(&observed, Duration::from_secs(10)).orders.is_empty());
+        assert!(
+            planner
+                .plan(&observed, Duration::from_secs(10))
+                .orders
+                .is_empty()
+        );
         observed.now = Timestamp::from_second(12).expect("a valid second");
         let first = planner.plan(&observed, Duration::from_secs(12));
         assert_eq!(first.orders["a"].id, "eu-12");
@@ -157,8 +188,11 @@ mod tests {
     #[test]
     fn two_domains_at_once_are_held_and_nothing_is_ordered() {
         let mut planner = planner();
-        let observed =
-            observed(&[("a", "eu", "Lost"), ("b", "us", "Lost"), ("c", "asia", "Healthy")]);
+        let observed = observed(&[
+            ("a", "eu", "Lost"),
+            ("b", "us", "Lost"),
+            ("c", "asia", "Healthy"),
+        ]);
         planner.plan(&observed, Duration::from_secs(1));
         let planned = planner.plan(&observed, Duration::from_secs(4));
         assert!(planned.orders.is_empty());
