@@ -27,6 +27,8 @@ use crate::{args::Up, connect, output, signals, topology};
 use pki::Pki;
 use state::Data;
 
+/// A start takes 2 s; after this long somebody wonders what it waits for.
+const SLOW: Duration = Duration::from_secs(5);
 /// How long tasks may take to end when asked; then they are dropped.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -47,7 +49,7 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
     let pki = Pki::load(data.folder())?;
     let tasks = TaskSet::new("up");
     let federation = start(&tasks, &data, &pki, topology, listener, up.admin).await?;
-    federation.readiness.ready().await;
+    ready(&federation.readiness).await;
     let path = data.kubeconfig();
     let text = kubeconfig::render(&pki, federation.address, &federation.members);
     hanse_rt::disk::write_atomically(&path, text.as_bytes())?;
@@ -64,6 +66,16 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
     tasks.drain(DRAIN).await;
     drop(std::fs::remove_file(path));
     Ok(())
+}
+
+/// Waits until everything is ready; says what is waited for when it takes long.
+async fn ready(readiness: &Readiness) {
+    while hanse_rt::timeout(SLOW, readiness.ready()).await.is_err() {
+        output::say(&format!(
+            "waiting for: {}",
+            readiness.waiting_for().join(", ")
+        ));
+    }
 }
 
 /// A federation that runs.
@@ -113,7 +125,8 @@ async fn start(
         &addresses,
         (&wall, &rng),
         (&metrics, &readiness),
-    )?;
+    )
+    .await?;
     let roles = members::roles(
         &world,
         data,

@@ -2,11 +2,18 @@
 //! Federation, one MemberCluster per simulated member, and the relays' tokens.
 
 use std::{collections::BTreeMap, net::SocketAddr};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
+use hanse_api::HubPlace;
+use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
+use hanse_member::{
+    ConnectError, Connecting, Connection, Connector, DirectConnector, Limits, bounded,
+};
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
 use hanse_sim::{
+    faults::HUB,
     member::{HOP_PORT, Member},
     world::World,
 };
@@ -90,11 +97,32 @@ where
     Ok(())
 }
 
+/// Connects simulated members over their links, and real ones by their kubeconfig.
+#[derive(Debug)]
+struct Simulated {
+    world: World,
+    direct: DirectConnector,
+}
+
+impl Connector for Simulated {
+    fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
+        match connection {
+            Connection::Direct { .. } => self.direct.connect(name, connection),
+            Connection::Simulated => Box::pin(async move {
+                let client = self.world.hub_client(name).ok_or_else(|| {
+                    ConnectError::Unsupported(format!("the topology has no cluster `{name}`"))
+                })?;
+                Ok(bounded(client, Limits::default()))
+            }),
+        }
+    }
+}
+
 /// Starts the hub's controllers; returns the address at which relays reach it.
 ///
 /// # Errors
-/// When no port can be had.
-pub(super) fn hub(
+/// When the hub's API does not serve what it needs, or no port can be had.
+pub(super) async fn hub(
     tasks: &TaskSet,
     client: &Client,
     world: &World,
@@ -102,7 +130,37 @@ pub(super) fn hub(
     (wall, rng): (&Wall, &Rng),
     (metrics, readiness): (&Metrics, &Readiness),
 ) -> Result<SocketAddr> {
-    let _ = (client, world, addresses, wall, rng, readiness);
-    let server = hanse_xds::AdsServer::new(std::sync::Arc::new(|_| None), hanse_xds::ReportTable::default(), metrics);
-    Ok(server.serve(tasks, SocketAddr::new(std::net::Ipv4Addr::LOCALHOST.into(), 0))?)
+    let direct = DirectConnector::default();
+    let connector = Arc::new(Simulated {
+        world: world.clone(),
+        direct,
+    });
+    let topology = world.topology();
+    let mut round_trips = RoundTrips::new();
+    for from in &topology.clusters {
+        for to in &topology.clusters {
+            let distance = topology.round_trip(&from.place(), &to.place(), false);
+            let micros = u64::try_from(distance.as_micros()).unwrap_or(u64::MAX);
+            round_trips.insert((from.region.clone(), to.region.clone()), micros);
+        }
+    }
+    let place = HubPlace {
+        provider: topology.hub.provider.clone(),
+        region: topology.hub.region.clone(),
+    };
+    let config = HubConfig {
+        wall: wall.clone(),
+        rng: rng.fork("hub", ""),
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        place: Some(place),
+        traffic: Some(Traffic {
+            listen: SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0),
+            addresses: world.addresses(HUB, tasks, addresses, None),
+            round_trips,
+        }),
+        ..HubConfig::new(client.clone(), connector)
+    };
+    let hub = Hub::run(tasks, config).await?;
+    hub.relays().context("the hub serves no relays")
 }
