@@ -51,7 +51,7 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
         let drill = within("following the drill", drills.get(&name)).await?;
         let status = drill.status.clone().unwrap_or_default();
         for entry in status.timeline.iter().skip(shown) {
-            bar.println(format!("{}  {}", entry.at.0, entry.event));
+            bar.suspend(|| output::say(&format!("{}  {}", entry.at.0, entry.event)));
         }
         shown = status.timeline.len();
         if status.verdict.is_some() {

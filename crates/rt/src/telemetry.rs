@@ -36,9 +36,15 @@ pub fn init(
     format: LogFormat,
 ) -> Result<Telemetry, opentelemetry_otlp::ExporterBuildError> {
     let filter = EnvFilter::try_from_env("HANSE_LOG").unwrap_or_else(|_| EnvFilter::new(filter));
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !plain;
     let (text, json) = match format {
         LogFormat::Text => (
-            Some(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)),
+            Some(
+                tracing_subscriber::fmt::layer()
+                    .with_ansi(colour)
+                    .with_writer(std::io::stderr),
+            ),
             None,
         ),
         LogFormat::Json => (

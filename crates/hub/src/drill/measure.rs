@@ -6,15 +6,15 @@ use hanse_api::{DrillMeasured, Entered, Percentiles};
 
 /// One request that the drill sent.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Sample {
+pub(super) struct Sample {
     /// When it was due, counted from the start of the fault; a slow answer counts from here.
-    pub due: Duration,
+    pub(super) due: Duration,
     /// The cluster by whose gateway it entered.
-    pub entered: String,
+    pub(super) entered: String,
     /// The cluster that answered well, if any did.
-    pub answered: Option<String>,
+    pub(super) answered: Option<String>,
     /// From due to answered.
-    pub took: Duration,
+    pub(super) took: Duration,
 }
 
 /// An answer that took longer than this was slow: the design's bound for a change of traffic.
@@ -22,7 +22,7 @@ const SLOW: Duration = Duration::from_secs(2);
 
 /// Sums samples up as they come; its size does not grow with them.
 #[derive(Clone, Debug, Default)]
-pub struct Measure {
+pub(super) struct Measure {
     target: BTreeSet<String>,
     elsewhere: Entered,
     there: Entered,
@@ -32,7 +32,7 @@ pub struct Measure {
 
 impl Measure {
     /// Measures the loss of these clusters.
-    pub fn of(target: BTreeSet<String>) -> Self {
+    pub(super) fn of(target: BTreeSet<String>) -> Self {
         Self {
             target,
             ..Self::default()
@@ -40,7 +40,7 @@ impl Measure {
     }
 
     /// Takes one sample.
-    pub fn take(&mut self, sample: &Sample) {
+    pub(super) fn take(&mut self, sample: &Sample) {
         let failed = sample.answered.is_none();
         let count = if self.target.contains(&sample.entered) {
             &mut self.there
@@ -63,14 +63,18 @@ impl Measure {
     }
 
     /// Requests that entered elsewhere and failed, in a million; none before the first request.
-    pub fn errors_per_million(&self) -> Option<i64> {
+    pub(super) fn errors_per_million(&self) -> Option<i64> {
         let Entered { requests, errors } = self.elsewhere;
         (requests > 0).then(|| errors * 1_000_000 / requests)
     }
 
     /// The figures. `detected` is the time from fault to verdict, `replaced` the time from fault
     /// to all replicas ready elsewhere, for each workload that had any in the target.
-    pub fn figures(&self, detected: Option<Duration>, replaced: &[Duration]) -> DrillMeasured {
+    pub(super) fn figures(
+        &self,
+        detected: Option<Duration>,
+        replaced: &[Duration],
+    ) -> DrillMeasured {
         DrillMeasured {
             detected_milliseconds: detected.map(milliseconds),
             traffic_shifted_milliseconds: Some(self.last_unshifted.map_or(0, milliseconds)),
@@ -85,7 +89,7 @@ impl Measure {
 }
 
 /// Whole milliseconds, saturating.
-pub fn milliseconds(duration: Duration) -> i64 {
+pub(super) fn milliseconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }
 

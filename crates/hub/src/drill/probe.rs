@@ -19,30 +19,35 @@ const CONNECT: Duration = Duration::from_secs(2);
 
 /// One way into a global service.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub(super) struct Entry {
     /// The cluster whose gateway it is.
-    pub cluster: String,
+    pub(super) cluster: String,
     /// Its address.
-    pub address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// Requests a second.
-    pub rate: u32,
+    pub(super) rate: u32,
 }
 
 /// What came of one request.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub(super) struct Sent {
     /// When it was due.
-    pub due: Mono,
+    pub(super) due: Mono,
     /// The cluster by whose gateway it entered.
-    pub entered: String,
+    pub(super) entered: String,
     /// The cluster that answered well, if any did.
-    pub answered: Option<String>,
+    pub(super) answered: Option<String>,
     /// From due to answered.
-    pub took: Duration,
+    pub(super) took: Duration,
 }
 
 /// Sends requests to an entry until `tasks` end; what came of each goes to `samples`.
-pub fn run(tasks: &TaskSet, entry: Entry, addresses: AddressMap, samples: mpsc::Sender<Sent>) {
+pub(super) fn run(
+    tasks: &TaskSet,
+    entry: Entry,
+    addresses: AddressMap,
+    samples: mpsc::Sender<Sent>,
+) {
     let period = Duration::from_secs(1) / entry.rate.max(1);
     let room = Arc::new(Semaphore::new(UNDER_WAY));
     let (requests, shutdown) = (tasks.clone(), tasks.shutdown());

@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Traffic runs this long before the fault, so that connections are warm.
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How long a target may take to be whole again: its soak, and the removal of old copies.
-const RESTORE: Duration = Duration::from_secs(120);
+const RESTORE: Duration = Duration::from_mins(2);
 /// Samples that may wait to be summed up.
 const SAMPLES: usize = 65_536;
 

@@ -20,9 +20,14 @@ pub(super) struct Planned {
     pub(super) held: BTreeMap<String, Brake>,
 }
 
-/// The brakes, and the ids of the events they released.
+/// Lost members by domain.
+type Losses = BTreeMap<String, BTreeSet<String>>;
+
+/// The brakes, and the ids of the events they released. A drill's loss is wanted: it settles like
+/// a real one, but is forgotten with the drill and holds nothing that comes after.
 pub(super) struct Planner {
     brakes: Brakes,
+    drills: Brakes,
     settings: Settings,
     events: BTreeMap<String, String>,
 }
@@ -31,6 +36,7 @@ impl Planner {
     pub(super) fn new(brakes: Brakes, settings: Settings) -> Self {
         Self {
             brakes,
+            drills: Brakes::default(),
             settings,
             events: BTreeMap::new(),
         }
@@ -56,12 +62,15 @@ impl Planner {
 
     /// The orders for what is known at `now`.
     pub(super) fn plan(&mut self, observed: &Observed, now: Moment) -> Planned {
-        let mut lost: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let (mut lost, mut drilled) = (Losses::new(), Losses::new());
         let mut fleet: BTreeMap<String, usize> = BTreeMap::new();
         for (name, member) in &observed.members {
             *fleet.entry(member.domain.clone()).or_default() += 1;
             if member.verdict == "Lost" {
-                lost.entry(member.domain.clone())
+                let drill = observed.isolated.contains(name);
+                let losses = if drill { &mut drilled } else { &mut lost };
+                losses
+                    .entry(member.domain.clone())
                     .or_default()
                     .insert(name.clone());
             }
@@ -70,37 +79,28 @@ impl Planner {
         if let Some(percent) = observed.max_lost_percent {
             settings.max_lost_percent = percent;
         }
-        let release = self
-            .brakes
-            .release(&lost, &fleet, &observed.operator, now, &settings);
-        self.events.retain(|domain, _| lost.contains_key(domain));
+        let operator = &observed.operator;
+        let release = self.brakes.release(&lost, &fleet, operator, now, &settings);
+        if drilled.is_empty() {
+            self.drills = Brakes::default();
+        }
+        let drill = self
+            .drills
+            .release(&drilled, &fleet, operator, now, &settings);
+        self.events
+            .retain(|domain, _| lost.contains_key(domain) || drilled.contains_key(domain));
         let mut orders = Evacuations::new();
         for (domain, members) in &release.evacuate {
-            let event = self
-                .events
-                .entry(domain.clone())
-                .or_insert_with(|| format!("{domain}-{}", observed.now.as_second()))
-                .clone();
-            for name in members {
-                let drill = observed.isolated.contains(name);
-                let evidence = observed
-                    .members
-                    .get(name)
-                    .map(|member| member.evidence.clone());
-                orders.insert(
-                    name.clone(),
-                    Evacuation {
-                        id: event.clone(),
-                        reason: if drill {
-                            MoveReason::Drill
-                        } else {
-                            MoveReason::MemberLost
-                        },
-                        evidence: evidence.unwrap_or_default(),
-                        manual_too: false,
-                    },
-                );
-            }
+            self.order(
+                &mut orders,
+                observed,
+                domain,
+                members,
+                MoveReason::MemberLost,
+            );
+        }
+        for (domain, members) in &drill.evacuate {
+            self.order(&mut orders, observed, domain, members, MoveReason::Drill);
         }
         for (name, drain) in &observed.drained {
             orders.entry(name.clone()).or_insert_with(|| Evacuation {
@@ -113,6 +113,37 @@ impl Planner {
         Planned {
             orders,
             held: release.held,
+        }
+    }
+
+    /// Orders to leave the lost members of a domain, under one id for the event.
+    fn order(
+        &mut self,
+        orders: &mut Evacuations,
+        observed: &Observed,
+        domain: &str,
+        members: &BTreeSet<String>,
+        reason: MoveReason,
+    ) {
+        let event = self
+            .events
+            .entry(domain.to_owned())
+            .or_insert_with(|| format!("{domain}-{}", observed.now.as_second()))
+            .clone();
+        for name in members {
+            let evidence = observed
+                .members
+                .get(name)
+                .map(|member| member.evidence.clone());
+            let evidence = evidence.unwrap_or_default();
+            let id = event.clone();
+            let order = Evacuation {
+                id,
+                reason,
+                evidence,
+                manual_too: false,
+            };
+            orders.insert(name.clone(), order);
         }
     }
 }
@@ -183,6 +214,26 @@ mod tests {
         let planned = planner.plan(&observed, Duration::from_secs(1));
         assert!(planned.orders["a"].manual_too);
         assert_eq!(planned.orders.len(), 1);
+    }
+
+    #[test]
+    fn a_second_drill_is_not_held_by_the_first() {
+        let mut planner = planner();
+        for (second, name) in [(1, "b"), (60, "a")] {
+            let mut observed = observed(&[("a", "eu", "Healthy"), ("b", "us", "Healthy")]);
+            observed.isolated.insert(name.to_owned());
+            if let Some(member) = observed.members.get_mut(name) {
+                "Lost".clone_into(&mut member.verdict);
+            }
+            planner.plan(&observed, Duration::from_secs(second));
+            let planned = planner.plan(&observed, Duration::from_secs(second + 2));
+            assert_eq!(planned.orders[name].reason, MoveReason::Drill);
+            observed.isolated.clear();
+            for member in observed.members.values_mut() {
+                "Healthy".clone_into(&mut member.verdict);
+            }
+            planner.plan(&observed, Duration::from_secs(second + 10));
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ async fn member(
     })
     .await?;
     let verdict = judgement.verdict.as_str();
-    if before.as_deref() != Some(verdict) {
+    if before.as_deref() != Some(verdict) && judgement.verdict != Verdict::Unknown {
         let reason = judgement.reason.as_str();
         tracing::info!(member = name, verdict, reason, "verdict");
         let tone = if judgement.verdict == Verdict::Healthy {
