@@ -78,6 +78,12 @@ impl Connector for InProcess {
 impl Stage {
     /// A hub with three members of `nodes` nodes of 4 cores each, all joined.
     pub(crate) async fn with_nodes(nodes: usize) -> Self {
+        drop(
+            tracing_subscriber::fmt()
+                .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+                .with_test_writer()
+                .try_init(),
+        );
         let wall = Wall::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let tasks = TaskSet::new("stage");
         let server = |seed: u64| {
@@ -257,15 +263,13 @@ impl Stage {
         status: &str,
     ) -> Value {
         let client = self.client();
-        eventually(
-            &format!("{kind} {name} to be {type_}={status}"),
-            async || {
-                let object = get(&client, api, kind, namespace, name).await?;
-                let found = condition_of(&object, type_)?;
-                (found["status"] == status).then_some(found)
-            },
-        )
-        .await
+        let what = format!("{kind} {name} to be {type_}={status}");
+        let found = eventually(&what, async || {
+            let object = get(&client, api, kind, namespace, name).await?;
+            let found = condition_of(&object, type_)?;
+            (found["status"] == status).then_some(found)
+        });
+        found.await
     }
 }
 
