@@ -213,9 +213,8 @@ impl Placement {
             waiting.iter().cloned().collect()
         };
         for key in waiting {
-            if let Some(binding) = self.world.objects().bindings.get(&key) {
-                self.add(&binding);
-            }
+            // Room is counted again at most so often: earlier there would be nothing new.
+            self.queue.add_after(key, fleet::REFRESH);
         }
     }
 

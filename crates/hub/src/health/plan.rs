@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     fn time() -> Time {
-        Time(k8s_openapi::jiff::Timestamp::from_second(1).expect("a valid second"))
+        Time(jiff::Timestamp::from_second(1).expect("a valid second"))
     }
 
     #[test]

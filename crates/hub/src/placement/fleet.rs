@@ -19,7 +19,7 @@ use kube::ResourceExt as _;
 use crate::{Key, TemplateKey, World, propagation::key_of_template, room::Owner};
 
 /// A member's room is counted again at most this often.
-const REFRESH: Duration = Duration::from_millis(100);
+pub(super) const REFRESH: Duration = Duration::from_millis(100);
 
 /// The fleet, and what is promised in it.
 #[derive(Debug, Default)]
@@ -162,7 +162,7 @@ impl FleetBook {
             .filter(|name| {
                 let last = self.refreshed.get(*name);
                 last.is_none_or(|at| now.duration_since(*at) >= REFRESH)
-                    || self.fleet.get(name).is_none()
+                    || self.fleet.get(name).is_none_or(|m| m.room == Room::Unknown)
                     || world.member(name).is_none()
                     || world.member(name).map(|m| health(&m, world))
                         != self.fleet.get(name).map(|m| m.health)

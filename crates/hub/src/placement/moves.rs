@@ -75,12 +75,14 @@ pub fn advance(
                 waits = true;
             }
         }
-        if item.state == MoveState::Removing {
-            let left = held.get(&item.from).copied().unwrap_or(0);
-            let gone = left > 0 || !members.copies.contains(&item.from);
-            if gone {
-                item.state = MoveState::Done;
-            }
+    }
+    for item in moves
+        .iter_mut()
+        .filter(|item| item.state == MoveState::Removing)
+    {
+        let keeps_some = held.get(&item.from).copied().unwrap_or(0) > 0;
+        if keeps_some || !members.copies.contains(&item.from) {
+            item.state = MoveState::Done;
         }
     }
     waits
@@ -157,7 +159,7 @@ mod tests {
             reason: MoveReason::MemberLost,
             evidence: String::new(),
             state: MoveState::Adding,
-            started_at: Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH),
+            started_at: Time(jiff::Timestamp::UNIX_EPOCH),
         }
     }
 

@@ -8,7 +8,8 @@ use hanse_api::{
 };
 use hanse_render::Kind;
 use hanse_scheduler::{Decision, Fleet, Mode, PodNeeds, Report, Request, Unplaceable, schedule};
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{

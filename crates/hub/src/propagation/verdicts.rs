@@ -212,7 +212,7 @@ mod tests {
 
     fn status(counted: &Counted) -> PolicyStatus {
         let mut status = PolicyStatus::default();
-        let now = Time(k8s_openapi::jiff::Timestamp::UNIX_EPOCH);
+        let now = Time(jiff::Timestamp::UNIX_EPOCH);
         fill(&mut status, &policy(), counted, &now);
         status
     }

@@ -10,10 +10,8 @@ use hanse_member::Digest;
 use hanse_render::{
     Health, Kind, MemberState, fold, member_health, ready_replicas, updated_replicas,
 };
-use k8s_openapi::{
-    apimachinery::pkg::apis::meta::v1::{Condition, Time},
-    jiff::Timestamp,
-};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
 use crate::{Template, sync::Stand};

@@ -1,0 +1,9 @@
+//! The hub's controllers against hub and members in process, under virtual time. Members run no
+//! pods here: a small controller says of each Deployment that it is as it was asked.
+#![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
+
+mod bad_input;
+mod evacuation;
+mod restart;
+mod stage;
+mod whole_way;

@@ -1,0 +1,257 @@
+//! From an applied template to copies in members, and back to its status.
+
+use std::time::Duration;
+
+use hanse_rt::Mono;
+use serde_json::json;
+
+use crate::stage::{Stage, deployment, dynamic, eventually, get, policy};
+
+async fn shop(stage: &Stage) {
+    stage.create(policy("all", json!({}))).await;
+    stage
+        .create(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "web-settings", "namespace": "shop"}, "data": {"a": "b"}}))
+        .await;
+    stage
+        .create(json!({"apiVersion": "v1", "kind": "Service",
+            "metadata": {"name": "web", "namespace": "shop"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}))
+        .await;
+    stage.create(deployment("web", 6)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_is_placed_applied_and_told_on_the_hub() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let counts = stage.replicas("web").await;
+    assert_eq!(counts.values().sum::<u64>(), 6, "{counts:?}");
+    assert_eq!(counts.len(), 3, "{counts:?}");
+    let web = eventually("the whole status", async || {
+        let web = stage.get("apps/v1", "Deployment", "web").await?;
+        (web["status"]["readyReplicas"] == 6).then_some(web)
+    })
+    .await;
+    assert_eq!(
+        web["status"]["observedGeneration"],
+        web["metadata"]["generation"]
+    );
+    assert_eq!(web["status"]["updatedReplicas"], 6);
+
+    let copy = get(
+        &stage.member("aws-1"),
+        "apps/v1",
+        "Deployment",
+        "shop",
+        "web",
+    )
+    .await
+    .unwrap();
+    let metadata = &copy["metadata"];
+    assert_eq!(
+        metadata["annotations"]["hanse.dev/template-uid"],
+        web["metadata"]["uid"]
+    );
+    assert_eq!(
+        metadata["labels"]["hanse.dev/hub"].as_str(),
+        Some(stage.hub().world().means().hub_id.as_str())
+    );
+    let manager = metadata["managedFields"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|entry| entry["manager"] == "hanse");
+    assert_eq!(manager.unwrap()["operation"], "Apply");
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn companions_follow_and_namespaces_come_with_the_hubs_labels() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let everywhere = stage.holders("apps/v1", "Deployment", "web").await;
+    assert_eq!(stage.holders("v1", "Service", "web").await, everywhere);
+    assert_eq!(
+        stage.holders("v1", "ConfigMap", "web-settings").await,
+        everywhere
+    );
+    let namespace = get(&stage.member("gcp-1"), "v1", "Namespace", "", "shop")
+        .await
+        .unwrap();
+    assert_eq!(namespace["metadata"]["labels"]["team"], "shop");
+    let service = get(&stage.member("gcp-1"), "v1", "Service", "shop", "web")
+        .await
+        .unwrap();
+    let on_hub = stage.get("v1", "Service", "web").await.unwrap();
+    assert_eq!(
+        service["spec"]["ports"][0]["port"],
+        on_hub["spec"]["ports"][0]["port"]
+    );
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scale_reaches_the_members_and_its_status_comes_back() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let before = stage.replicas("web").await;
+    let started = Mono::now();
+    stage
+        .patch(
+            "apps/v1",
+            "Deployment",
+            "web",
+            json!({"spec": {"replicas": 9}}),
+        )
+        .await;
+    let after = eventually("9 replicas in the members", async || {
+        let counts = stage.replicas("web").await;
+        (counts.values().sum::<u64>() == 9).then_some(counts)
+    })
+    .await;
+    // Virtual time passes only in waiting: nothing on this way may wait.
+    assert!(
+        started.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        started.elapsed()
+    );
+    assert!(
+        before.iter().all(|(member, count)| after[member] >= *count),
+        "{before:?} {after:?}"
+    );
+    eventually("the status", async || {
+        let web = stage.get("apps/v1", "Deployment", "web").await?;
+        (web["status"]["readyReplicas"] == 9
+            && web["status"]["observedGeneration"] == web["metadata"]["generation"])
+            .then_some(())
+    })
+    .await;
+    stage
+        .patch(
+            "apps/v1",
+            "Deployment",
+            "web",
+            json!({"spec": {"replicas": 2}}),
+        )
+        .await;
+    eventually("2 replicas in the members", async || {
+        (stage.replicas("web").await.values().sum::<u64>() == 2).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn deleting_a_template_removes_it_everywhere_and_only_it() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage.create(deployment("other", 3)).await;
+    for name in ["web", "other"] {
+        stage
+            .condition("apps/v1", "Deployment", "shop", name, "Available", "True")
+            .await;
+    }
+    let client = stage.client();
+    let api = dynamic(&client, "apps/v1", "Deployment", "shop");
+    api.delete("web", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("the copies to go", async || {
+        stage.replicas("web").await.is_empty().then_some(())
+    })
+    .await;
+    eventually("the binding to go", async || {
+        stage
+            .binding("apps/v1", "Deployment", "web")
+            .await
+            .is_null()
+            .then_some(())
+    })
+    .await;
+    assert_eq!(stage.replicas("other").await.values().sum::<u64>(), 3);
+    assert_eq!(stage.holders("v1", "Service", "web").await.len(), 3);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_template_made_anew_under_the_same_name_is_another_object() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let client = stage.client();
+    let api = dynamic(&client, "apps/v1", "Deployment", "shop");
+    api.delete("web", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    let anew = stage.create(deployment("web", 4)).await;
+    let uid = anew["metadata"]["uid"].as_str().unwrap();
+    eventually("copies of the new template", async || {
+        let mut sum = 0;
+        for name in stage.members.keys() {
+            let copy = get(&stage.member(name), "apps/v1", "Deployment", "shop", "web").await;
+            let Some(copy) = copy else { continue };
+            if copy["metadata"]["annotations"]["hanse.dev/template-uid"] != uid {
+                return None;
+            }
+            sum += copy["spec"]["replicas"].as_u64().unwrap();
+        }
+        (sum == 4).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn drift_in_a_member_is_corrected() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let before = stage.replicas("web").await;
+    let api = dynamic(&stage.member("az-1"), "apps/v1", "Deployment", "shop");
+    let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 40}}));
+    api.patch("web", &kube::api::PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    eventually("the correction", async || {
+        (stage.replicas("web").await == before).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn duplicate_gives_every_member_the_full_count() {
+    let stage = Stage::new().await;
+    stage
+        .create(policy(
+            "all",
+            json!({"placement": {"replicas": {"mode": "Duplicate"}}}),
+        ))
+        .await;
+    stage.create(deployment("web", 2)).await;
+    eventually("two replicas in each", async || {
+        let counts = stage.replicas("web").await;
+        (counts.len() == 3 && counts.values().all(|count| *count == 2)).then_some(())
+    })
+    .await;
+    eventually("the status", async || {
+        let web = stage.get("apps/v1", "Deployment", "web").await?;
+        (web["status"]["observedGeneration"] == web["metadata"]["generation"]).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
