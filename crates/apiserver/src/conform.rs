@@ -76,7 +76,14 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
                 let keep = schema.preserve || target.preserve;
                 let embedded = schema.embedded || target.embedded;
                 let field = |name: &str| properties.get(name).or(rest.as_deref());
-                fields(object, field, keep, embedded, path, report);
+                fields(
+                    object,
+                    field,
+                    &target.required,
+                    (keep, embedded),
+                    path,
+                    report,
+                );
                 None
             }
             None => Some("object"),
@@ -103,8 +110,8 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
 fn fields<'a>(
     object: &mut Map<String, Value>,
     field: impl Fn(&str) -> Option<&'a Schema>,
-    keep: bool,
-    embedded: bool,
+    required: &[Box<str>],
+    (keep, embedded): (bool, bool),
     path: &str,
     report: &mut Report,
 ) {
@@ -115,6 +122,9 @@ fn fields<'a>(
             format!("{path}.{name}")
         };
         match field(name) {
+            Some(schema) if means_nothing(schema, value) => {
+                required.iter().any(|one| **one == **name)
+            }
             Some(schema) if value.is_null() => schema.nullable || schema.preserve,
             Some(schema) => {
                 visit(schema, value, &here, report);
@@ -128,6 +138,20 @@ fn fields<'a>(
             }
         }
     });
+}
+
+/// Go leaves empty lists and maps of the built-in kinds out.
+fn means_nothing(schema: &Schema, value: &Value) -> bool {
+    if schema.custom {
+        return false;
+    }
+    match (value, &schema.get().shape) {
+        (Value::Array(list), Shape::List(_)) => list.is_empty(),
+        (Value::Object(map), Shape::Object { properties, .. }) => {
+            map.is_empty() && properties.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// What was expected, when the value does not fit. Quantities given as numbers become texts.
