@@ -245,36 +245,7 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             ));
         }
     }
-    let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-    let mut between = |length: u64, least: Option<u64>, most: Option<u64>, what: &str| {
-        if let Some(least) = least.filter(|least| length < *least) {
-            bad(format!(
-                "{path} in body should have at least {least} {what}"
-            ));
-        }
-        if let Some(most) = most.filter(|most| length > *most) {
-            bad(format!("{path} in body should have at most {most} {what}"));
-        }
-    };
-    match value {
-        Value::String(text) => {
-            let length = count(text.chars().count());
-            between(length, limits.min_length, limits.max_length, "chars long");
-        }
-        Value::Array(list) => {
-            between(
-                count(list.len()),
-                limits.min_items,
-                limits.max_items,
-                "items",
-            );
-        }
-        Value::Object(map) => {
-            let (least, most) = (limits.min_properties, limits.max_properties);
-            between(count(map.len()), least, most, "properties");
-        }
-        _ => {}
-    }
+    sizes(limits, value, path, causes);
     if let (Some(pattern), Some(text)) = (&limits.pattern, value.as_str())
         && !limits.matches(text)
     {
@@ -289,5 +260,35 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             .collect();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         causes.push(Cause::unsupported(path, value, &options));
+    }
+}
+
+/// How long texts are, and how many items or fields there are.
+fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let (length, least, most, what) = match value {
+        Value::String(text) => {
+            let length = count(text.chars().count());
+            (length, limits.min_length, limits.max_length, "chars long")
+        }
+        Value::Array(list) => (
+            count(list.len()),
+            limits.min_items,
+            limits.max_items,
+            "items",
+        ),
+        Value::Object(map) => {
+            let (least, most) = (limits.min_properties, limits.max_properties);
+            (count(map.len()), least, most, "properties")
+        }
+        _ => return,
+    };
+    if let Some(least) = least.filter(|least| length < *least) {
+        let text = format!("{path} in body should have at least {least} {what}");
+        causes.push(Cause::invalid(path, value, &text));
+    }
+    if let Some(most) = most.filter(|most| length > *most) {
+        let text = format!("{path} in body should have at most {most} {what}");
+        causes.push(Cause::invalid(path, value, &text));
     }
 }

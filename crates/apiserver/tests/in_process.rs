@@ -63,6 +63,32 @@ fn deployment(name: &str) -> Value {
     })
 }
 
+fn ship_definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "ships.hanse.dev"},
+        "spec": {
+            "group": "hanse.dev",
+            "scope": "Namespaced",
+            "names": {"kind": "Ship", "plural": "ships"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "required": ["masts"], "properties": {
+                        "masts": {"type": "integer", "minimum": 1.0},
+                        "flag": {"type": "string", "default": "plain"},
+                    }, "x-kubernetes-validations": [
+                        {"rule": "self.masts <= 5", "message": "too many masts"},
+                    ]},
+                    "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                }}},
+            }],
+        },
+    })
+}
+
 /// Lets the background controllers do what they have to.
 async fn settle() {
     hanse_rt::sleep(Duration::from_millis(10)).await;
@@ -286,30 +312,7 @@ async fn a_definition_serves_its_kind_at_once() {
         world.client.clone(),
         &ApiResource::erase::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>(&()),
     );
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "ships.hanse.dev"},
-        "spec": {
-            "group": "hanse.dev",
-            "scope": "Namespaced",
-            "names": {"kind": "Ship", "plural": "ships"},
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                    "spec": {"type": "object", "required": ["masts"], "properties": {
-                        "masts": {"type": "integer", "minimum": 1.0},
-                        "flag": {"type": "string", "default": "plain"},
-                    }, "x-kubernetes-validations": [
-                        {"rule": "self.masts <= 5", "message": "too many masts"},
-                    ]},
-                    "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-                }}},
-            }],
-        },
-    });
-    let definition: DynamicObject = serde_json::from_value(definition).unwrap();
+    let definition: DynamicObject = serde_json::from_value(ship_definition()).unwrap();
     let created = definitions
         .create(&PostParams::default(), &definition)
         .await

@@ -15,13 +15,16 @@ use serde_json::{Value, json};
 
 use crate::Context;
 
+/// Runs a case in its context.
+pub type Run = fn(Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
 /// One case.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// What is true when it passes.
     pub name: &'static str,
     /// Runs it.
-    pub run: fn(Context) -> Pin<Box<dyn Future<Output = Result<()>> + Send>>,
+    pub run: Run,
 }
 
 /// Lists functions of a module as cases.

@@ -6,7 +6,7 @@ mod context;
 pub mod divergences;
 mod embedded;
 
-pub use cases::{Case, all};
+pub use cases::{Case, Run, all};
 pub use context::Context;
 pub use embedded::Embedded;
 

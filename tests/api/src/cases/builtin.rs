@@ -6,6 +6,9 @@ use serde_json::{Value, json};
 use super::deployment;
 use crate::{Context, context::same};
 
+/// Makes a good object bad.
+type Spoil = fn(&mut Value);
+
 pub(super) async fn deployments_have_their_defaults(context: Context) -> Result<()> {
     let path = context.path("apps/v1", "deployments");
     let mut object = deployment("web");
@@ -234,7 +237,7 @@ pub(super) async fn selectors_of_workloads_never_change(context: Context) -> Res
 
 pub(super) async fn invalid_workloads_are_refused(context: Context) -> Result<()> {
     let path = context.path("apps/v1", "deployments");
-    let cases: [(&str, fn(&mut Value)); 6] = [
+    let cases: [(&str, Spoil); 6] = [
         ("spec.template.metadata.labels", |object| {
             object["spec"]["template"]["metadata"]["labels"] = json!({ "app": "x" });
         }),
@@ -244,7 +247,7 @@ pub(super) async fn invalid_workloads_are_refused(context: Context) -> Result<()
             }
         }),
         ("spec.replicas", |object| {
-            object["spec"]["replicas"] = (-1).into()
+            object["spec"]["replicas"] = (-1).into();
         }),
         ("spec.template.spec.containers", |object| {
             object["spec"]["template"]["spec"]["containers"] = json!([]);

@@ -7,6 +7,69 @@ use serde_json::{Value, json};
 use super::{config_map, deployment};
 use crate::{Context, context::same};
 
+/// The columns of further kinds.
+const COLUMNS: &[(&str, &[&str])] = &[
+    (
+        "services",
+        &[
+            "Name",
+            "Type",
+            "Cluster-IP",
+            "External-IP",
+            "Port(s)",
+            "Age",
+            "Selector",
+        ],
+    ),
+    ("secrets", &["Name", "Type", "Data", "Age"]),
+    ("configmaps", &["Name", "Data", "Age"]),
+    ("serviceaccounts", &["Name", "Age"]),
+    (
+        "pods",
+        &[
+            "Name",
+            "Ready",
+            "Status",
+            "Restarts",
+            "Age",
+            "IP",
+            "Node",
+            "Nominated Node",
+            "Readiness Gates",
+        ],
+    ),
+    (
+        "events",
+        &[
+            "Last Seen",
+            "Type",
+            "Reason",
+            "Object",
+            "Subobject",
+            "Source",
+            "Message",
+            "First Seen",
+            "Count",
+            "Name",
+        ],
+    ),
+    ("endpoints", &["Name", "Endpoints", "Age"]),
+    (
+        "persistentvolumeclaims",
+        &[
+            "Name",
+            "Status",
+            "Volume",
+            "Capacity",
+            "Access Modes",
+            "StorageClass",
+            "VolumeAttributesClass",
+            "Age",
+            "VolumeMode",
+        ],
+    ),
+];
+
 fn names(list: &Value) -> Vec<String> {
     let items = list["items"].as_array().into_iter().flatten();
     let names = items.filter_map(|item| item["metadata"]["name"].as_str());
@@ -170,67 +233,7 @@ pub(super) async fn tables_have_the_columns_of_kubectl(context: Context) -> Resu
         &row["object"]["kind"],
         &"PartialObjectMetadata".into(),
     )?;
-    for (resource, wanted) in [
-        (
-            "services",
-            vec![
-                "Name",
-                "Type",
-                "Cluster-IP",
-                "External-IP",
-                "Port(s)",
-                "Age",
-                "Selector",
-            ],
-        ),
-        ("secrets", vec!["Name", "Type", "Data", "Age"]),
-        ("configmaps", vec!["Name", "Data", "Age"]),
-        ("serviceaccounts", vec!["Name", "Age"]),
-        (
-            "pods",
-            vec![
-                "Name",
-                "Ready",
-                "Status",
-                "Restarts",
-                "Age",
-                "IP",
-                "Node",
-                "Nominated Node",
-                "Readiness Gates",
-            ],
-        ),
-        (
-            "events",
-            vec![
-                "Last Seen",
-                "Type",
-                "Reason",
-                "Object",
-                "Subobject",
-                "Source",
-                "Message",
-                "First Seen",
-                "Count",
-                "Name",
-            ],
-        ),
-        ("endpoints", vec!["Name", "Endpoints", "Age"]),
-        (
-            "persistentvolumeclaims",
-            vec![
-                "Name",
-                "Status",
-                "Volume",
-                "Capacity",
-                "Access Modes",
-                "StorageClass",
-                "VolumeAttributesClass",
-                "Age",
-                "VolumeMode",
-            ],
-        ),
-    ] {
+    for (resource, wanted) in COLUMNS {
         let path = context.path("v1", resource);
         let table = context
             .send_with(Method::GET, &path, &accept, "")
@@ -238,7 +241,7 @@ pub(super) async fn tables_have_the_columns_of_kubectl(context: Context) -> Resu
             .ok()?;
         let columns = table["columnDefinitions"].as_array().into_iter().flatten();
         let columns: Vec<&str> = columns.filter_map(|one| one["name"].as_str()).collect();
-        ensure!(columns == wanted, "{resource}: {columns:?}");
+        ensure!(columns == *wanted, "{resource}: {columns:?}");
     }
     Ok(())
 }

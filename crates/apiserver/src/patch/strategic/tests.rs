@@ -1,3 +1,5 @@
+//! Examples of strategic merge patches.
+
 use serde_json::json;
 
 use super::*;
