@@ -5,6 +5,7 @@ mod cases;
 mod context;
 pub mod divergences;
 mod embedded;
+pub mod kubectl;
 
 pub use cases::{Case, Run, all};
 pub use context::Context;
