@@ -47,8 +47,10 @@ fn definition() -> serde_json::Value {
             "group": "hanse.dev", "scope": "Namespaced",
             "names": {"kind": "Ship", "plural": "ships"},
             "versions": [{"name": "v1", "served": true, "storage": true,
+                "selectableFields": [{"jsonPath": ".masts"}],
                 "schema": {"openAPIV3Schema": {"type": "object",
-                    "x-kubernetes-preserve-unknown-fields": true}}}],
+                    "x-kubernetes-preserve-unknown-fields": true,
+                        "properties": {"masts": {"type": "integer"}}}}}],
         },
     })
 }
@@ -100,6 +102,13 @@ async fn objects_versions_and_definitions_survive_a_restart() {
     assert!(api.get_opt("gone").await.unwrap().is_none());
     let ships: Api<DynamicObject> = Api::default_namespaced_with(client(&server), &ship);
     assert_eq!(ships.get("cog").await.unwrap().data["masts"], 1);
+    for (selector, found) in [("masts=1", 1), ("masts=2", 0)] {
+        let chosen = ships
+            .list(&ListParams::default().fields(selector))
+            .await
+            .unwrap();
+        assert_eq!(chosen.items.len(), found);
+    }
     let list = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(list.metadata.resource_version.as_ref(), Some(&revision));
     // A client that had seen everything goes on; one that had not must list again.

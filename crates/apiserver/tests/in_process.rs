@@ -8,7 +8,7 @@ use hanse_apiserver::ApiServer;
 use hanse_rt::{Rng, TaskSet, Wall};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Pod, ServiceAccount},
+    core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -521,4 +521,29 @@ async fn two_runs_with_one_seed_are_the_same() {
         serde_json::to_string(&api.list(&ListParams::default()).await.unwrap()).unwrap()
     }
     assert_eq!(run().await, run().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_forgotten_an_hour_after_they_last_happened() {
+    let world = world();
+    let api: Api<Event> = Api::default_namespaced(world.client);
+    settle().await;
+    for (name, last) in [
+        ("old", "2026-01-01T00:00:00Z"),
+        ("repeated", "2026-01-01T00:50:00Z"),
+    ] {
+        let event = json!({
+            "metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": "a"},
+            "lastTimestamp": last,
+        });
+        api.create(
+            &PostParams::default(),
+            &serde_json::from_value(event).unwrap(),
+        )
+        .await
+        .unwrap();
+    }
+    hanse_rt::sleep(Duration::from_mins(66)).await;
+    assert!(api.get_opt("old").await.unwrap().is_none());
+    assert!(api.get_opt("repeated").await.unwrap().is_some());
 }
