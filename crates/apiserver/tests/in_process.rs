@@ -455,6 +455,11 @@ async fn a_namespace_begins_with_its_account_and_ends_with_all_it_holds() {
     settle().await;
     let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "shop");
     accounts.get("default").await.unwrap();
+    inside
+        .delete("kube-root-ca.crt", &DeleteParams::default())
+        .await
+        .unwrap();
+    settle().await;
     inside.get("kube-root-ca.crt").await.unwrap();
     for index in 0..600 {
         let object = config_map(&format!("c{index}"), &[]);
