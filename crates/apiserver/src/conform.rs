@@ -76,7 +76,14 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
                 let keep = schema.preserve || target.preserve;
                 let embedded = schema.embedded || target.embedded;
                 let field = |name: &str| properties.get(name).or(rest.as_deref());
-                fields(object, field, keep, embedded, path, report);
+                fields(
+                    object,
+                    field,
+                    &target.required,
+                    (keep, embedded),
+                    path,
+                    report,
+                );
                 None
             }
             None => Some("object"),
@@ -103,8 +110,8 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
 fn fields<'a>(
     object: &mut Map<String, Value>,
     field: impl Fn(&str) -> Option<&'a Schema>,
-    keep: bool,
-    embedded: bool,
+    required: &[Box<str>],
+    (keep, embedded): (bool, bool),
     path: &str,
     report: &mut Report,
 ) {
@@ -115,6 +122,9 @@ fn fields<'a>(
             format!("{path}.{name}")
         };
         match field(name) {
+            Some(schema) if means_nothing(schema, value) => {
+                required.iter().any(|one| **one == **name)
+            }
             Some(schema) if value.is_null() => schema.nullable || schema.preserve,
             Some(schema) => {
                 visit(schema, value, &here, report);
@@ -128,6 +138,20 @@ fn fields<'a>(
             }
         }
     });
+}
+
+/// Go leaves empty lists and maps of the built-in kinds out.
+fn means_nothing(schema: &Schema, value: &Value) -> bool {
+    if schema.custom {
+        return false;
+    }
+    match (value, &schema.get().shape) {
+        (Value::Array(list), Shape::List(_)) => list.is_empty(),
+        (Value::Object(map), Shape::Object { properties, .. }) => {
+            map.is_empty() && properties.is_empty()
+        }
+        _ => false,
+    }
 }
 
 /// What was expected, when the value does not fit. Quantities given as numbers become texts.
@@ -221,36 +245,7 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             ));
         }
     }
-    let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
-    let mut between = |length: u64, least: Option<u64>, most: Option<u64>, what: &str| {
-        if let Some(least) = least.filter(|least| length < *least) {
-            bad(format!(
-                "{path} in body should have at least {least} {what}"
-            ));
-        }
-        if let Some(most) = most.filter(|most| length > *most) {
-            bad(format!("{path} in body should have at most {most} {what}"));
-        }
-    };
-    match value {
-        Value::String(text) => {
-            let length = count(text.chars().count());
-            between(length, limits.min_length, limits.max_length, "chars long");
-        }
-        Value::Array(list) => {
-            between(
-                count(list.len()),
-                limits.min_items,
-                limits.max_items,
-                "items",
-            );
-        }
-        Value::Object(map) => {
-            let (least, most) = (limits.min_properties, limits.max_properties);
-            between(count(map.len()), least, most, "properties");
-        }
-        _ => {}
-    }
+    sizes(limits, value, path, causes);
     if let (Some(pattern), Some(text)) = (&limits.pattern, value.as_str())
         && !limits.matches(text)
     {
@@ -265,5 +260,35 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             .collect();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
         causes.push(Cause::unsupported(path, value, &options));
+    }
+}
+
+/// How long texts are, and how many items or fields there are.
+fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+    let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
+    let (length, least, most, what) = match value {
+        Value::String(text) => {
+            let length = count(text.chars().count());
+            (length, limits.min_length, limits.max_length, "chars long")
+        }
+        Value::Array(list) => (
+            count(list.len()),
+            limits.min_items,
+            limits.max_items,
+            "items",
+        ),
+        Value::Object(map) => {
+            let (least, most) = (limits.min_properties, limits.max_properties);
+            (count(map.len()), least, most, "properties")
+        }
+        _ => return,
+    };
+    if let Some(least) = least.filter(|least| length < *least) {
+        let text = format!("{path} in body should have at least {least} {what}");
+        causes.push(Cause::invalid(path, value, &text));
+    }
+    if let Some(most) = most.filter(|most| length > *most) {
+        let text = format!("{path} in body should have at most {most} {what}");
+        causes.push(Cause::invalid(path, value, &text));
     }
 }

@@ -3,8 +3,9 @@
 //!
 //! The store's index says what to look at because of the last commits; nothing here scans.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::{
@@ -18,8 +19,13 @@ use crate::{
     write::{self, Update},
 };
 
+const EVENTS: &str = "events";
 /// Objects of a namespace or definition that are deleted before others get a turn.
 const BATCH: usize = 256;
+
+/// How long an event is kept after it last happened; kube-apiserver's default.
+const EVENT_LIFE: SignedDuration = SignedDuration::from_hours(1);
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 /// Runs until dropped.
 pub(crate) async fn run(server: Arc<Inner>) {
@@ -27,9 +33,16 @@ pub(crate) async fn run(server: Arc<Inner>) {
     for (key, _) in namespaces {
         report(namespace(&server, meta_name(&key)));
     }
+    let mut sweep = hanse_rt::interval(SWEEP_EVERY, SWEEP_EVERY);
     loop {
-        let work = server.store.work().await;
-        step(&server, &work);
+        let work = hanse_rt::select! {
+            work = server.store.work() => Some(work),
+            _ = sweep.tick() => None,
+        };
+        match work {
+            Some(work) => step(&server, &work),
+            None => forget_events(&server),
+        }
         // Others get their turn between two rounds, however long the chain of deletions is.
         tokio::task::yield_now().await;
     }
@@ -53,6 +66,28 @@ fn step(server: &Arc<Inner>, work: &Work) {
 fn report(result: Result<(), Failure>) {
     if let Err(error) = result {
         tracing::debug!(%error, "a background write failed");
+    }
+}
+
+/// Deletes events that are too old to matter.
+fn forget_events(server: &Arc<Inner>) {
+    let now = server.wall().now();
+    let (_, events) = server.store.snapshot(EVENTS, "");
+    for (key, object) in events {
+        let event = object.value();
+        let times = [
+            &event["series"]["lastObservedTime"],
+            &event["lastTimestamp"],
+            &event["eventTime"],
+            &event["metadata"]["creationTimestamp"],
+        ];
+        let last = times
+            .iter()
+            .find_map(|time| time.as_str()?.parse::<Timestamp>().ok());
+        let old = last.is_some_and(|last| now.duration_since(last) > EVENT_LIFE);
+        if old && let Some(call) = call(server, EVENTS, &key) {
+            report(delete::own(&call, &Options::default()));
+        }
     }
 }
 

@@ -60,27 +60,6 @@ fn kind(definition: &Value, version: &Value, origin: &str, versions: usize) -> O
     let spec = &definition["spec"];
     let names = &spec["names"];
     let schema = &version["schema"]["openAPIV3Schema"];
-    let columns: Vec<Value> = version["additionalPrinterColumns"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(|column| {
-            let path = column["jsonPath"].as_str().unwrap_or_default();
-            let cell = if column["type"] == "date" {
-                format!("since:{path}")
-            } else {
-                format!("{{{path}}}")
-            };
-            let priority = column["priority"].as_i64().unwrap_or(0);
-            let description = column["description"].as_str().unwrap_or_default();
-            json!([column["name"], column["type"], priority, cell, description])
-        })
-        .collect();
-    let columns = if columns.is_empty() {
-        json!([["Age", "date", 0, "age"]])
-    } else {
-        columns.into()
-    };
     let fields: Vec<&str> = version["selectableFields"]
         .as_array()
         .into_iter()
@@ -110,7 +89,7 @@ fn kind(definition: &Value, version: &Value, origin: &str, versions: usize) -> O
         "generation": true,
         "scale": scale,
         "fields": fields,
-        "columns": columns,
+        "columns": columns(version),
     });
     let custom = Custom {
         schema: Schema::custom(schema),
@@ -128,6 +107,30 @@ fn kind(definition: &Value, version: &Value, origin: &str, versions: usize) -> O
             None
         }
     }
+}
+
+/// The columns of a version's table, as rows of the table of resources have them.
+fn columns(version: &Value) -> Value {
+    let columns: Vec<Value> = version["additionalPrinterColumns"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|column| {
+            let path = column["jsonPath"].as_str().unwrap_or_default();
+            let cell = if column["type"] == "date" {
+                format!("since:{path}")
+            } else {
+                format!("{{{path}}}")
+            };
+            let priority = column["priority"].as_i64().unwrap_or(0);
+            let description = column["description"].as_str().unwrap_or_default();
+            json!([column["name"], column["type"], priority, cell, description])
+        })
+        .collect();
+    if columns.is_empty() {
+        return json!([["Age", "date", 0, "age"]]);
+    }
+    columns.into()
 }
 
 /// Fills in names and status; a definition is established at once.

@@ -10,6 +10,7 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Pod") => {
             pod_spec(&mut object["spec"]);
+            pod(&mut object["spec"]);
             if old.is_none() {
                 object["status"] =
                     json!({ "phase": "Pending", "qosClass": quality(&object["spec"]) });
@@ -70,6 +71,17 @@ fn at<'a>(object: &'a mut Value, path: &[&str]) -> &'a mut Value {
 fn items<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
     let list = value.get_mut(name).and_then(Value::as_array_mut);
     list.into_iter().flatten()
+}
+
+/// What a pod gets that its template does not show.
+fn pod(spec: &mut Value) {
+    if !spec.is_object() {
+        return;
+    }
+    set(spec, "enableServiceLinks", json!(true));
+    set(spec, "serviceAccountName", json!("default"));
+    let account = spec["serviceAccountName"].clone();
+    set(spec, "serviceAccount", account);
 }
 
 fn namespace(old: Option<&Value>, object: &mut Value) {

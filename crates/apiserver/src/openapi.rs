@@ -165,27 +165,8 @@ fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
         .definition()
         .map_or_else(|| component(kind), str::to_owned);
     let schema = json!({ "$ref": format!("{}{name}", definitions::REFERENCE) });
-    let answer = json!({ "200": {
-        "description": "OK",
-        "content": { JSON: { "schema": schema } },
-    }});
     let operation = |action: &str, parameters: &[&str], media: &[&str]| {
-        let mut operation = json!({
-            "responses": answer,
-            "x-kubernetes-action": action,
-            "x-kubernetes-group-version-kind": gvk(kind),
-        });
-        if !parameters.is_empty() {
-            operation["parameters"] = parameters.iter().map(|name| parameter(name)).collect();
-        }
-        if !media.is_empty() {
-            let content: Map<String, Value> = media
-                .iter()
-                .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
-                .collect();
-            operation["requestBody"] = json!({ "content": content, "required": true });
-        }
-        operation
+        operation(kind, &schema, action, parameters, media)
     };
     let write = ["dryRun", "fieldManager", "fieldValidation"];
     if kind.review {
@@ -239,4 +220,32 @@ fn parameter(name: &str) -> Value {
         _ => "string",
     };
     json!({ "name": name, "in": "query", "schema": { "type": kind, "uniqueItems": true } })
+}
+
+fn operation(
+    kind: &Kind,
+    schema: &Value,
+    action: &str,
+    parameters: &[&str],
+    media: &[&str],
+) -> Value {
+    let mut operation = json!({
+        "responses": { "200": {
+            "description": "OK",
+            "content": { JSON: { "schema": schema } },
+        } },
+        "x-kubernetes-action": action,
+        "x-kubernetes-group-version-kind": gvk(kind),
+    });
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.iter().map(|name| parameter(name)).collect();
+    }
+    if !media.is_empty() {
+        let content: Map<String, Value> = media
+            .iter()
+            .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
+            .collect();
+        operation["requestBody"] = json!({ "content": content, "required": true });
+    }
+    operation
 }

@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde_json::Value;
 
 use crate::{
-    decode, events,
+    conform, decode, events,
     failure::Failure,
     meta,
     ownership::managers::{self, Rules},
@@ -154,7 +154,23 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
         reset,
         only,
     };
-    managers::apply(call.kind.schema(), live, patch, writer, rules)
+    // What this endpoint does not write is not even looked at.
+    let mut patch = patch.clone();
+    if let Some(map) = patch.as_object_mut() {
+        match call.subresource() {
+            "status" => map.retain(|name, _| {
+                matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")
+            }),
+            "" if call.kind.status => {
+                map.remove("status");
+            }
+            _ => {}
+        }
+    }
+    let schema = call.kind.schema();
+    let mut object = managers::apply(schema, live, &patch, writer, rules)?;
+    conform::conform(schema, &mut object);
+    Ok(object)
 }
 
 impl Patch {

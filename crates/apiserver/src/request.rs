@@ -419,8 +419,13 @@ impl Reply {
             HeaderValue::from_static("no-cache, private"),
         );
         for warning in self.warnings {
-            let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
-            if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+            let line: String = warning
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
+            let quoted = line.replace('\\', "\\\\").replace('"', "\\\"");
+            let text = format!("299 - \"{quoted}\"");
+            if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {
                 headers.append(header::WARNING, value);
             }
         }

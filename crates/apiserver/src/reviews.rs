@@ -50,6 +50,7 @@ pub(crate) fn answer(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
 
 /// Does what a subresource asks for.
 pub(crate) fn act(call: &Call, action: &str, body: &Bytes) -> Result<Reply, Failure> {
+    call.current()?;
     match action {
         "eviction" => evict(call, body),
         "binding" => bind(call, body),
@@ -75,7 +76,6 @@ fn evict(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         grace: eviction["deleteOptions"]["gracePeriodSeconds"].as_i64(),
         ..Options::default()
     };
-    call.current()?;
     delete::own(call, &options)?;
     Ok(success(call))
 }

@@ -1,9 +1,11 @@
 //! Validation rules of CRDs in the Common Expression Language. Compiled once per definition.
 
 use kube_cel::ErrorKind;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::{catalog::Kind, failure::Cause};
+
+const RULES: &str = "x-kubernetes-validations";
 
 /// Runs the rules of a kind; the result is what to warn about.
 pub(crate) fn check(
@@ -17,7 +19,7 @@ pub(crate) fn check(
     };
     let compiled = custom.rules.get_or_init(|| {
         // Most schemas have no rules, and then nothing is compiled or kept.
-        custom.text.contains("x-kubernetes-validations").then(|| {
+        custom.text.contains(RULES).then(|| {
             let schema = serde_json::from_str(&custom.text).unwrap_or_default();
             kube_cel::compile_schema(&schema)
         })
@@ -46,15 +48,31 @@ pub(crate) fn check(
 pub(crate) fn unusable(definition: &Value) -> Vec<String> {
     let mut warnings = Vec::new();
     let versions = definition["spec"]["versions"].as_array();
-    for version in versions.into_iter().flatten() {
+    for (index, version) in versions.into_iter().flatten().enumerate() {
         let schema = &version["schema"]["openAPIV3Schema"];
-        let compiled = kube_cel::compile_schema(schema);
-        for error in compiled.compilation_errors() {
-            let name = version["name"].as_str().unwrap_or_default();
-            warnings.push(format!("version {name}: a rule is not enforced: {error}"));
-        }
+        let path = format!("spec.versions[{index}].schema.openAPIV3Schema");
+        visit(schema, &path, &mut warnings);
     }
     warnings
+}
+
+fn visit(schema: &Value, path: &str, warnings: &mut Vec<String>) {
+    let rules = schema[RULES].as_array();
+    for rule in rules.into_iter().flatten() {
+        let alone = json!({ "type": schema["type"], RULES: [rule] });
+        let compiled = kube_cel::compile_schema(&alone);
+        for error in compiled.compilation_errors() {
+            warnings.push(format!("{path}: a rule is not enforced: {error}"));
+        }
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        visit(schema, &format!("{path}.properties[{name}]"), warnings);
+    }
+    for name in ["items", "additionalProperties"] {
+        if schema[name].is_object() {
+            visit(&schema[name], &format!("{path}.{name}"), warnings);
+        }
+    }
 }
 
 fn cause(error: &kube_cel::ValidationError, object: &Value) -> Cause {

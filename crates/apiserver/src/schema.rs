@@ -26,6 +26,8 @@ pub(crate) struct Schema {
     pub(crate) preserve: bool,
     /// The value is a Kubernetes object of its own.
     pub(crate) embedded: bool,
+    /// Comes from a CRD.
+    pub(crate) custom: bool,
     pub(crate) limits: Option<Box<Limits>>,
 }
 
@@ -178,6 +180,7 @@ impl Schema {
             nullable: false,
             preserve: false,
             embedded: false,
+            custom: false,
             limits: None,
         }
     }
@@ -210,6 +213,7 @@ impl Schema {
             }));
         }
         if matches!(origin, Origin::Custom) {
+            schema.custom = true;
             schema.limits = limits(value).map(Box::new);
         }
         schema

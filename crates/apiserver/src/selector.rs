@@ -164,9 +164,9 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
                 "metadata.namespace" => Field::Namespace,
                 path => {
                     let index = kind.fields.iter().position(|known| known == path);
-                    Field::Indexed(index.ok_or_else(|| {
-                        Failure::bad_request(format!("field label not supported: {path}"))
-                    })?)
+                    Field::Indexed(
+                        index.ok_or_else(|| Failure::bad_request(unsupported(kind, path)))?,
+                    )
                 }
             };
             Ok(FieldRequirement {
@@ -176,6 +176,15 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
             })
         })
         .collect()
+}
+
+fn unsupported(kind: &Kind, path: &str) -> String {
+    if kind.fields.is_empty() && kind.custom.is_none() {
+        return format!(
+            "{path:?} is not a known field selector: only \"metadata.name\", \"metadata.namespace\""
+        );
+    }
+    format!("field label not supported: {path}")
 }
 
 /// Splits at commas that are not inside parentheses.

@@ -238,7 +238,13 @@ impl Inner {
         let kinds = definitions
             .iter()
             .flat_map(|(_, object)| crd::kinds(&object.value(), catalog.custom()))
-            .collect();
+            .collect::<Vec<_>>();
+        for kind in &kinds {
+            let known = catalog.custom().iter().any(|one| Arc::ptr_eq(one, kind));
+            if !known && !kind.fields.is_empty() {
+                self.store.digest_again(kind);
+            }
+        }
         *catalog = Arc::new(Catalog::with(kinds));
     }
 

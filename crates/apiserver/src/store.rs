@@ -114,7 +114,7 @@ pub(crate) struct Expired {
 }
 
 /// How many bytes of objects the history of one resource holds at most.
-const HISTORY_BYTES: usize = 8 << 20;
+const HISTORY_BYTES: usize = 2 << 20;
 
 impl Store {
     /// An empty store in memory that remembers `history` changes per resource.
@@ -282,6 +282,17 @@ impl Store {
             previous.as_ref(),
         );
         Ok(object)
+    }
+
+    /// Looks at all objects of a resource again, after the kind's selectable fields changed.
+    pub(crate) fn digest_again(&self, kind: &Kind) {
+        let mut state = self.lock();
+        if let Some(place) = state.resources.get_mut(&kind.storage) {
+            for object in place.objects.values_mut() {
+                let json = object.json.clone();
+                *object = Arc::new(Object::load(Some(kind), object.revision, json));
+            }
+        }
     }
 
     /// Waits until what was read or written up to `revision` is settled.

@@ -39,6 +39,22 @@ fn config_map(name: &str) -> ConfigMap {
     serde_json::from_value(json!({"metadata": {"name": name}})).unwrap()
 }
 
+fn definition() -> serde_json::Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "ships.hanse.dev"},
+        "spec": {
+            "group": "hanse.dev", "scope": "Namespaced",
+            "names": {"kind": "Ship", "plural": "ships"},
+            "versions": [{"name": "v1", "served": true, "storage": true,
+                "selectableFields": [{"jsonPath": ".masts"}],
+                "schema": {"openAPIV3Schema": {"type": "object",
+                    "x-kubernetes-preserve-unknown-fields": true,
+                        "properties": {"masts": {"type": "integer"}}}}}],
+        },
+    })
+}
+
 #[tokio::test]
 async fn objects_versions_and_definitions_survive_a_restart() {
     let folder = tempfile::tempdir().unwrap();
@@ -55,23 +71,12 @@ async fn objects_versions_and_definitions_survive_a_restart() {
             .await
             .unwrap();
         api.delete("gone", &DeleteParams::default()).await.unwrap();
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
-            "metadata": {"name": "ships.hanse.dev"},
-            "spec": {
-                "group": "hanse.dev", "scope": "Namespaced",
-                "names": {"kind": "Ship", "plural": "ships"},
-                "versions": [{"name": "v1", "served": true, "storage": true,
-                    "schema": {"openAPIV3Schema": {"type": "object",
-                        "x-kubernetes-preserve-unknown-fields": true}}}],
-            },
-        });
         let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
         let definitions: Api<DynamicObject> =
             Api::all_with(client(&server), &ApiResource::from_gvk(&kind));
         let params = PatchParams::apply("test");
         definitions
-            .patch("ships.hanse.dev", &params, &Patch::Apply(definition))
+            .patch("ships.hanse.dev", &params, &Patch::Apply(definition()))
             .await
             .unwrap();
         let ships: Api<DynamicObject> = Api::default_namespaced_with(client(&server), &ship);
@@ -97,6 +102,13 @@ async fn objects_versions_and_definitions_survive_a_restart() {
     assert!(api.get_opt("gone").await.unwrap().is_none());
     let ships: Api<DynamicObject> = Api::default_namespaced_with(client(&server), &ship);
     assert_eq!(ships.get("cog").await.unwrap().data["masts"], 1);
+    for (selector, found) in [("masts=1", 1), ("masts=2", 0)] {
+        let chosen = ships
+            .list(&ListParams::default().fields(selector))
+            .await
+            .unwrap();
+        assert_eq!(chosen.items.len(), found);
+    }
     let list = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(list.metadata.resource_version.as_ref(), Some(&revision));
     // A client that had seen everything goes on; one that had not must list again.

@@ -8,7 +8,7 @@ use hanse_apiserver::ApiServer;
 use hanse_rt::{Rng, TaskSet, Wall};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{ConfigMap, Namespace, Pod, ServiceAccount},
+    core::v1::{ConfigMap, Event, Namespace, Pod, ServiceAccount},
 };
 use kube::{
     Api, Client, ResourceExt as _,
@@ -59,6 +59,32 @@ fn deployment(name: &str) -> Value {
                 "metadata": {"labels": {"app": name}},
                 "spec": {"containers": [{"name": "main", "image": "registry/main:1"}]},
             },
+        },
+    })
+}
+
+fn ship_definition() -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "ships.hanse.dev"},
+        "spec": {
+            "group": "hanse.dev",
+            "scope": "Namespaced",
+            "names": {"kind": "Ship", "plural": "ships"},
+            "versions": [{
+                "name": "v1", "served": true, "storage": true,
+                "subresources": {"status": {}},
+                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
+                    "spec": {"type": "object", "required": ["masts"], "properties": {
+                        "masts": {"type": "integer", "minimum": 1.0},
+                        "flag": {"type": "string", "default": "plain"},
+                    }, "x-kubernetes-validations": [
+                        {"rule": "self.masts <= 5", "message": "too many masts"},
+                    ]},
+                    "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+                }}},
+            }],
         },
     })
 }
@@ -286,30 +312,7 @@ async fn a_definition_serves_its_kind_at_once() {
         world.client.clone(),
         &ApiResource::erase::<k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition>(&()),
     );
-    let definition = json!({
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": "ships.hanse.dev"},
-        "spec": {
-            "group": "hanse.dev",
-            "scope": "Namespaced",
-            "names": {"kind": "Ship", "plural": "ships"},
-            "versions": [{
-                "name": "v1", "served": true, "storage": true,
-                "subresources": {"status": {}},
-                "schema": {"openAPIV3Schema": {"type": "object", "properties": {
-                    "spec": {"type": "object", "required": ["masts"], "properties": {
-                        "masts": {"type": "integer", "minimum": 1.0},
-                        "flag": {"type": "string", "default": "plain"},
-                    }, "x-kubernetes-validations": [
-                        {"rule": "self.masts <= 5", "message": "too many masts"},
-                    ]},
-                    "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-                }}},
-            }],
-        },
-    });
-    let definition: DynamicObject = serde_json::from_value(definition).unwrap();
+    let definition: DynamicObject = serde_json::from_value(ship_definition()).unwrap();
     let created = definitions
         .create(&PostParams::default(), &definition)
         .await
@@ -452,6 +455,11 @@ async fn a_namespace_begins_with_its_account_and_ends_with_all_it_holds() {
     settle().await;
     let accounts: Api<ServiceAccount> = Api::namespaced(world.client.clone(), "shop");
     accounts.get("default").await.unwrap();
+    inside
+        .delete("kube-root-ca.crt", &DeleteParams::default())
+        .await
+        .unwrap();
+    settle().await;
     inside.get("kube-root-ca.crt").await.unwrap();
     for index in 0..600 {
         let object = config_map(&format!("c{index}"), &[]);
@@ -518,4 +526,29 @@ async fn two_runs_with_one_seed_are_the_same() {
         serde_json::to_string(&api.list(&ListParams::default()).await.unwrap()).unwrap()
     }
     assert_eq!(run().await, run().await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_are_forgotten_an_hour_after_they_last_happened() {
+    let world = world();
+    let api: Api<Event> = Api::default_namespaced(world.client);
+    settle().await;
+    for (name, last) in [
+        ("old", "2026-01-01T00:00:00Z"),
+        ("repeated", "2026-01-01T00:50:00Z"),
+    ] {
+        let event = json!({
+            "metadata": {"name": name}, "involvedObject": {"kind": "Pod", "name": "a"},
+            "lastTimestamp": last,
+        });
+        api.create(
+            &PostParams::default(),
+            &serde_json::from_value(event).unwrap(),
+        )
+        .await
+        .unwrap();
+    }
+    hanse_rt::sleep(Duration::from_mins(66)).await;
+    assert!(api.get_opt("old").await.unwrap().is_none());
+    assert!(api.get_opt("repeated").await.unwrap().is_some());
 }

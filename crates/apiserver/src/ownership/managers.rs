@@ -122,14 +122,7 @@ pub(crate) fn apply(
     }
     let mut patch = patch.clone();
     strip(&mut patch);
-    let mine = typed::field_set(schema, &patch);
-    let mine = rules.reset.iter().fold(mine, |set, path| set.without(path));
-    let mine = if rules.only.is_empty() {
-        mine
-    } else {
-        mine.only(rules.only)
-    };
-    let mine = owned(mine);
+    let mine = claimed(schema, &patch, rules);
     let merged = typed::merge(Some(schema), &base, &patch);
 
     let position = entries.iter().position(|entry| {
@@ -163,6 +156,17 @@ pub(crate) fn apply(
     let mut result = merged;
     encode(&mut result, entries);
     Ok(result)
+}
+
+/// What a patch claims on its endpoint.
+fn claimed(schema: &Schema, patch: &Value, rules: Rules<'_>) -> FieldSet {
+    let all = typed::field_set(schema, patch);
+    let all = rules.reset.iter().fold(all, |set, path| set.without(path));
+    if rules.only.is_empty() {
+        owned(all)
+    } else {
+        owned(all.only(rules.only))
+    }
 }
 
 /// Takes out what the manager owned, gives up now, and nobody else owns.

@@ -239,6 +239,7 @@ fn step(
         node.member |= own || value.is_null() || empty;
         node
     };
+    let named = element.strip_prefix("f:").unwrap_or_default();
     let put = |set: &mut FieldSet, node: Node| {
         if !node.is_empty() {
             set.0.insert(element.into(), node);
@@ -262,10 +263,71 @@ fn step(
                 put(&mut difference.modified, whole(new));
             }
         }
-        (None, Some(new)) => put(&mut difference.added, whole(new)),
-        (Some(old), None) => put(&mut difference.removed, whole(old)),
+        (None, Some(new)) => {
+            let node = node_with_containers(schema, named, new, &is_by_value);
+            put(&mut difference.added, node);
+        }
+        (Some(old), None) => {
+            let node = node_with_containers(schema, named, old, &|_, _| false);
+            put(&mut difference.removed, node);
+        }
         (None, None) => {}
     }
+}
+
+/// The paths of a value that came or went as a whole: its containers count too, but for those
+/// that are there in any case.
+fn node_with_containers(
+    schema: Option<&Schema>,
+    name: &str,
+    value: &Value,
+    always: &impl Fn(Option<&Schema>, &str) -> bool,
+) -> Node {
+    let mut set = FieldSet::default();
+    let empty = match place(schema, value) {
+        Place::Leaf => return Node::leaf(),
+        Place::Map => {
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let field = schema.and_then(|schema| schema.field(key));
+                let child = node_with_containers(field, key, value, always);
+                set.0.insert(format!("f:{key}").into(), child);
+            }
+            set.is_empty()
+        }
+        Place::List(items, kind) => {
+            for item in value.as_array().into_iter().flatten() {
+                let mut child = node_with_containers(Some(items), "", item, always);
+                child.member = true;
+                let slot = set.0.entry(element(items, kind, item).into()).or_default();
+                slot.member = true;
+                slot.below = slot.below.union(&child.below);
+            }
+            false
+        }
+    };
+    let below = set;
+    let member = empty || !always(schema, name);
+    Node { member, below }
+}
+
+/// Structs that Go embeds by value, and lists that it writes even when empty: with any new object
+/// of a built-in kind they are there before a client sets anything in them.
+fn is_by_value(schema: Option<&Schema>, name: &str) -> bool {
+    const NAMES: [&str; 12] = [
+        "metadata",
+        "spec",
+        "status",
+        "template",
+        "jobTemplate",
+        "strategy",
+        "updateStrategy",
+        "resources",
+        "containers",
+        "loadBalancer",
+        "scaleTargetRef",
+        "target",
+    ];
+    schema.is_some_and(|schema| !schema.custom) && NAMES.contains(&name)
 }
 
 impl Node {
@@ -296,20 +358,12 @@ fn merge_lists(items: &Schema, kind: &ListKind, live: &Value, patch: &Value) -> 
     let mut result = Vec::with_capacity(live.len() + patch.len());
     let mut rest = live.iter().peekable();
     for (key, value) in &patch {
-        let old = live.iter().find(|(other, _)| other == key);
-        if old.is_some() {
-            // What stands before the shared item and is not in the patch stays before it.
-            while let Some((other, value)) = rest.peek() {
-                if in_patch(other) {
-                    if other == key {
-                        rest.next();
-                    }
-                    break;
-                }
-                result.push(value.clone());
-                rest.next();
-            }
+        // What stands here and is not in the patch stays before what the patch brings.
+        while let Some((_, value)) = rest.next_if(|(other, _)| !in_patch(other)) {
+            result.push(value.clone());
         }
+        rest.next_if(|(other, _)| other == key);
+        let old = live.iter().find(|(other, _)| other == key);
         result.push(match old {
             Some((_, old)) => merge(Some(items), old, value),
             None => value.clone(),

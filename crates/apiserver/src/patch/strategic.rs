@@ -38,6 +38,7 @@ fn merge_maps(schema: Option<&Schema>, target: &mut Value, patch: &Value) -> Res
     let Some(map) = target.as_object_mut() else {
         return Ok(());
     };
+    let before = map.clone();
     if let Some(keys) = patch.get(RETAIN).and_then(Value::as_array) {
         map.retain(|name, _| keys.iter().any(|key| key == name));
     }
@@ -67,11 +68,13 @@ fn merge_maps(schema: Option<&Schema>, target: &mut Value, patch: &Value) -> Res
         }
     }
     for (name, order) in patch {
-        if let Some(field) = name.strip_prefix(ORDER) {
-            let key = strategy_key(schema.and_then(|schema| schema.field(field)));
-            if let Some(list) = map.get_mut(field).and_then(Value::as_array_mut) {
-                reorder(list, order, key);
-            }
+        let (Some(field), Some(order)) = (name.strip_prefix(ORDER), order.as_array()) else {
+            continue;
+        };
+        let key = strategy_key(schema.and_then(|schema| schema.field(field)));
+        let before = before.get(field).and_then(Value::as_array);
+        if let Some(list) = map.get_mut(field).and_then(Value::as_array_mut) {
+            reorder(list, order, before.map_or(&[], Vec::as_slice), key);
         }
     }
     Ok(())
@@ -83,6 +86,7 @@ fn merge_lists(schema: Option<&Schema>, old: Value, patch: &Value) -> Result<Val
     else {
         return Ok(without_directives(patch));
     };
+    let before = list.clone();
     if !strategy.merge {
         return Ok(without_directives(&Value::Array(patch.clone())));
     }
@@ -92,6 +96,7 @@ fn merge_lists(schema: Option<&Schema>, old: Value, patch: &Value) -> Result<Val
                 list.push(item.clone());
             }
         }
+        reorder(&mut list, patch, &before, None);
         return Ok(Value::Array(list));
     };
     let directive = |item: &Value, name: &str| item[DIRECTIVE] == name;
@@ -119,6 +124,7 @@ fn merge_lists(schema: Option<&Schema>, old: Value, patch: &Value) -> Result<Val
             None => list.push(without_directives(item)),
         }
     }
+    reorder(&mut list, patch, &before, Some(key));
     Ok(Value::Array(list))
 }
 
@@ -126,21 +132,28 @@ fn strategy_key(schema: Option<&Schema>) -> Option<&str> {
     schema?.patch.as_deref()?.key.as_deref()
 }
 
-/// Brings the items that `order` names into its order; the others keep their places.
-fn reorder(list: &mut [Value], order: &Value, key: Option<&str>) {
+/// Brings the items that `order` names into its order. The others keep the order they had, and
+/// their place relative to those that were there `before`; new ones come first.
+fn reorder(list: &mut Vec<Value>, order: &[Value], before: &[Value], key: Option<&str>) {
     let id = |item: &Value| match key {
         Some(key) => item.get(key).cloned().unwrap_or_default(),
         None => item.clone(),
     };
-    let order: Vec<Value> = order.as_array().into_iter().flatten().map(id).collect();
-    let named: Vec<usize> = (0..list.len())
-        .filter(|at| order.contains(&id(&list[*at])))
-        .collect();
-    let mut items: Vec<Value> = named.iter().map(|at| list[*at].clone()).collect();
-    items.sort_by_key(|item| order.iter().position(|one| *one == id(item)));
-    for (at, item) in named.into_iter().zip(items) {
-        list[at] = item;
+    let at = |list: &[Value], item: &Value| list.iter().position(|one| id(one) == id(item));
+    let (mut named, others): (Vec<Value>, Vec<Value>) = std::mem::take(list)
+        .into_iter()
+        .partition(|item| at(order, item).is_some());
+    named.sort_by_key(|item| at(order, item));
+    let mut others = others.into_iter().peekable();
+    for item in named {
+        if let Some(place) = at(before, &item) {
+            while let Some(other) = others.next_if(|other| at(before, other) < Some(place)) {
+                list.push(other);
+            }
+        }
+        list.push(item);
     }
+    list.extend(others);
 }
 
 /// A value of a patch as it is stored: directives are not content.

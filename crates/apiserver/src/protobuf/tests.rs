@@ -1,3 +1,5 @@
+//! Bodies as clients encode them, by hand.
+
 use serde_json::json;
 
 use super::*;

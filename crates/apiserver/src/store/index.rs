@@ -101,6 +101,14 @@ impl Index {
             _ => {}
         }
         let namespace = key.split_once('/').map_or("", |(namespace, _)| namespace);
+        // What every namespace holds comes back.
+        let own = matches!(
+            (&**resource, &*name(key)),
+            ("serviceaccounts", "default") | ("configmaps", "kube-root-ca.crt")
+        );
+        if own {
+            self.work.namespaces.insert(namespace.into());
+        }
         if let Some(namespace) = self.closing_namespaces.get(namespace) {
             self.work.namespaces.insert(Arc::clone(namespace));
         }

@@ -1,1 +1,135 @@
+//! History, snapshots and order of the memory store.
 
+use std::{collections::BTreeMap, sync::Arc};
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::catalog::Catalog;
+
+fn kind() -> Arc<Kind> {
+    let catalog = Catalog::default();
+    Arc::clone(catalog.find("", "v1", "configmaps").unwrap())
+}
+
+fn object(name: &str, count: usize) -> Value {
+    json!({ "metadata": { "name": name, "namespace": "n" }, "data": { "count": count } })
+}
+
+/// Writes or removes one of a few objects, as it comes.
+fn step(store: &Store, kind: &Kind, name: &str, count: usize, remove: bool) {
+    let key = format!("n/{name}");
+    let current = store.get(&kind.storage, &key);
+    match (current, remove) {
+        (None, true) => {}
+        (None, false) => {
+            store
+                .put(kind, &key, Expected::Absent, object(name, count))
+                .unwrap();
+        }
+        (Some(old), remove) => {
+            let expected = Expected::Revision(old.revision);
+            if remove {
+                store
+                    .remove(kind, &key, expected, object(name, count))
+                    .unwrap();
+            } else {
+                store
+                    .put(kind, &key, expected, object(name, count))
+                    .unwrap();
+            }
+        }
+    }
+}
+
+fn states(entries: Vec<Entry>) -> BTreeMap<String, u64> {
+    let states = entries.into_iter();
+    states
+        .map(|(key, object)| (key.to_string(), object.revision))
+        .collect()
+}
+
+proptest! {
+    #[test]
+    fn an_earlier_state_can_be_listed_as_long_as_the_history_reaches(
+        steps in prop::collection::vec(("[abc]", any::<bool>()), 1..40),
+        history in 1..50_usize,
+    ) {
+        let (store, kind) = (Store::memory(history), kind());
+        let mut past: BTreeMap<u64, BTreeMap<String, u64>> = BTreeMap::new();
+        for (count, (name, remove)) in steps.iter().enumerate() {
+            step(&store, &kind, name, count, *remove);
+            let (revision, entries) = store.snapshot(&kind.storage, "");
+            past.insert(revision, states(entries));
+        }
+        let last = store.revision();
+        for (revision, wanted) in past {
+            match store.snapshot_at(&kind.storage, "", revision) {
+                Ok(entries) => prop_assert_eq!(states(entries), wanted),
+                Err(expired) => {
+                    prop_assert!(expired.oldest > revision);
+                    prop_assert!(last - revision > u64::try_from(history).unwrap());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_changes_since_a_list_lead_to_the_present(
+        before in prop::collection::vec(("[abc]", any::<bool>()), 0..20),
+        after in prop::collection::vec(("[abc]", any::<bool>()), 0..20),
+    ) {
+        let (store, kind) = (Store::memory(100), kind());
+        for (count, (name, remove)) in before.iter().enumerate() {
+            step(&store, &kind, name, count, *remove);
+        }
+        let (revision, entries) = store.snapshot(&kind.storage, "");
+        let mut state = states(entries);
+        for (count, (name, remove)) in after.iter().enumerate() {
+            step(&store, &kind, name, count, *remove);
+        }
+        let (cursor, events) = store.since(&kind.storage, revision).unwrap();
+        let mut last = revision;
+        for event in events {
+            prop_assert!(event.revision > last);
+            last = event.revision;
+            if event.change == Change::Deleted {
+                prop_assert!(state.remove(&*event.key).is_some());
+            } else {
+                let known = state.insert(event.key.to_string(), event.revision).is_some();
+                prop_assert_eq!(known, event.change == Change::Modified);
+            }
+        }
+        let (revision, entries) = store.snapshot(&kind.storage, "");
+        prop_assert_eq!(cursor, revision);
+        prop_assert_eq!(state, states(entries));
+    }
+}
+
+#[test]
+fn a_writer_that_read_an_older_state_is_turned_away() {
+    let (store, kind) = (Store::memory(10), kind());
+    store
+        .put(&kind, "n/a", Expected::Absent, object("a", 0))
+        .unwrap();
+    assert!(
+        store
+            .put(&kind, "n/a", Expected::Absent, object("a", 1))
+            .is_err()
+    );
+    store
+        .put(&kind, "n/a", Expected::Revision(1), object("a", 1))
+        .unwrap();
+    assert!(
+        store
+            .put(&kind, "n/a", Expected::Revision(1), object("a", 2))
+            .is_err()
+    );
+    assert!(
+        store
+            .remove(&kind, "n/a", Expected::Revision(1), object("a", 2))
+            .is_err()
+    );
+    assert_eq!(store.revision(), 2);
+}

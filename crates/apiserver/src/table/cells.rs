@@ -119,6 +119,14 @@ fn text_cell(name: &str, object: &Value, now: Timestamp) -> Value {
                     .map_or_else(String::new, |end| since(start, end)),
             },
         },
+        _ => return other_cell(name, object, now),
+    };
+    result.into()
+}
+
+fn other_cell(name: &str, object: &Value, now: Timestamp) -> Value {
+    let (spec, status) = (&object["spec"], &object["status"]);
+    let result = match name {
         "hpa-reference" => {
             let target = &spec["scaleTargetRef"];
             format!("{}/{}", text(&target["kind"]), text(&target["name"]))

@@ -1,3 +1,5 @@
+//! Examples of strategic merge patches.
+
 use serde_json::json;
 
 use super::*;
@@ -22,9 +24,7 @@ fn containers_are_merged_by_name_and_kept_otherwise() {
     assert_eq!(
         new,
         deployment(&json!([
-            {"name": "a", "image": "a:1"},
-            {"name": "b", "image": "b:2"},
-            {"name": "c", "image": "c:1"},
+            {"name": "a", "image": "a:1"}, {"name": "b", "image": "b:2"}, {"name": "c", "image": "c:1"},
         ]))
     );
 }
@@ -49,7 +49,7 @@ fn directives_delete_replace_and_order() {
     let ordered = patched(&old, &patch);
     assert_eq!(
         ordered,
-        deployment(&json!([{"name": "c"}, {"name": "b"}, {"name": "a", "image": "x"}]))
+        deployment(&json!([{"name": "b"}, {"name": "c"}, {"name": "a", "image": "x"}]))
     );
 }
 
