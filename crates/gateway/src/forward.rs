@@ -4,6 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_rt::Mono;
+use hanse_xds::Level;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::Authority};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
@@ -21,7 +22,8 @@ use crate::{
     worker::Shared,
 };
 
-/// Bodies up to this size are kept until the answer, so that they can be sent again.
+/// Bodies of requests up to this size are kept until the answer, so that they can be sent again;
+/// bodies of answers up to this size are taken in before they are passed on.
 const REPLAYABLE: u64 = 64 << 10;
 /// Requests of all services under way at most.
 const MAX_IN_FLIGHT: usize = 8192;
@@ -145,7 +147,15 @@ async fn attempts(
             CONNECT
         };
         tried.add(&picked);
-        let sending = send(route, &picked, head, body, connect, left);
+        let sending = async {
+            let attempt = send(route, &picked, head, body, connect, left).await;
+            let repeatable = is_idempotent(&head.method) && body.is_there();
+            if repeatable {
+                whole(attempt, &picked).await
+            } else {
+                attempt
+            }
+        };
         let Ok(attempt) = hanse_rt::timeout(left, sending).await else {
             note(&picked, false);
             return Err(Failure::ResponseTimeout);
@@ -194,6 +204,32 @@ async fn attempts(
         tracing::debug!(to = shared.name(&picked), reason, "attempt failed");
     }
     Err(failure)
+}
+
+/// Takes a small answer in before it is passed on, so that a place that dies between head and
+/// body costs a repeatable request nothing.
+async fn whole(attempt: Attempt, picked: &Picked) -> Attempt {
+    let Attempt::Answered(answer) = attempt else {
+        return attempt;
+    };
+    let small = answer
+        .body()
+        .size_hint()
+        .exact()
+        .is_some_and(|size| size <= REPLAYABLE);
+    if !small {
+        return Attempt::Answered(answer);
+    }
+    let (parts, body) = answer.into_parts();
+    match body.collect().await {
+        Ok(body) => {
+            let body = body.map_err(|never| match never {}).boxed_unsync();
+            Attempt::Answered(Response::from_parts(parts, body))
+        }
+        Err(_) => Attempt::Lost {
+            fallen: matches!(picked, Picked::Peer(peer, _) if peer.health.level() == Level::Down),
+        },
+    }
 }
 
 async fn send(
