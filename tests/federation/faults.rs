@@ -59,10 +59,11 @@ async fn a_hub_cut_off_from_every_member_moves_nothing_and_says_so() -> Result<(
         let fleet = fleet.clone();
         async move {
             let path = "jsonpath={.status.conditions[?(@.type=='Connected')].status}";
-            let look = || {
+            let look = async || {
                 fleet
                     .kubectl
                     .run(&["get", "federation", "default", "-o", path])
+                    .await
             };
             wait::until("Connected", LONG, look, |seen: &String| seen == status).await
         }

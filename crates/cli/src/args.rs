@@ -133,7 +133,7 @@ pub(crate) struct Hub {
     /// Region in which this hub runs
     #[arg(long, requires = "provider")]
     pub(crate) region: Option<String>,
-    /// File that says where addresses of simulated pods are reached: `loopback`
+    /// Where gateway addresses are reached by the hub's own requests in drills
     #[arg(long, value_enum, default_value_t = Addresses::Identity)]
     pub(crate) address_map: Addresses,
 }

@@ -9,6 +9,7 @@ mod duration;
 mod fault;
 mod join;
 mod output;
+mod plan;
 mod roles;
 mod signals;
 mod status;
@@ -93,9 +94,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Gateway(gateway) => roles::gateway(gateway).await?,
         Verb::Join(wanted) => join::join(global, wanted).await?,
         Verb::Leave { name } => join::leave(global, name).await?,
-        Verb::Hub(_) | Verb::Plan(_) => {
-            anyhow::bail!("not built yet");
-        }
+        Verb::Hub(wanted) => roles::hub(global, wanted).await?,
+        Verb::Plan(wanted) => plan::run(global, wanted).await?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,10 +1,13 @@
 //! The long-running roles as processes of their own: hub, agent, gateway.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use hanse_agent::RelayConfig;
+use hanse_api::HubPlace;
 use hanse_gateway::GatewayConfig;
+use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
+use hanse_member::DirectConnector;
 use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
     admin::{self, Admin},
@@ -14,7 +17,7 @@ use hanse_sim::member::HOP_PORT;
 use kube::Client;
 
 use crate::{
-    args::{Addresses, Agent, Gateway, Global},
+    args::{Addresses, Agent, Gateway, Global, Hub as HubArgs},
     connect, output, signals,
 };
 
@@ -102,4 +105,47 @@ fn token(path: &Path) -> Result<String> {
     let text = String::from_utf8(hanse_rt::disk::read(path)?)
         .with_context(|| format!("{} is not text", path.display()))?;
     Ok(text.trim().to_owned())
+}
+
+/// Runs the hub's controllers against the API of the kubeconfig.
+///
+/// # Errors
+/// What stands in the way of its start.
+pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
+    let tasks = TaskSet::new("hub");
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let client = Client::try_from(connect::config(global).await?)?;
+    let place = match (&wanted.provider, &wanted.region) {
+        (Some(provider), Some(region)) => Some(HubPlace {
+            provider: provider.clone(),
+            region: region.clone(),
+        }),
+        _ => None,
+    };
+    let config = HubConfig {
+        metrics: metrics.clone(),
+        readiness: readiness.clone(),
+        place,
+        probe_foreign_controllers: true,
+        traffic: Some(Traffic {
+            listen: wanted.xds,
+            addresses: addresses(wanted.address_map),
+            round_trips: RoundTrips::new(),
+        }),
+        ..HubConfig::new(client, Arc::new(DirectConnector::default()))
+    };
+    let admin = Admin {
+        metrics,
+        readiness: readiness.clone(),
+        pages: None,
+    };
+    let at = admin::serve(&tasks, wanted.admin, admin)
+        .with_context(|| format!("--admin {}", wanted.admin))?;
+    let hub = Hub::run(&tasks, config).await?;
+    readiness.ready().await;
+    let relays = hub
+        .relays()
+        .map_or_else(String::new, |relays| format!(", relays on {relays}"));
+    output::say(&format!("hub ready{relays}, admin {at}"));
+    end(&tasks).await
 }

@@ -4,7 +4,7 @@
 mod faults;
 mod kubeconfig;
 mod members;
-mod objects;
+pub(crate) mod objects;
 mod pki;
 mod state;
 

@@ -1,6 +1,6 @@
 //! Waiting for what must become true, with what was seen last when it does not.
 
-use std::{fmt::Debug, future::Future, time::Duration};
+use std::{fmt::Debug, time::Duration};
 
 use anyhow::{Result, bail};
 
@@ -8,16 +8,12 @@ use anyhow::{Result, bail};
 ///
 /// # Errors
 /// When it does not within `limit`: the last state is in the error.
-pub async fn until<T, F>(
+pub async fn until<T: Debug>(
     what: &str,
     limit: Duration,
-    mut look: impl FnMut() -> F,
+    mut look: impl AsyncFnMut() -> Result<T>,
     holds: impl Fn(&T) -> bool,
-) -> Result<T>
-where
-    T: Debug,
-    F: Future<Output = Result<T>>,
-{
+) -> Result<T> {
     let deadline = hanse_rt::Mono::now() + limit;
     loop {
         let seen = match look().await {

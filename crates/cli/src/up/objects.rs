@@ -32,7 +32,7 @@ const MANAGER: &str = "hanse-up";
 ///
 /// # Errors
 /// When the hub's API refuses.
-pub(super) async fn write(client: &Client, world: &World) -> Result<BTreeMap<String, String>> {
+pub(crate) async fn write(client: &Client, world: &World) -> Result<BTreeMap<String, String>> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in hanse_api::crds() {
         apply(
@@ -122,7 +122,7 @@ impl Connector for Simulated {
 ///
 /// # Errors
 /// When the hub's API does not serve what it needs, or no port can be had.
-pub(super) async fn hub(
+pub(crate) async fn hub(
     tasks: &TaskSet,
     client: &Client,
     world: &World,

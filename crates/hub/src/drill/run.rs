@@ -40,7 +40,7 @@ pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
     world
         .objects()
         .drills
-        .on_change(move |_, _, _| drop(wake.try_send(())));
+        .on_change(move |_, _, _| _ = wake.try_send(()));
     loop {
         let mut waiting: Vec<Arc<Drill>> = world.objects().drills.all();
         waiting.retain(|drill| drill.status.as_ref().is_none_or(|s| s.verdict.is_none()));

@@ -1,0 +1,210 @@
+//! `hanse plan`: where templates would go on a fleet of a topology file. It runs the hub itself,
+//! in memory, over simulated members without pods, so that what it prints is what a hub would
+//! write.
+
+use std::{collections::BTreeSet, io::Read as _, path::Path, sync::Arc, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use hanse_api::{ResourceBinding, conditions::binding::SCHEDULED};
+use hanse_apiserver::ApiServer;
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_sim::{faults::HUB, member::Options, world::World};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DynamicObject, ListParams, Patch, PatchParams},
+    core::discovery::Scope,
+    discovery::Discovery,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    args::{Global, Plan},
+    output, topology, up,
+};
+
+/// Decisions take milliseconds; a hub that is silent for this long has nothing more to say.
+const QUIET: Duration = Duration::from_millis(400);
+/// A template that has no decision by then has none coming.
+const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Plans and prints.
+///
+/// # Errors
+/// Which file or object cannot be used.
+pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
+    let mut objects = Vec::new();
+    for file in &wanted.files {
+        objects.extend(read(file)?);
+    }
+    let topology = topology::read(Some(&wanted.topology))?;
+    let tasks = TaskSet::new("plan");
+    let (wall, rng) = (Wall::system(), Rng::from_seed(1));
+    let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    let api = |name: &str| {
+        let server = ApiServer::builder()
+            .wall(wall.clone())
+            .rng(rng.fork("api", name));
+        server.memory().build()
+    };
+    let hub = api(HUB)?;
+    hub.run(&tasks);
+    let world = World::new(
+        topology,
+        &|_, name| api(name),
+        (&wall, &rng),
+        &Options::default(),
+    )?;
+    for member in world.members() {
+        member.run(&tasks, Arc::new(|_, _| {}));
+    }
+    let client = Client::new(hub.as_user("system:admin"), "default");
+    up::objects::write(&client, &world).await?;
+    let chance = (&wall, &rng);
+    let seen = (&metrics, &readiness);
+    up::objects::hub(
+        &tasks,
+        &client,
+        &world,
+        &AddressMap::identity(),
+        chance,
+        seen,
+    )
+    .await?;
+    readiness.ready().await;
+    rooms_known(&client, world.members().count()).await?;
+    for object in objects {
+        apply(&client, object).await?;
+    }
+    let bindings = settled(&client).await?;
+    tasks.abort();
+    let names = || bindings.iter().map(ResourceExt::name_any).collect();
+    output::print(global.output, &bindings, names, |_| table(&bindings))
+}
+
+fn read(file: &Path) -> Result<Vec<Value>> {
+    let mut text = String::new();
+    if file == Path::new("-") {
+        std::io::stdin()
+            .read_to_string(&mut text)
+            .context("standard input")?;
+    } else {
+        text = String::from_utf8(hanse_rt::disk::read(file)?)
+            .with_context(|| format!("{} is not text", file.display()))?;
+    }
+    let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
+        .with_context(|| format!("{} does not parse", file.display()))?;
+    Ok(documents
+        .into_iter()
+        .filter(|document| !document.is_null())
+        .collect())
+}
+
+/// Every member has told its room, so that the plan does not depend on who came first.
+async fn rooms_known(client: &Client, members: usize) -> Result<()> {
+    let api: Api<hanse_api::MemberCluster> = Api::all(client.clone());
+    let deadline = hanse_rt::Mono::now() + PATIENCE;
+    loop {
+        let known = api.list(&ListParams::default()).await?;
+        let told = known.iter().filter(|member| {
+            let nodes = member.status.as_ref().and_then(|status| status.nodes);
+            nodes.is_some_and(|nodes| nodes.total > 0 && nodes.ready == nodes.total)
+        });
+        if told.count() == members {
+            return Ok(());
+        }
+        if hanse_rt::Mono::now() > deadline {
+            bail!("some clusters of the topology have no nodes; give each at least one");
+        }
+        hanse_rt::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+async fn apply(client: &Client, object: Value) -> Result<()> {
+    let parsed: DynamicObject = serde_json::from_value(object.clone())
+        .context("a document is no Kubernetes object: it needs apiVersion, kind and metadata")?;
+    let types = parsed
+        .types
+        .clone()
+        .context("a document has no apiVersion and kind")?;
+    let subject = format!("{}/{}", types.kind, parsed.name_any());
+    let discovery = Discovery::new(client.clone()).run_aggregated().await?;
+    let (group, version) = types
+        .api_version
+        .split_once('/')
+        .unwrap_or(("", &types.api_version));
+    let gvk = kube::api::GroupVersionKind::gvk(group, version, &types.kind);
+    let (resource, capabilities) = discovery
+        .resolve_gvk(&gvk)
+        .with_context(|| format!("{subject}: no kind {} in {}", types.kind, types.api_version))?;
+    let params = PatchParams::apply("hanse-plan").force();
+    let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
+        let namespace = parsed.namespace().unwrap_or_else(|| "default".to_owned());
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        let body = json!({
+            "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
+        });
+        namespaces
+            .patch(&namespace, &params, &Patch::Apply(body))
+            .await?;
+        Api::namespaced_with(client.clone(), &namespace, &resource)
+    } else {
+        Api::all_with(client.clone(), &resource)
+    };
+    api.patch(&parsed.name_any(), &params, &Patch::Apply(object))
+        .await
+        .with_context(|| format!("{subject} is refused"))?;
+    Ok(())
+}
+
+/// The bindings, once every one has a decision and nothing changes any more.
+async fn settled(client: &Client) -> Result<Vec<ResourceBinding>> {
+    let api: Api<ResourceBinding> = Api::all(client.clone());
+    let deadline = hanse_rt::Mono::now() + PATIENCE;
+    let mut last = (BTreeSet::new(), hanse_rt::Mono::now());
+    loop {
+        let mut bindings = api.list(&ListParams::default()).await?.items;
+        let decided = bindings.iter().all(|binding| {
+            let conditions = binding.status.iter().flat_map(|status| &status.conditions);
+            conditions
+                .into_iter()
+                .any(|condition| condition.type_ == SCHEDULED)
+        });
+        let state: BTreeSet<_> = bindings
+            .iter()
+            .map(|binding| (binding.name_any(), binding.spec.clusters.clone()))
+            .collect();
+        let now = hanse_rt::Mono::now();
+        if state != last.0 {
+            last = (state, now);
+        }
+        if (decided && now - last.1 > QUIET) || now > deadline {
+            for binding in &mut bindings {
+                binding.metadata.managed_fields = None;
+            }
+            return Ok(bindings);
+        }
+        hanse_rt::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+fn table(bindings: &[ResourceBinding]) -> String {
+    let header = ["namespace", "kind", "name", "replicas", "clusters"];
+    let rows = bindings.iter().map(|binding| {
+        let template = &binding.spec.template;
+        let clusters: Vec<_> = binding
+            .spec
+            .clusters
+            .iter()
+            .map(|cluster| format!("{}={}", cluster.name, cluster.replicas))
+            .collect();
+        vec![
+            template.namespace.clone(),
+            template.kind.clone(),
+            template.name.clone(),
+            binding.spec.replicas.to_string(),
+            clusters.join(" "),
+        ]
+    });
+    output::table(&header, rows)
+}
