@@ -11,7 +11,7 @@ use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
 use hanse_sim::{faults::HUB, member::Options, world::World};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    Api, Client, ResourceExt as _,
+    Api, Client, ResourceExt,
     api::{DynamicObject, ListParams, Patch, PatchParams},
     core::discovery::Scope,
     discovery::Discovery,
