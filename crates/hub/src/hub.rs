@@ -64,6 +64,8 @@ pub struct HubConfig {
     pub detection: hanse_detector::Settings,
     /// The hub's side of traffic: relays, and evidence that comes from them.
     pub traffic: Option<Traffic>,
+    /// What gateways say of each other; relays write into it.
+    pub reports: ReportTable,
 }
 
 /// The hub's side of traffic.
@@ -101,6 +103,7 @@ impl HubConfig {
             session_limits: SessionLimits::default(),
             detection: hanse_detector::Settings::default(),
             traffic: None,
+            reports: ReportTable::default(),
         }
     }
 }
@@ -198,7 +201,7 @@ impl Hub {
 
     /// Opens the door for relays, if there shall be one.
     fn listen(&mut self, tasks: &TaskSet, config: &HubConfig) -> Result<Senses, HubError> {
-        let reports = ReportTable::default();
+        let reports = config.reports.clone();
         let mut senses = Senses {
             detection: config.detection,
             reports: reports.clone(),
