@@ -381,16 +381,15 @@ pub(crate) fn work<K, F>(
 /// it is, nobody else may run workloads on this API.
 async fn federation(config: &HubConfig) -> Result<String, HubError> {
     let api: Api<Federation> = Api::all(config.client.clone());
-    let known = match api.get_opt("default").await? {
-        Some(known) => known,
-        None => {
-            let spec = FederationSpec {
-                hub: config.place.clone(),
-                ..FederationSpec::default()
-            };
-            api.create(&PostParams::default(), &Federation::new("default", spec))
-                .await?
-        }
+    let known = if let Some(known) = api.get_opt("default").await? {
+        known
+    } else {
+        let spec = FederationSpec {
+            hub: config.place.clone(),
+            ..FederationSpec::default()
+        };
+        api.create(&PostParams::default(), &Federation::new("default", spec))
+            .await?
     };
     if config.place.is_some() && known.spec.hub != config.place {
         let body = json!({"spec": {"hub": config.place}});

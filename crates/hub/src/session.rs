@@ -145,10 +145,10 @@ impl Session {
             book_changed: Notify::new(),
             copies: RwLock::default(),
         });
-        session.spawn("probe", |session| session.probe());
-        session.spawn("nodes", |session| session.nodes());
-        session.spawn("pods", |session| session.pods());
-        session.spawn("room", |session| session.sum_room());
+        session.spawn("probe", Self::probe);
+        session.spawn("nodes", Self::nodes);
+        session.spawn("pods", Self::pods);
+        session.spawn("room", Self::sum_room);
         session
     }
 

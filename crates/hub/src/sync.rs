@@ -323,12 +323,13 @@ impl Sync {
         lane: &Queue<Key>,
     ) -> Result<(), kube::Error> {
         let Some(session) = self.world.session(member) else {
-            return self.stands(
+            self.stands(
                 member,
                 key,
                 0,
                 Stand::Waiting("the member is not connected".into()),
             );
+            return Ok(());
         };
         let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)
         else {
@@ -339,7 +340,7 @@ impl Sync {
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         let failed = matches!(stand, Stand::Failed(..));
         let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
-        self.stands(member, key, seen.input, stand)?;
+        self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
         }
@@ -355,12 +356,11 @@ impl Sync {
         Ok(())
     }
 
-    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> Result<(), kube::Error> {
+    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {
         if self.table.set(key, member, Synced { input, stand }) {
             self.status.add(key.clone());
             self.releases_if_deleting(key);
         }
-        Ok(())
     }
 
     fn releases_if_deleting(&self, key: &Key) {
