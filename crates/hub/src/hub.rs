@@ -64,6 +64,9 @@ pub struct HubConfig {
     pub detection: hanse_detector::Settings,
     /// The hub's side of traffic: relays, and evidence that comes from them.
     pub traffic: Option<Traffic>,
+    /// Orders to leave members come from the caller, by [`World::order_evacuations`]; the hub's own
+    /// failover does not run. Default false.
+    pub orders_from_caller: bool,
 }
 
 /// The hub's side of traffic.
@@ -101,6 +104,7 @@ impl HubConfig {
             session_limits: SessionLimits::default(),
             detection: hanse_detector::Settings::default(),
             traffic: None,
+            orders_from_caller: false,
         }
     }
 }
@@ -141,6 +145,7 @@ struct Senses {
     detection: hanse_detector::Settings,
     reports: ReportTable,
     traffic: Option<(AdsServer, Traffic)>,
+    orders_from_caller: bool,
 }
 
 impl Hub {
@@ -203,6 +208,7 @@ impl Hub {
             detection: config.detection,
             reports: reports.clone(),
             traffic: None,
+            orders_from_caller: config.orders_from_caller,
         };
         if let Some(traffic) = &config.traffic {
             let rng = config.rng.fork("hub", "tokens");
@@ -316,12 +322,15 @@ impl Senses {
             detection,
             reports,
             traffic,
+            orders_from_caller,
         } = self;
         until_end(
             "health",
             health::run(world.clone(), reports, detection).boxed(),
         );
-        until_end("failover", failover::run(world.clone(), detection).boxed());
+        if !orders_from_caller {
+            until_end("failover", failover::run(world.clone(), detection).boxed());
+        }
         let addresses = match traffic {
             Some((
                 server,

@@ -336,7 +336,8 @@ impl Sync {
             return Ok(());
         };
         let action = plan(&seen);
-        let waits = matches!(&action, Action::Stands(Stand::Waiting(_)));
+        // Whether a member is in reach is told by an event; the rest is looked at again.
+        let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         let failed = matches!(stand, Stand::Failed(..));
         let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
