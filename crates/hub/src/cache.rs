@@ -129,7 +129,8 @@ impl<K> Cache<K> {
     }
 
     /// Adds or replaces an object.
-    pub fn set(&self, key: Key, object: K) {
+    pub fn set(&self, key: impl std::borrow::Borrow<Key>, object: K) {
+        let key = key.borrow();
         let object = Arc::new(object);
         let _turn = self
             .shared
@@ -137,7 +138,7 @@ impl<K> Cache<K> {
             .lock()
             .expect("no holder of this lock panics");
         let old = self.write().insert(key.clone(), Arc::clone(&object));
-        self.announce(&key, old.as_ref(), Some(&object));
+        self.announce(key, old.as_ref(), Some(&object));
     }
 
     /// Takes an object out.
@@ -230,7 +231,7 @@ impl<K: Resource + Clone> Filler<K> {
                 if let Some(listed) = &mut self.listed {
                     listed.insert(key.clone());
                 }
-                self.put(key, object);
+                self.put(&key, object);
             }
             Watched::Synced => {
                 if let Some(listed) = self.listed.take() {
@@ -241,15 +242,15 @@ impl<K: Resource + Clone> Filler<K> {
                     }
                 }
             }
-            Watched::Applied(object) => self.put(Key::of(&object), object),
+            Watched::Applied(object) => self.put(&Key::of(&object), object),
             Watched::Deleted(object) => self.cache.remove(&Key::of(&object)),
             Watched::Failed(error) => tracing::warn!(kind = what, error, "the hub's watch failed"),
         }
     }
 
-    fn put(&self, key: Key, mut object: K) {
+    fn put(&self, key: &Key, mut object: K) {
         object.managed_fields_mut().clear();
-        let known = self.cache.get(&key).and_then(|old| old.resource_version());
+        let known = self.cache.get(key).and_then(|old| old.resource_version());
         if known.is_none() || known != object.resource_version() {
             self.cache.set(key, object);
         }

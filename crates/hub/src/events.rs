@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::sync::mpsc;
 
 /// How long the same event is not repeated.
-const QUIET: Duration = Duration::from_secs(600);
+const QUIET: Duration = Duration::from_mins(10);
 /// How many events wait and how many are remembered.
 const BOUND: usize = 4096;
 
@@ -49,11 +49,14 @@ struct Event {
     note: String,
 }
 
+/// What was said about whom: subject, reason and note.
+type Said = (Subject, &'static str, String);
+
 /// Writes events.
 #[derive(Clone, Debug)]
 pub struct Recorder {
     sender: mpsc::Sender<Event>,
-    said: Arc<Mutex<BTreeMap<(Subject, &'static str, String), Mono>>>,
+    said: Arc<Mutex<BTreeMap<Said, Mono>>>,
 }
 
 impl Recorder {

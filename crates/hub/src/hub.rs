@@ -66,6 +66,9 @@ pub struct HubConfig {
     pub traffic: Option<Traffic>,
     /// What gateways say of each other; relays write into it.
     pub reports: ReportTable,
+    /// Orders to leave members come from the caller, by [`World::order_evacuations`]; the hub's own
+    /// failover does not run. Default false.
+    pub orders_from_caller: bool,
 }
 
 /// The hub's side of traffic.
@@ -104,6 +107,7 @@ impl HubConfig {
             detection: hanse_detector::Settings::default(),
             traffic: None,
             reports: ReportTable::default(),
+            orders_from_caller: false,
         }
     }
 }
@@ -144,6 +148,7 @@ struct Senses {
     detection: hanse_detector::Settings,
     reports: ReportTable,
     traffic: Option<(AdsServer, Traffic)>,
+    orders_from_caller: bool,
 }
 
 impl Hub {
@@ -206,6 +211,7 @@ impl Hub {
             detection: config.detection,
             reports: reports.clone(),
             traffic: None,
+            orders_from_caller: config.orders_from_caller,
         };
         if let Some(traffic) = &config.traffic {
             let rng = config.rng.fork("hub", "tokens");
@@ -319,12 +325,15 @@ impl Senses {
             detection,
             reports,
             traffic,
+            orders_from_caller,
         } = self;
         until_end(
             "health",
             health::run(world.clone(), reports, detection).boxed(),
         );
-        until_end("failover", failover::run(world.clone(), detection).boxed());
+        if !orders_from_caller {
+            until_end("failover", failover::run(world.clone(), detection).boxed());
+        }
         let addresses = match traffic {
             Some((
                 server,
@@ -384,16 +393,15 @@ pub(crate) fn work<K, F>(
 /// it is, nobody else may run workloads on this API.
 async fn federation(config: &HubConfig) -> Result<String, HubError> {
     let api: Api<Federation> = Api::all(config.client.clone());
-    let known = match api.get_opt("default").await? {
-        Some(known) => known,
-        None => {
-            let spec = FederationSpec {
-                hub: config.place.clone(),
-                ..FederationSpec::default()
-            };
-            api.create(&PostParams::default(), &Federation::new("default", spec))
-                .await?
-        }
+    let known = if let Some(known) = api.get_opt("default").await? {
+        known
+    } else {
+        let spec = FederationSpec {
+            hub: config.place.clone(),
+            ..FederationSpec::default()
+        };
+        api.create(&PostParams::default(), &Federation::new("default", spec))
+            .await?
     };
     if config.place.is_some() && known.spec.hub != config.place {
         let body = json!({"spec": {"hub": config.place}});

@@ -128,7 +128,7 @@ impl Placement {
                     )
                 };
                 if old.map(|m| look(m)) != new.map(|m| look(m)) {
-                    this.wake_for(&key.name);
+                    this.wake_all();
                 }
             });
         let this = self.clone();
@@ -192,7 +192,14 @@ impl Placement {
         }
     }
 
-    /// A member changed: what it holds, what wants a place, and what goes everywhere.
+    /// A member came, went, or is another one to placement: anything may follow from it.
+    fn wake_all(&self) {
+        for binding in self.world.objects().bindings.all() {
+            self.add(&binding);
+        }
+    }
+
+    /// A member answers or does not: what it holds, what wants a place, and what goes everywhere.
     fn wake_for(&self, member: &str) {
         for binding in self.world.objects().bindings.all() {
             let holds = binding

@@ -335,6 +335,7 @@ mod tests {
         template_of("apps/v1", "Deployment", namespace, name, labels)
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     fn template_of(api: &str, kind: &str, namespace: &str, name: &str, labels: Value) -> Template {
         let key = TemplateKey {
             api_version: api.to_owned(),

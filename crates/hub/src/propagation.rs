@@ -71,7 +71,10 @@ impl Propagation {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
             };
-            this.policy_changed(&key, new.map(|policy| Policy::of_namespaced(policy)));
+            this.policy_changed(
+                &key,
+                new.map(|policy| Policy::of_namespaced(policy)).as_ref(),
+            );
         });
         let this = self.clone();
         self.world
@@ -83,7 +86,7 @@ impl Propagation {
                     namespace: String::new(),
                     name: key.name.clone(),
                 };
-                this.policy_changed(&key, new.map(|policy| Policy::of_cluster(policy)));
+                this.policy_changed(&key, new.map(|policy| Policy::of_cluster(policy)).as_ref());
             });
         let this = self.clone();
         self.world
@@ -113,18 +116,18 @@ impl Propagation {
         });
     }
 
-    fn policy_changed(&self, key: &PolicyKey, policy: Option<Policy>) {
+    fn policy_changed(&self, key: &PolicyKey, policy: Option<&Policy>) {
         let before = self.policies.get(key);
-        if let (Some(before), Some(policy)) = (&before, &policy)
+        if let (Some(before), Some(policy)) = (&before, policy)
             && before.generation == policy.generation
             && before.uid == policy.uid
         {
             return;
         }
-        self.policies.set(key, policy.clone());
+        self.policies.set(key, policy.cloned());
         self.counts.add(key.clone());
         let selectors = policy
-            .iter()
+            .into_iter()
             .chain(before.as_deref())
             .flat_map(|p| &p.selectors);
         let mut kinds: std::collections::BTreeSet<(String, String)> = selectors

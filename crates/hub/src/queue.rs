@@ -159,6 +159,11 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
         self.state().waiting.len()
     }
 
+    /// Whether none wait, those for later not counted.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Whether nothing waits and nothing is being worked on.
     pub fn is_idle(&self) -> bool {
         let state = self.state();

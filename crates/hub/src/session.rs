@@ -9,8 +9,14 @@ use std::{
 
 use hanse_member::{Digest, Kinds, Watched, digest, discover, run_watch};
 use hanse_rt::{Mono, Rng, TaskSet};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::{Api, Client, ResourceExt as _, core::DynamicObject};
+use k8s_openapi::{
+    api::core::v1::{Node, Pod},
+    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
+};
+use kube::{
+    Api, Client, ResourceExt as _,
+    core::{DynamicObject, PartialObjectMeta},
+};
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
 
@@ -67,6 +73,9 @@ impl Default for SessionLimits {
     }
 }
 
+/// Changes of definitions are collected for this long before the kinds are asked for again.
+const KINDS_DELAY: Duration = Duration::from_millis(200);
+
 type Listener = Arc<dyn Fn(&str, SessionEvent) + Send + Sync>;
 
 /// One joined member.
@@ -85,6 +94,7 @@ pub struct Session {
     room: RwLock<Option<Arc<RoomSeen>>>,
     book: Mutex<RoomBook>,
     book_changed: Notify,
+    definitions_changed: Notify,
     copies: RwLock<Copies>,
 }
 
@@ -143,12 +153,15 @@ impl Session {
             room: RwLock::default(),
             book: Mutex::default(),
             book_changed: Notify::new(),
+            definitions_changed: Notify::new(),
             copies: RwLock::default(),
         });
-        session.spawn("probe", |session| session.probe());
-        session.spawn("nodes", |session| session.nodes());
-        session.spawn("pods", |session| session.pods());
-        session.spawn("room", |session| session.sum_room());
+        session.spawn("probe", Self::probe);
+        session.spawn("nodes", Self::nodes);
+        session.spawn("pods", Self::pods);
+        session.spawn("room", Self::sum_room);
+        session.spawn("definitions", Self::definitions);
+        session.spawn("kinds", Self::follow_kinds);
         session
     }
 
@@ -424,6 +437,26 @@ impl Session {
             session.book_changed.notify_one();
         })
         .await;
+    }
+
+    /// A new definition is a new kind, once it is established.
+    async fn definitions(self: Arc<Self>) {
+        let session = Arc::clone(&self);
+        let api: Api<PartialObjectMeta<CustomResourceDefinition>> = Api::all(self.client());
+        self.watch("definitions", api, None, move |event| {
+            if matches!(event, Watched::Applied(_) | Watched::Deleted(_)) {
+                session.definitions_changed.notify_one();
+            }
+        })
+        .await;
+    }
+
+    async fn follow_kinds(self: Arc<Self>) {
+        loop {
+            self.definitions_changed.notified().await;
+            hanse_rt::sleep(KINDS_DELAY).await;
+            self.learn_kinds().await;
+        }
     }
 
     async fn sum_room(self: Arc<Self>) {

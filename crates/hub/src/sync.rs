@@ -323,23 +323,25 @@ impl Sync {
         lane: &Queue<Key>,
     ) -> Result<(), kube::Error> {
         let Some(session) = self.world.session(member) else {
-            return self.stands(
+            self.stands(
                 member,
                 key,
                 0,
                 Stand::Waiting("the member is not connected".into()),
             );
+            return Ok(());
         };
         let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)
         else {
             return Ok(());
         };
         let action = plan(&seen);
-        let waits = matches!(&action, Action::Stands(Stand::Waiting(_)));
+        // Whether a member is in reach is told by an event; the rest is looked at again.
+        let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         let failed = matches!(stand, Stand::Failed(..));
         let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
-        self.stands(member, key, seen.input, stand)?;
+        self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
         }
@@ -355,12 +357,11 @@ impl Sync {
         Ok(())
     }
 
-    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> Result<(), kube::Error> {
+    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {
         if self.table.set(key, member, Synced { input, stand }) {
             self.status.add(key.clone());
             self.releases_if_deleting(key);
         }
-        Ok(())
     }
 
     fn releases_if_deleting(&self, key: &Key) {

@@ -387,12 +387,12 @@ impl Templates {
                     Watched::Listed(object) => {
                         let key = key(&object.metadata);
                         listed.insert(key.clone());
-                        templates.put(key, object);
+                        templates.put(&key, &object);
                     }
                     Watched::Synced => {
-                        templates.synced(&api_version, &kind, &std::mem::take(&mut listed))
+                        templates.synced(&api_version, &kind, &std::mem::take(&mut listed));
                     }
-                    Watched::Applied(object) => templates.put(key(&object.metadata), object),
+                    Watched::Applied(object) => templates.put(&key(&object.metadata), &object),
                     Watched::Deleted(object) => templates.remove(&key(&object.metadata)),
                     Watched::Failed(error) => {
                         tracing::warn!(kind, error, "the watch of templates failed");
@@ -433,13 +433,14 @@ impl Templates {
         all.push(Box::new(listener));
     }
 
-    fn put(&self, key: TemplateKey, object: DynamicObject) {
-        let mut value = serde_json::to_value(&object).expect("an object is plain data");
+    fn put(&self, key: &TemplateKey, object: &DynamicObject) {
+        let mut value = serde_json::to_value(object).expect("an object is plain data");
         value["apiVersion"] = key.api_version.clone().into();
         value["kind"] = key.kind.clone().into();
         if !value["metadata"]["deletionTimestamp"].is_null() {
             // It is on its way out; nothing new is decided about it.
-            return self.remove(&key);
+            self.remove(key);
+            return;
         }
         let template = Arc::new(Template::read(key.clone(), &value));
         let old = {
@@ -457,7 +458,7 @@ impl Templates {
         {
             return;
         }
-        self.announce(&key, old.as_ref(), Some(&template));
+        self.announce(key, old.as_ref(), Some(&template));
     }
 
     fn remove(&self, key: &TemplateKey) {

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn member(name: &str, identity: Option<&str>) -> MemberCluster {
-        let mut member = MemberCluster::new(name, Default::default());
+        let mut member = MemberCluster::new(name, hanse_api::MemberClusterSpec::default());
         member.spec.identity = identity.map(str::to_owned);
         member
     }

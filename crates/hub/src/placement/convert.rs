@@ -42,8 +42,7 @@ pub(super) fn request(placement: &Placement, kind: Kind) -> Request {
 fn mode(placement: &Placement, kind: Kind) -> Mode {
     let duplicate = placement.replicas.mode == Some(ReplicaMode::Duplicate);
     match kind {
-        Kind::Deployment | Kind::ReplicaSet if duplicate => Mode::Duplicate,
-        Kind::StatefulSet if duplicate => Mode::Duplicate,
+        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet if duplicate => Mode::Duplicate,
         Kind::StatefulSet | Kind::Job | Kind::CronJob => Mode::Whole,
         Kind::Deployment | Kind::ReplicaSet => Mode::Divide(match placement.replicas.strategy {
             Strategy::Capacity => DivideBy::Capacity,

@@ -44,7 +44,7 @@ pub struct Seen {
 }
 
 /// What is to be written.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Placed {
     /// The decision.
     pub clusters: Vec<ClusterReplicas>,
@@ -167,12 +167,11 @@ impl<'a> Work<'a> {
             .as_ref()
             .map_or(Kind::Other, |template| template.kind);
         let own;
-        let rules = match &seen.policy {
-            Some(policy) => &policy.placement,
-            None => {
-                own = where_it_is(&spec.clusters);
-                &own
-            }
+        let rules = if let Some(policy) = &seen.policy {
+            &policy.placement
+        } else {
+            own = where_it_is(&spec.clusters);
+            &own
         };
         let mut request = convert::request(rules, kind);
         request.replicas = count(spec.replicas);
@@ -236,7 +235,7 @@ impl<'a> Work<'a> {
         self.request.partial |= evacuates;
         let key = key(&self.seen.binding);
         match schedule(&self.seen.fleet, &self.request, key) {
-            Ok(decision) => self.accept(decision, &settled, &left, asked_partial, waits),
+            Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
             Err(refusal) => self.refuse(&refusal, waits),
         }
     }
@@ -286,7 +285,7 @@ impl<'a> Work<'a> {
 
     fn accept(
         mut self,
-        decision: Decision,
+        decision: &Decision,
         settled: &Counts,
         left: &Counts,
         asked_partial: bool,

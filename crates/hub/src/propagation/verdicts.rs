@@ -1,6 +1,6 @@
 //! What became of each policy: how much it selects, and who won over it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeSet, time::Duration};
 
 use hanse_api::{
     ClusterPropagationPolicy, PolicyStatus, PropagationPolicy,
@@ -89,7 +89,7 @@ fn count(world: &World, policies: &Policies, policy: &Policy) -> Counted {
         complaints: policy.complaints(is_namespaced),
         ..Counted::default()
     };
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     for selector in &policy.selectors {
         if !seen.insert((&selector.api_version, &selector.kind)) {
             continue;
@@ -177,7 +177,7 @@ fn conditions_of(policy: &Policy, counted: &Counted, now: &Time) -> [Condition; 
 
 /// The selectors in words.
 fn wanted(policy: &Policy) -> String {
-    let mut by_selector: BTreeMap<String, ()> = BTreeMap::new();
+    let mut by_selector = BTreeSet::new();
     for selector in &policy.selectors {
         let place = match &selector.namespaces {
             None => format!(" in namespace {}", policy.key.namespace),
@@ -190,9 +190,9 @@ fn wanted(policy: &Policy) -> String {
             (None, None) => String::new(),
         };
         let text = format!("{} {}{which}{place}", selector.api_version, selector.kind);
-        by_selector.insert(text, ());
+        by_selector.insert(text);
     }
-    by_selector.into_keys().collect::<Vec<_>>().join("; ")
+    by_selector.into_iter().collect::<Vec<_>>().join("; ")
 }
 
 #[cfg(test)]

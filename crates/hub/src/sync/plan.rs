@@ -72,7 +72,7 @@ pub enum Stand {
 }
 
 /// What is to be done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Action {
     /// Nothing; this is how it stands.
     Stands(Stand),

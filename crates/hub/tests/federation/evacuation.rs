@@ -6,7 +6,7 @@ use hanse_api::MoveReason;
 use hanse_hub::Evacuation;
 use serde_json::json;
 
-use crate::stage::{Stage, deployment, eventually, policy};
+use crate::stage::{Stage, deployment, dynamic, eventually, policy};
 
 fn order(reason: MoveReason) -> Evacuation {
     Evacuation {
@@ -155,5 +155,26 @@ async fn without_room_nothing_healthy_is_touched_and_the_shortfall_is_named() {
     assert_eq!(short["replicas"].as_u64(), Some(before["aws-1"]));
     assert_eq!(short["missing"]["cpu"], "4");
     assert_eq!(stage.replicas("web").await, before);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_keeps_its_copies_and_is_let_go() {
+    let stage = Stage::new().await;
+    running(&stage).await;
+    let api = dynamic(&stage.client(), "hanse.dev/v1alpha1", "MemberCluster", "");
+    api.delete("az-1", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    eventually("the member to go", async || {
+        api.get_opt("az-1").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    let counts = eventually("all replicas in the others", async || {
+        let counts = stage.replicas("web").await;
+        (without(&counts, "az-1") == 6).then_some(counts)
+    })
+    .await;
+    assert_eq!(counts["az-1"], 2, "what was there stays there");
     stage.end().await;
 }

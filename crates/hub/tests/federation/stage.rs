@@ -155,6 +155,7 @@ impl Stage {
         let config = HubConfig {
             wall: self.wall.clone(),
             rng: Rng::from_seed(100 + self.restarts),
+            orders_from_caller: true,
             ..HubConfig::new(self.client(), connector)
         };
         let readiness = config.readiness.clone();

@@ -255,3 +255,80 @@ async fn duplicate_gives_every_member_the_full_count() {
     .await;
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_definition_that_travels_makes_its_objects_placeable() {
+    let stage = Stage::new().await;
+    let schema = json!({"openAPIV3Schema": {"type": "object",
+        "x-kubernetes-preserve-unknown-fields": true}});
+    let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget"});
+    stage
+        .create(
+            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "widgets.example.com"},
+            "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}}),
+        )
+        .await;
+    stage
+        .create(json!({"apiVersion": "example.com/v1", "kind": "Widget",
+            "metadata": {"name": "w", "namespace": "shop"}, "size": 3}))
+        .await;
+    let selectors = json!([
+        {"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "name": "widgets.example.com"},
+        {"apiVersion": "example.com/v1", "kind": "Widget", "namespaces": ["shop"]}]);
+    stage
+        .create(
+            json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "ClusterPropagationPolicy",
+            "metadata": {"name": "widgets"}, "spec": {"resourceSelectors": selectors}}),
+        )
+        .await;
+    eventually("the widget in every member", async || {
+        for member in stage.members.keys() {
+            let client = stage.member(member);
+            let api = dynamic(&client, "example.com/v1", "Widget", "shop");
+            api.get_opt("w").await.ok().flatten()?;
+        }
+        Some(())
+    })
+    .await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_job_runs_once_in_one_member_and_is_told_finished() {
+    let stage = Stage::new().await;
+    let mut jobs = policy("jobs", json!({}));
+    jobs["spec"]["resourceSelectors"] = json!([{"apiVersion": "batch/v1", "kind": "Job"}]);
+    stage.create(jobs).await;
+    stage
+        .create(json!({"apiVersion": "batch/v1", "kind": "Job",
+            "metadata": {"name": "once", "namespace": "shop"},
+            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [
+                {"name": "main", "image": "registry/main:1"}]}}}}))
+        .await;
+    let holder = eventually("the job in one member", async || {
+        let mut holders = stage.holders("batch/v1", "Job", "once").await;
+        (holders.len() == 1).then(|| holders.remove(0))
+    })
+    .await;
+    let time = "2026-01-01T00:00:10Z";
+    let condition = |type_: &str| json!({"type": type_, "status": "True", "lastProbeTime": time, "lastTransitionTime": time});
+    let status = json!({"status": {"succeeded": 1, "startTime": time, "completionTime": time,
+        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")]}});
+    dynamic(&stage.member(&holder), "batch/v1", "Job", "shop")
+        .patch_status(
+            "once",
+            &kube::api::PatchParams::default(),
+            &kube::api::Patch::Merge(&status),
+        )
+        .await
+        .unwrap();
+    stage
+        .condition("batch/v1", "Job", "shop", "once", "Complete", "True")
+        .await;
+    let binding = stage.binding("batch/v1", "Job", "once").await;
+    assert_eq!(binding["spec"]["finished"], json!([holder]));
+    stage.end().await;
+}

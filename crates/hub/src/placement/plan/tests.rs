@@ -27,6 +27,7 @@ fn member(name: &str, nodes: u64) -> Member {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 fn template(kind: &str, extra: Value) -> Arc<Template> {
     let api_version = if kind == "Job" { "batch/v1" } else { "apps/v1" };
     let key = TemplateKey {
@@ -44,6 +45,7 @@ fn template(kind: &str, extra: Value) -> Arc<Template> {
     Arc::new(Template::read(key, &object))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 fn policy(spec: Value) -> Arc<Policy> {
     let mut whole = json!({"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]});
     if let (Some(whole), Some(spec)) = (whole.as_object_mut(), spec.as_object()) {

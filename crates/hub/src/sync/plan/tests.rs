@@ -23,7 +23,7 @@ fn template(uid: &str, image: &str) -> Arc<Template> {
 fn seen() -> Seen {
     let template = template("u1", "web:1");
     let key = binding_key(&template.key);
-    let mut binding = ResourceBinding::new(&key.name, Default::default());
+    let mut binding = ResourceBinding::new(&key.name, hanse_api::ResourceBindingSpec::default());
     binding.metadata.namespace = Some(key.namespace.clone());
     binding.spec.replicas = 5;
     binding.spec.template.api_version = "apps/v1".to_owned();
