@@ -54,6 +54,14 @@ pub(crate) fn allocate(
         }
     };
     let spec = &mut service["spec"];
+    for (name, value) in [
+        ("ipFamilies", json!(["IPv4"])),
+        ("ipFamilyPolicy", json!("SingleStack")),
+    ] {
+        if spec.get(name).is_none() {
+            spec[name] = value;
+        }
+    }
     spec["clusterIP"] = address.as_str().into();
     spec["clusterIPs"] = json!([address]);
     if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {

@@ -26,8 +26,20 @@ pub(crate) fn default_new(call: &Call, object: &mut Value) -> Result<(), Failure
         && let Some(map) = object.as_object_mut()
     {
         map.remove("status");
+        if let Some(status) = defaults::first_status(kind) {
+            map.insert("status".to_owned(), status);
+        }
     }
     complete(call, None, object)
+}
+
+/// Gives a new object its share of what the cluster has. This comes after the managers are
+/// settled: nobody owns what was allocated.
+pub(crate) fn allocate(call: &Call, object: &mut Value) -> Result<(), Failure> {
+    if needs_allocation(&call.kind) {
+        addresses::allocate(&call.server, call, None, object)?;
+    }
+    Ok(())
 }
 
 /// Completes the new state of an object.
@@ -43,7 +55,7 @@ fn complete(call: &Call, old: Option<&Value>, object: &mut Value) -> Result<(), 
     }
     defaults::complete(kind, old, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
-        ("", "Service") => addresses::allocate(server, call, old, object)?,
+        ("", "Service") if old.is_some() => addresses::allocate(server, call, old, object)?,
         ("apiextensions.k8s.io", _) if call.subresource().is_empty() => {
             crd::complete(object, &server.now());
         }

@@ -42,6 +42,7 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
         ("apps", "DaemonSet") => daemon_set(at(object, &spec)),
         ("batch", "Job") => job(old, object),
         ("batch", "CronJob") => cron_job(at(object, &spec)),
+        ("", "LimitRange") => limit_range(at(object, &spec)),
         ("autoscaling", _) => autoscaler(at(object, &spec)),
         ("networking.k8s.io", "NetworkPolicy") => network_policy(at(object, &spec)),
         ("discovery.k8s.io", _) => endpoint_slice(object),
@@ -53,6 +54,30 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
         ("scheduling.k8s.io", _) => set(object, "preemptionPolicy", json!("PreemptLowerPriority")),
         _ => {}
     }
+}
+
+/// The status that a new object of this kind shows; Go writes these zeros.
+pub(crate) fn first_status(kind: &Kind) -> Option<Value> {
+    Some(match (kind.group.as_str(), kind.kind.as_str()) {
+        ("apps", "Deployment") | ("batch", _) | ("", "ResourceQuota") => json!({}),
+        ("apps", "StatefulSet") => json!({ "replicas": 0, "availableReplicas": 0 }),
+        ("apps", "DaemonSet") => json!({
+            "currentNumberScheduled": 0,
+            "desiredNumberScheduled": 0,
+            "numberMisscheduled": 0,
+            "numberReady": 0,
+        }),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => json!({ "replicas": 0 }),
+        ("networking.k8s.io", "Ingress") | ("", "Service") => json!({ "loadBalancer": {} }),
+        ("policy", _) => json!({
+            "currentHealthy": 0,
+            "desiredHealthy": 0,
+            "disruptionsAllowed": 0,
+            "expectedPods": 0,
+        }),
+        ("autoscaling", _) => json!({ "desiredReplicas": 0 }),
+        _ => return None,
+    })
 }
 
 /// Sets a field that is absent; the value must be an object.
@@ -123,8 +148,6 @@ fn service(object: &mut Value) {
     let external = spec["type"] == "ExternalName";
     if !external {
         set(spec, "internalTrafficPolicy", json!("Cluster"));
-        set(spec, "ipFamilies", json!(["IPv4"]));
-        set(spec, "ipFamilyPolicy", json!("SingleStack"));
     }
     if spec["type"] == "NodePort" || spec["type"] == "LoadBalancer" {
         set(spec, "externalTrafficPolicy", json!("Cluster"));
@@ -143,9 +166,6 @@ fn service(object: &mut Value) {
         set(port, "protocol", json!("TCP"));
         let number = port["port"].clone();
         set(port, "targetPort", number);
-    }
-    if !object["status"].is_object() {
-        object["status"] = json!({ "loadBalancer": {} });
     }
 }
 
@@ -178,9 +198,6 @@ fn replica_set(kind: &Kind, object: &mut Value) {
         }
     }
     template(spec);
-    if !object["status"].is_object() {
-        object["status"] = json!({ "replicas": 0 });
-    }
 }
 
 fn stateful_set(spec: &mut Value) {
@@ -276,8 +293,9 @@ fn cron_job(spec: &mut Value) {
     set(spec, "suspend", json!(false));
     set(spec, "successfulJobsHistoryLimit", json!(3));
     set(spec, "failedJobsHistoryLimit", json!(1));
-    if let Some(job) = spec.pointer_mut("/jobTemplate/spec") {
-        template(job);
+    if spec["jobTemplate"].is_object() {
+        set(&mut spec["jobTemplate"], "metadata", json!({}));
+        template(&mut spec["jobTemplate"]["spec"]);
     }
 }
 
@@ -291,6 +309,43 @@ fn autoscaler(spec: &mut Value) {
             "resource": { "name": "cpu", "target": { "type": "Utilization", "averageUtilization": 80 } },
         }]),
     );
+    if spec["behavior"].is_object() {
+        behavior(&mut spec["behavior"]);
+    }
+}
+
+fn behavior(behavior: &mut Value) {
+    let percent = json!({ "type": "Percent", "value": 100, "periodSeconds": 15 });
+    let pods = json!({ "type": "Pods", "value": 4, "periodSeconds": 15 });
+    for (name, policies) in [
+        ("scaleUp", json!([pods, percent])),
+        ("scaleDown", json!([percent])),
+    ] {
+        if name == "scaleDown" && behavior.get(name).is_none() {
+            set(behavior, name, json!({}));
+        }
+        set(behavior, name, json!({ "stabilizationWindowSeconds": 0 }));
+        set(&mut behavior[name], "selectPolicy", json!("Max"));
+        set(&mut behavior[name], "policies", policies);
+    }
+}
+
+fn limit_range(spec: &mut Value) {
+    for limit in items(spec, "limits") {
+        if limit["type"] != "Container" {
+            continue;
+        }
+        for (from, to) in [
+            ("max", "default"),
+            ("default", "defaultRequest"),
+            ("min", "defaultRequest"),
+        ] {
+            for (resource, amount) in limit[from].as_object().cloned().into_iter().flatten() {
+                set(limit, to, json!({}));
+                set(&mut limit[to], &resource, amount);
+            }
+        }
+    }
 }
 
 fn network_policy(spec: &mut Value) {
@@ -336,8 +391,9 @@ fn binding(object: &mut Value) {
 }
 
 fn template(spec: &mut Value) {
-    if let Some(pod) = spec.pointer_mut("/template/spec") {
-        pod_spec(pod);
+    if spec["template"].is_object() {
+        set(&mut spec["template"], "metadata", json!({}));
+        pod_spec(&mut spec["template"]["spec"]);
     }
 }
 
@@ -379,6 +435,17 @@ fn pod_spec(spec: &mut Value) {
             && !sources.iter().any(|source| volume.get(source).is_some())
         {
             set(volume, "emptyDir", json!({}));
+        }
+        if let Some(sources) = volume.get_mut("projected") {
+            for source in items(sources, "sources") {
+                if source.get("serviceAccountToken").is_some() {
+                    set(
+                        &mut source["serviceAccountToken"],
+                        "expirationSeconds",
+                        json!(3600),
+                    );
+                }
+            }
         }
         if volume.get("hostPath").is_some() {
             set(&mut volume["hostPath"], "type", json!(""));

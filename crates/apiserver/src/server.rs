@@ -245,7 +245,12 @@ impl Inner {
                 self.store.digest_again(kind);
             }
         }
-        *catalog = Arc::new(Catalog::with(kinds));
+        let before = std::mem::replace(&mut *catalog, Arc::new(Catalog::with(kinds)));
+        drop(catalog);
+        // Watches of a kind that is gone find that out now.
+        for kind in before.custom() {
+            self.store.changes(&kind.storage).notify_waiters();
+        }
     }
 
     /// The time as objects carry it: whole seconds.

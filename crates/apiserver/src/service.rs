@@ -10,6 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
 use http_body_util::BodyExt as _;
+use tracing::Instrument as _;
 
 use crate::{ApiServer, body::Body, failure::Failure, request, user::User};
 
@@ -59,13 +60,28 @@ where
     B::Error: std::fmt::Display,
 {
     let (parts, body) = request.into_parts();
-    let reply = match read(body).await {
-        Ok(body) => request::handle(&server.inner, user, &parts, body).await,
-        Err(failure) => Err(failure),
+    let span = tracing::debug_span!(
+        "api request",
+        method = %parts.method,
+        path = parts.uri.path(),
+        user = user.name,
+        code = tracing::field::Empty,
+    );
+    let handled = async {
+        match read(body).await {
+            Ok(body) => request::handle(&server.inner, user, &parts, body).await,
+            Err(failure) => Err(failure),
+        }
     };
-    reply
-        .unwrap_or_else(|failure| request::Reply::failure(&failure))
-        .into_response()
+    let reply = handled.instrument(span.clone()).await;
+    let response = reply
+        .unwrap_or_else(|failure| {
+            tracing::debug!(parent: &span, reason = failure.reason, "{failure}");
+            request::Reply::failure(&failure)
+        })
+        .into_response();
+    span.record("code", response.status().as_u16());
+    response
 }
 
 async fn read<B>(body: B) -> Result<Bytes, Failure>

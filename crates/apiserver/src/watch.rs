@@ -18,13 +18,15 @@ use crate::{
     read,
     request::{Call, JSON, Reply},
     selector::Selector,
-    store::{Change, Event},
+    store::{Change, Event, Object},
 };
 
 /// Between two bookmarks; kube-apiserver's is about a minute.
 const BOOKMARK_EVERY: Duration = Duration::from_mins(1);
 /// How long a watch lasts that names no time; kube-apiserver takes 30 to 60 minutes.
 const DEFAULT_TIMEOUT: u64 = 2700;
+/// About how many bytes go out at once.
+const PIECE: usize = 64 << 10;
 const INITIAL_END: &str = "k8s.io/initial-events-end";
 
 struct Watch {
@@ -33,11 +35,18 @@ struct Watch {
     prefix: String,
     changed: Arc<Notify>,
     cursor: u64,
-    ready: VecDeque<Bytes>,
+    ready: VecDeque<Ready>,
     bookmarks: bool,
     next_bookmark: Mono,
     deadline: Mono,
     ended: bool,
+}
+
+/// What goes out next.
+enum Ready {
+    Line(Bytes),
+    /// An object that was there when the watch began; it becomes a line when its turn comes.
+    There(Arc<Object>),
 }
 
 enum Wake {
@@ -113,13 +122,13 @@ impl Watch {
         read::not_future(asked, revision)?;
         for (key, object) in &entries {
             if self.selector.matches(key, object) {
-                let line = self.line("ADDED", &object.json);
-                self.ready.push_back(line);
+                self.ready.push_back(Ready::There(Arc::clone(object)));
             }
         }
         self.cursor = revision;
         if streaming {
-            self.ready.push_back(self.bookmark(true));
+            let bookmark = self.bookmark(true);
+            self.ready.push_back(bookmark);
         }
         Ok(revision)
     }
@@ -151,28 +160,34 @@ impl Watch {
                 Wake::Bookmark => {
                     self.next_bookmark += BOOKMARK_EVERY;
                     self.catch_up();
-                    self.ready.push_back(self.bookmark(false));
+                    let bookmark = self.bookmark(false);
+                    self.ready.push_back(bookmark);
                 }
                 Wake::Deadline => {
                     self.catch_up();
                     self.ended = true;
                     if self.bookmarks {
-                        self.ready.push_back(self.bookmark(false));
+                        let bookmark = self.bookmark(false);
+                        self.ready.push_back(bookmark);
                     }
                 }
             }
         }
     }
 
-    /// All lines that are ready, as one piece.
+    /// Lines that are ready, as one piece of a bounded size.
     fn batch(&mut self) -> Bytes {
-        if self.ready.len() == 1
-            && let Some(line) = self.ready.pop_front()
+        let mut batch = Vec::new();
+        while batch.len() < PIECE
+            && let Some(ready) = self.ready.pop_front()
         {
-            return line;
-        }
-        let mut batch = Vec::with_capacity(self.ready.iter().map(Bytes::len).sum());
-        for line in self.ready.drain(..) {
+            let line = match ready {
+                Ready::Line(line) => line,
+                Ready::There(object) => self.line("ADDED", &object.json),
+            };
+            if batch.is_empty() && self.ready.is_empty() {
+                return line;
+            }
             batch.extend_from_slice(&line);
         }
         batch.into()
@@ -184,15 +199,23 @@ impl Watch {
             Ok((cursor, events)) => {
                 for event in &events {
                     if let Some(line) = self.translate(event) {
-                        self.ready.push_back(line);
+                        self.ready.push_back(Ready::Line(line));
                     }
                 }
                 self.cursor = cursor;
+                // The definition of the kind is gone, and with it what can change.
+                let kind = &self.call.shown;
+                self.ended = kind.custom.is_some() && {
+                    let catalog = self.call.server.catalog();
+                    catalog
+                        .find(&kind.group, &kind.version, &kind.plural)
+                        .is_none()
+                };
             }
             Err(expired) => {
                 let status = Failure::expired(read::too_old(self.cursor, expired.oldest)).status();
                 let line = format!("{}\n", json!({ "type": "ERROR", "object": status }));
-                self.ready.push_back(line.into());
+                self.ready.push_back(Ready::Line(line.into()));
                 self.ended = true;
             }
         }
@@ -226,7 +249,7 @@ impl Watch {
         line.into()
     }
 
-    fn bookmark(&self, initial_end: bool) -> Bytes {
+    fn bookmark(&self, initial_end: bool) -> Ready {
         let kind = &self.call.shown;
         let mut object = json!({
             "kind": kind.kind,
@@ -240,6 +263,7 @@ impl Watch {
             object["metadata"]["annotations"] = json!({ INITIAL_END: "true" });
         }
         let object = self.call.view.bookmark(object);
-        format!("{}\n", json!({ "type": "BOOKMARK", "object": object })).into()
+        let line = format!("{}\n", json!({ "type": "BOOKMARK", "object": object }));
+        Ready::Line(line.into())
     }
 }

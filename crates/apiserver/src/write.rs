@@ -108,8 +108,17 @@ fn create_named(
     if !applied {
         let (manager, now) = (call.manager(), server.now());
         let writer = writer(call, &manager, &now);
+        // What the server puts into a new status is nobody's.
+        let status = match object.as_object_mut() {
+            Some(map) if kind.status => map.remove("status"),
+            _ => None,
+        };
         managers::track(kind.schema(), None, &mut object, writer);
+        if let Some(status) = status {
+            object["status"] = status;
+        }
     }
+    admission::allocate(call, &mut object)?;
     let key = meta::key(call.place.namespace.as_deref(), &name);
     if server.store.get(&kind.storage, &key).is_some() {
         return Err(Failure::already_exists(call.subject(&name)));

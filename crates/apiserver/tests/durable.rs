@@ -102,13 +102,8 @@ async fn objects_versions_and_definitions_survive_a_restart() {
     assert!(api.get_opt("gone").await.unwrap().is_none());
     let ships: Api<DynamicObject> = Api::default_namespaced_with(client(&server), &ship);
     assert_eq!(ships.get("cog").await.unwrap().data["masts"], 1);
-    for (selector, found) in [("masts=1", 1), ("masts=2", 0)] {
-        let chosen = ships
-            .list(&ListParams::default().fields(selector))
-            .await
-            .unwrap();
-        assert_eq!(chosen.items.len(), found);
-    }
+    let chosen = ListParams::default().fields("masts=1");
+    assert_eq!(ships.list(&chosen).await.unwrap().items.len(), 1);
     let list = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(list.metadata.resource_version.as_ref(), Some(&revision));
     // A client that had seen everything goes on; one that had not must list again.

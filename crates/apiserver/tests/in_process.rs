@@ -352,6 +352,12 @@ async fn a_definition_serves_its_kind_at_once() {
         .unwrap();
     assert_eq!(made.data["spec"], json!({"masts": 2, "flag": "plain"}));
 
+    let mut watch = ships
+        .watch(&WatchParams::default(), "0")
+        .await
+        .unwrap()
+        .boxed();
+    assert!(watch.try_next().await.unwrap().is_some());
     definitions
         .delete("ships.hanse.dev", &DeleteParams::default())
         .await
@@ -365,6 +371,12 @@ async fn a_definition_serves_its_kind_at_once() {
             .is_none()
     );
     assert!(ships.list(&ListParams::default()).await.is_err());
+    let last = watch.try_next().await.unwrap().unwrap();
+    assert!(matches!(last, WatchEvent::Deleted(_)));
+    assert!(
+        watch.try_next().await.unwrap().is_none(),
+        "a watch of nothing ends"
+    );
 }
 
 fn owned_by(owner: &ConfigMap, name: &str, block: bool) -> ConfigMap {

@@ -281,40 +281,43 @@ fn node_with_containers(
     schema: Option<&Schema>,
     name: &str,
     value: &Value,
-    always: &impl Fn(Option<&Schema>, &str) -> bool,
+    always: &dyn Fn(Option<&Schema>, &str) -> bool,
 ) -> Node {
     let mut set = FieldSet::default();
-    let empty = match place(schema, value) {
-        Place::Leaf => return Node::leaf(),
+    let mut member = !always(schema, name);
+    match place(schema, value) {
+        Place::Leaf => {
+            member |= !value.as_object().is_some_and(Map::is_empty);
+        }
         Place::Map => {
             for (key, value) in value.as_object().into_iter().flatten() {
                 let field = schema.and_then(|schema| schema.field(key));
                 let child = node_with_containers(field, key, value, always);
-                set.0.insert(format!("f:{key}").into(), child);
+                if !child.is_empty() {
+                    set.0.insert(format!("f:{key}").into(), child);
+                }
             }
-            set.is_empty()
         }
         Place::List(items, kind) => {
             for item in value.as_array().into_iter().flatten() {
-                let mut child = node_with_containers(Some(items), "", item, always);
-                child.member = true;
+                // Nothing of an item is there before the item is.
+                let child = node_with_containers(Some(items), "", item, &|_, _| false);
                 let slot = set.0.entry(element(items, kind, item).into()).or_default();
                 slot.member = true;
                 slot.below = slot.below.union(&child.below);
             }
-            false
         }
-    };
+    }
     let below = set;
-    let member = empty || !always(schema, name);
     Node { member, below }
 }
 
 /// Structs that Go embeds by value, and lists that it writes even when empty: with any new object
 /// of a built-in kind they are there before a client sets anything in them.
 fn is_by_value(schema: Option<&Schema>, name: &str) -> bool {
-    const NAMES: [&str; 12] = [
+    const NAMES: [&str; 13] = [
         "metadata",
+        "podSelector",
         "spec",
         "status",
         "template",
