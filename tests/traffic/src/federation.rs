@@ -191,7 +191,8 @@ impl Federation {
     /// When it does not start.
     pub async fn start_hub(&mut self) {
         let tasks = self.tasks.child("hub");
-        let mut config = HubConfig::new(self.client.clone(), self.connector.clone());
+        let connector = Arc::<Clients>::clone(&self.connector);
+        let mut config = HubConfig::new(self.client.clone(), connector);
         config.traffic = Some(Traffic {
             listen: self.hub_address,
             addresses: AddressMap::identity(),
