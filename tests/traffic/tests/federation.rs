@@ -188,3 +188,62 @@ async fn a_member_whose_gateway_died_is_left_by_the_others_and_known_to_the_hub(
     load.assert_few_failures().await;
     federation.tasks.kill().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_drill_isolates_a_region_and_measures_that_nothing_was_lost() {
+    let federation = web_in(&["eu", "us", "asia"]).await;
+    let addresses = federation.addresses(&key("web")).await;
+    for (cluster, at) in &addresses {
+        until("the own pod answers", || answered_by(*at, cluster)).await;
+    }
+    let members: Api<hanse_api::MemberCluster> = Api::all(federation.client.clone());
+    let healthy = || async {
+        let all = members
+            .list(&kube::api::ListParams::default())
+            .await
+            .unwrap();
+        all.iter().all(|member| {
+            let verdict = member
+                .status
+                .as_ref()
+                .and_then(|status| status.verdict.as_deref());
+            verdict == Some("Healthy")
+        })
+    };
+    until("every member is healthy", healthy).await;
+    let us = addresses
+        .iter()
+        .find(|(cluster, _)| cluster == "us")
+        .unwrap()
+        .1;
+    let body = json!({
+        "apiVersion": "hanse.dev/v1alpha1", "kind": "Drill", "metadata": {"name": "america"},
+        "spec": {"target": {"region": "america"}, "durationSeconds": 4,
+            "probe": [{"globalService": "shop/web", "ratePerSecond": 100}]},
+    });
+    let drills: Api<hanse_api::Drill> = Api::all(federation.client.clone());
+    let drill = serde_json::from_value(body).unwrap();
+    drills
+        .create(&kube::api::PostParams::default(), &drill)
+        .await
+        .unwrap();
+    until("what enters there is answered elsewhere", || {
+        answered_by(us, "eu")
+    })
+    .await;
+    let verdict = || async {
+        let drill = drills.get("america").await.unwrap();
+        drill.status.is_some_and(|status| status.verdict.is_some())
+    };
+    until("a verdict", verdict).await;
+    let status = drills.get("america").await.unwrap().status.unwrap();
+    let measured = status.measured.clone().unwrap();
+    assert_eq!(
+        status.verdict,
+        Some(hanse_api::DrillVerdict::Passed),
+        "{status:?}"
+    );
+    assert!(measured.entered_elsewhere.requests > 100, "{measured:?}");
+    until("America is back", || answered_by(us, "us")).await;
+    federation.tasks.kill().await;
+}
