@@ -39,11 +39,23 @@ pub(crate) async fn answer(
     let began = Mono::now();
     let explain = request.headers().contains_key(headers::EXPLAIN);
     headers::strip_own(request.headers_mut());
-    let trace = shared.with_rng(|rng| headers::continue_trace(request.headers_mut(), rng));
-    let span =
-        tracing::debug_span!("request", %service, trace_id = %trace, method = %request.method());
-    let (cluster, mut response) = forward(&shared, &service, request).instrument(span).await;
+    let caller = shared.with_rng(|rng| headers::caller(request.headers(), rng));
+    let span = tracing::info_span!(
+        "request",
+        %service,
+        method = %request.method(),
+        trace_id = %caller.trace_id(),
+        cluster = tracing::field::Empty,
+        status = tracing::field::Empty,
+    );
+    caller.adopt(&span);
+    shared.with_rng(|rng| headers::hand_on(request.headers_mut(), &caller, &span, rng));
+    let (cluster, mut response) = forward(&shared, &service, request)
+        .instrument(span.clone())
+        .await;
     let code = response.status();
+    span.record("cluster", &cluster);
+    span.record("status", code.as_u16());
     shared
         .counts
         .request(&service, &cluster, code.as_str(), began.elapsed());
