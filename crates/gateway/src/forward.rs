@@ -39,11 +39,23 @@ pub(crate) async fn answer(
     let began = Mono::now();
     let explain = request.headers().contains_key(headers::EXPLAIN);
     headers::strip_own(request.headers_mut());
-    let trace = shared.with_rng(|rng| headers::continue_trace(request.headers_mut(), rng));
-    let span =
-        tracing::debug_span!("request", %service, trace_id = %trace, method = %request.method());
-    let (cluster, mut response) = forward(&shared, &service, request).instrument(span).await;
+    let caller = shared.with_rng(|rng| headers::caller(request.headers(), rng));
+    let span = tracing::info_span!(
+        "request",
+        %service,
+        method = %request.method(),
+        trace_id = %caller.trace_id(),
+        cluster = tracing::field::Empty,
+        status = tracing::field::Empty,
+    );
+    caller.adopt(&span);
+    shared.with_rng(|rng| headers::hand_on(request.headers_mut(), &caller, &span, rng));
+    let (cluster, mut response) = forward(&shared, &service, request)
+        .instrument(span.clone())
+        .await;
     let code = response.status();
+    span.record("cluster", &cluster);
+    span.record("status", code.as_u16());
     shared
         .counts
         .request(&service, &cluster, code.as_str(), began.elapsed());
@@ -133,8 +145,12 @@ async fn attempts(
     deadline: Mono,
 ) -> Result<(String, Response<Body>), Failure> {
     let mut tried = Tried::default();
-    let mut failure = Failure::DestinationUnavailable;
-    let mut resent = false;
+    let mut judge = Judge {
+        route,
+        head,
+        resent: false,
+        failure: Failure::DestinationUnavailable,
+    };
     for _ in 0..MAX_ATTEMPTS {
         let now = Mono::now();
         let left = deadline.saturating_duration_since(now);
@@ -160,25 +176,53 @@ async fn attempts(
             note(&picked, false);
             return Err(Failure::ResponseTimeout);
         };
+        match judge.next(&picked, attempt, body) {
+            Next::Answer(answer) => return Ok((shared.name(&picked).to_owned(), answer)),
+            Next::GiveUp => break,
+            Next::Again(reason) => {
+                shared.counts.retry(&route.name, reason);
+                tracing::debug!(to = shared.name(&picked), reason, "attempt failed");
+            }
+        }
+    }
+    Err(judge.failure)
+}
+
+/// What follows from one attempt.
+enum Next {
+    Answer(Response<Body>),
+    /// Try elsewhere, for this reason.
+    Again(&'static str),
+    GiveUp,
+}
+
+/// Decides after each attempt of one request.
+struct Judge<'a> {
+    route: &'a Route,
+    head: &'a Head,
+    /// It was sent a second time although the first may have been seen: never a third time.
+    resent: bool,
+    /// What the client is told when nothing answers.
+    failure: Failure,
+}
+
+impl Judge<'_> {
+    fn next(&mut self, picked: &Picked, attempt: Attempt, body: &Outgoing) -> Next {
         let reason = match attempt {
-            Attempt::Answered(answer) if is_unsent(&picked, &answer) => "NoPod",
+            Attempt::Answered(answer) if is_unsent(picked, &answer) => "NoPod",
             Attempt::Answered(answer) => {
                 let bad = answer.status().is_server_error();
-                note(&picked, !bad);
-                let again = bad
-                    && !resent
-                    && is_gateway_made(&answer)
-                    && may_resend(route, head, body, false);
-                if !again {
-                    return Ok((shared.name(&picked).to_owned(), answer));
+                note(picked, !bad);
+                let gateway_failed = bad && is_gateway_made(&answer);
+                if !gateway_failed || !self.may_resend(body, false) {
+                    return Next::Answer(answer);
                 }
-                resent = true;
                 "GatewayFailed"
             }
             Attempt::Unsent(error) => {
                 // Not reaching a gateway is evidence about all of its cluster: the probe's.
                 if let Picked::Pod(_) = picked {
-                    note(&picked, false);
+                    note(picked, false);
                 }
                 match error {
                     ConnectError::Refused => "Refused",
@@ -187,23 +231,33 @@ async fn attempts(
             }
             Attempt::Lost { fallen } => {
                 if !fallen {
-                    note(&picked, false);
+                    note(picked, false);
                 }
-                failure = Failure::ConnectionTerminated;
-                if resent || !may_resend(route, head, body, fallen) {
-                    break;
+                self.failure = Failure::ConnectionTerminated;
+                if !self.may_resend(body, fallen) {
+                    return Next::GiveUp;
                 }
-                resent = true;
                 if fallen { "PeerFell" } else { "Lost" }
             }
         };
-        if !body.is_there() {
-            break;
+        if body.is_there() {
+            Next::Again(reason)
+        } else {
+            Next::GiveUp
         }
-        shared.counts.retry(&route.name, reason);
-        tracing::debug!(to = shared.name(&picked), reason, "attempt failed");
     }
-    Err(failure)
+
+    /// Whether a request that may have been seen goes out again: once, only one that can be
+    /// repeated, and within the budget, unless its whole place went away.
+    fn may_resend(&mut self, body: &Outgoing, fallen: bool) -> bool {
+        let route = self.route;
+        let may = !self.resent
+            && is_idempotent(&self.head.method)
+            && body.is_there()
+            && (fallen || route.ledger.grant(Mono::now(), route.retry_budget_percent));
+        self.resent |= may;
+        may
+    }
 }
 
 /// Takes a small answer in before it is passed on, so that a place that dies between head and
@@ -246,14 +300,6 @@ async fn send(
             outbound::to_peer(peer, &route.name, head, body, connect, left).await
         }
     }
-}
-
-/// Whether a request that may have been seen goes out again: only one that can be repeated, and
-/// within the budget, unless its whole place went away.
-fn may_resend(route: &Route, head: &Head, body: &Outgoing, fallen: bool) -> bool {
-    is_idempotent(&head.method)
-        && body.is_there()
-        && (fallen || route.ledger.grant(Mono::now(), route.retry_budget_percent))
 }
 
 fn note(picked: &Picked, good: bool) {

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use hanse_rt::Rng;
+use hanse_rt::{
+    Rng,
+    trace::{TRACEPARENT, TraceParent},
+};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
 /// `namespace/name/port`, between gateways.
@@ -18,7 +21,6 @@ pub(crate) const EXPLAIN: &str = "x-hanse-explain";
 pub(crate) const CLUSTER: &str = "x-hanse-cluster";
 /// RFC 9209.
 pub(crate) const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const PREFIX: &str = "x-hanse-";
 
 /// Takes out what concerns one connection only (RFC 9110, 7.6.1). `te: trailers` stays: gRPC
@@ -71,43 +73,26 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_millis(millis))
 }
 
-/// Passes a trace on (W3C Trace Context), or begins one; returns the trace's id for the log.
-pub(crate) fn continue_trace(headers: &mut HeaderMap, rng: &mut Rng) -> String {
-    let known = headers
+/// The caller's place in its trace (W3C Trace Context), or a new trace.
+pub(crate) fn caller(headers: &HeaderMap, rng: &mut Rng) -> TraceParent {
+    headers
         .get(TRACEPARENT)
         .and_then(|value| value.to_str().ok())
-        .and_then(parse_traceparent);
-    let (trace, flags) = known.unwrap_or_else(|| {
-        let id = (u128::from(rng.next_u64()) << 64) | u128::from(rng.next_u64());
-        (format!("{id:032x}"), "00".to_owned())
-    });
-    let span = rng.next_u64().max(1);
-    let value = format!("00-{trace}-{span:016x}-{flags}");
-    if let Ok(value) = HeaderValue::from_str(&value) {
-        headers.insert(TRACEPARENT, value);
-    }
-    trace
+        .and_then(TraceParent::parse)
+        .unwrap_or_else(|| TraceParent::new(rng))
 }
 
-fn parse_traceparent(value: &str) -> Option<(String, String)> {
-    let mut parts = value.split('-');
-    let (version, trace, span, flags) =
-        (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    let hex = |text: &str, length: usize| {
-        text.len() == length
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let zero = |text: &str| text.bytes().all(|b| b == b'0');
-    let valid = hex(version, 2)
-        && version != "ff"
-        && hex(trace, 32)
-        && hex(span, 16)
-        && hex(flags, 2)
-        && !zero(trace)
-        && !zero(span);
-    valid.then(|| (trace.to_owned(), flags.to_owned()))
+/// Hands the place of `span` on, or, where it is not exported, a new one in the same trace.
+pub(crate) fn hand_on(
+    headers: &mut HeaderMap,
+    caller: &TraceParent,
+    span: &tracing::Span,
+    rng: &mut Rng,
+) {
+    let here = TraceParent::of(span).unwrap_or_else(|| caller.child(rng));
+    if let Ok(value) = HeaderValue::from_str(&here.to_string()) {
+        headers.insert(TRACEPARENT, value);
+    }
 }
 
 #[cfg(test)]
@@ -156,14 +141,12 @@ mod tests {
         let mut rng = Rng::from_seed(1);
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let mut map = headers(&[("traceparent", good)]);
-        assert_eq!(
-            continue_trace(&mut map, &mut rng),
-            "0af7651916cd43dd8448eb211c80319c"
-        );
+        let caller_place = caller(&map, &mut rng);
+        hand_on(&mut map, &caller_place, &tracing::Span::none(), &mut rng);
         let passed = map["traceparent"].to_str().unwrap();
         assert!(passed.starts_with("00-0af7651916cd43dd8448eb211c80319c-"));
         assert!(passed.ends_with("-01") && passed != good);
-        let mut map = headers(&[("traceparent", "00-00-zz")]);
-        assert_eq!(continue_trace(&mut map, &mut rng).len(), 32);
+        let bad = headers(&[("traceparent", "00-00-zz")]);
+        assert_ne!(caller(&bad, &mut rng).trace_id(), caller_place.trace_id());
     }
 }

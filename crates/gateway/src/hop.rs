@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use hanse_rt::Mono;
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
+use tracing::Instrument as _;
 
 use crate::{
     answer::{self, Body, Failure},
@@ -45,7 +46,13 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
         return tunnel::accept(&shared, &route, request).await;
     }
     let limit = limit.map_or(route.timeout, |limit| limit.min(route.timeout));
-    let mut response = to_local_pod(&shared, &route, request, began + limit).await;
+    let caller = shared.with_rng(|rng| headers::caller(request.headers(), rng));
+    let span = tracing::info_span!("hop", %service, trace_id = %caller.trace_id());
+    caller.adopt(&span);
+    shared.with_rng(|rng| headers::hand_on(request.headers_mut(), &caller, &span, rng));
+    let mut response = to_local_pod(&shared, &route, request, began + limit)
+        .instrument(span)
+        .await;
     headers::strip_hop_by_hop(response.headers_mut());
     let code = response.status();
     shared

@@ -12,6 +12,7 @@ pub mod rng;
 pub mod task;
 pub mod telemetry;
 pub mod time;
+pub mod trace;
 
 pub use metrics::Metrics;
 pub use readiness::{Readiness, ReadyHold};

@@ -1,10 +1,14 @@
-//! A small fleet over loopback: gateways with discovery fed by the test, pods that name
-//! themselves, and links between clusters that can freeze. No Kubernetes anywhere.
+//! Small fleets over loopback, in three sizes: gateways with discovery fed by the test
+//! ([`fleet`]), one member with relay and API below a hub that the test plays ([`member`]), and a
+//! whole federation ([`federation`]). Pods name themselves, links can freeze.
 
 pub mod client;
+pub mod federation;
 pub mod fleet;
 pub mod link;
+pub mod load;
 pub mod member;
+pub mod objects;
 pub mod pods;
 
 pub use client::{Reply, get, send};

@@ -13,15 +13,10 @@ use hanse_gateway::{Gateway, GatewayConfig};
 use hanse_routing::ServiceKey;
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
 use hanse_xds::{AdsServer, Protocol, ReportTable, Service, Target, View, encode};
-use k8s_openapi::api::{core::v1 as core, discovery::v1::EndpointSlice};
-use kube::{
-    Api, Client,
-    api::{Patch, PatchParams},
-};
-use serde_json::json;
+use kube::Client;
 use tempfile::TempDir;
 
-use crate::{fleet::own_block, pods::Pod};
+use crate::{fleet::own_block, objects, pods::Pod};
 
 const HUB_TOKEN: &str = "of the member";
 const GATEWAY_TOKEN: &str = "of its gateways";
@@ -89,7 +84,7 @@ impl Member {
             ip,
             folder: TempDir::new().expect("a folder"),
         };
-        member.namespace("shop").await;
+        objects::namespace(&member.client, "shop").await;
         member.start_relay();
         member.start_gateway();
         member
@@ -199,52 +194,8 @@ impl Member {
         Pod::start(&self.tasks, self.ip, name, crate::Behaviour::default())
     }
 
-    /// Creates a namespace.
-    ///
-    /// # Panics
-    /// When the API refuses.
-    pub async fn namespace(&self, name: &str) {
-        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let api: Api<core::Namespace> = Api::all(self.client.clone());
-        api.patch(name, &PatchParams::apply("test"), &Patch::Apply(object))
-            .await
-            .expect("a namespace");
-    }
-
-    /// Writes the Service of `key` and one slice per pod: each toy pod has a port of its own.
-    ///
-    /// # Panics
-    /// When the API refuses.
+    /// Writes the Service of `key` and one slice per pod.
     pub async fn endpoints(&self, key: &ServiceKey, pods: &[&Pod]) {
-        let (namespace, name) = (key.namespace(), key.name());
-        let service = json!({
-            "apiVersion": "v1", "kind": "Service",
-            "metadata": {"name": name, "namespace": namespace},
-            "spec": {"selector": {"app": name}, "ports": [{"name": "http", "port": key.port(), "targetPort": 8080}]},
-        });
-        let parameters = PatchParams::apply("test").force();
-        let services: Api<core::Service> = Api::namespaced(self.client.clone(), namespace);
-        services
-            .patch(name, &parameters, &Patch::Apply(service))
-            .await
-            .expect("a Service");
-        let slices: Api<EndpointSlice> = Api::namespaced(self.client.clone(), namespace);
-        for (index, pod) in pods.iter().enumerate() {
-            let slice_name = format!("{name}-{index}");
-            let slice = json!({
-                "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-                "metadata": {
-                    "name": slice_name, "namespace": namespace,
-                    "labels": {"kubernetes.io/service-name": name},
-                },
-                "addressType": "IPv4",
-                "ports": [{"name": "http", "port": pod.address.port(), "protocol": "TCP"}],
-                "endpoints": [{"addresses": [pod.address.ip().to_string()], "conditions": {"ready": true}}],
-            });
-            slices
-                .patch(&slice_name, &parameters, &Patch::Apply(slice))
-                .await
-                .expect("an EndpointSlice");
-        }
+        objects::endpoints(&self.client, key, pods).await;
     }
 }

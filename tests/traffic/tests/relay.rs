@@ -4,7 +4,7 @@ use hanse_rt::Mono;
 use hanse_tests_traffic::{
     PATIENCE, get, key,
     member::{GATEWAY_POD, Member},
-    until,
+    objects, until,
 };
 use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use kube::{Api, ResourceExt as _};
@@ -134,7 +134,7 @@ async fn a_namespace_that_comes_later_gets_its_derived_services() {
     })
     .await;
     assert!(!names().await.contains(&"late/web-global".to_owned()));
-    member.namespace("late").await;
+    objects::namespace(&member.client, "late").await;
     until("the late one", || async {
         names().await.contains(&"late/web-global".to_owned())
     })
