@@ -10,13 +10,20 @@ use crate::{
     conform, decode, events,
     failure::Failure,
     meta,
-    ownership::managers::{self, Rules},
+    ownership::{
+        fields::FieldSet,
+        managers::{self, Rules},
+    },
     request::{Call, Reply},
     write::{self, Update},
 };
 
 /// The most operations a JSON patch may have, as in kube-apiserver.
 const MAX_OPERATIONS: usize = 10_000;
+
+/// The manager of `kubectl apply --server-side`.
+const KUBECTL: &str = "kubectl";
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 enum Patch {
     Json(json_patch::Patch),
@@ -149,10 +156,19 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
         "" if call.kind.status => (&status, &[]),
         _ => (&[], &[]),
     };
+    let schema = call.kind.schema();
+    // Who applied with kubectl on the client's side before goes on with what that owned.
+    let migrates = manager == KUBECTL && call.subresource().is_empty();
+    let before = live.filter(|_| migrates).and_then(last_applied);
+    let tolerated = match (live, &before) {
+        (Some(live), Some(before)) => managers::unchanged_since(schema, before, live),
+        _ => FieldSet::default(),
+    };
     let rules = Rules {
         force: call.query.is_true("force"),
         reset,
         only,
+        tolerated: &tolerated,
     };
     // What this endpoint does not write is not even looked at.
     let mut patch = patch.clone();
@@ -167,10 +183,19 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
             _ => {}
         }
     }
-    let schema = call.kind.schema();
     let mut object = managers::apply(schema, live, &patch, writer, rules)?;
+    if before.is_some() {
+        let annotations = &mut object["metadata"]["annotations"];
+        annotations[LAST_APPLIED] = format!("{patch}\n").into();
+    }
     conform::conform(schema, &mut object);
     Ok(object)
+}
+
+/// What `kubectl apply` wrote down about its last run.
+fn last_applied(live: &Value) -> Option<Value> {
+    let text = live["metadata"]["annotations"][LAST_APPLIED].as_str()?;
+    serde_json::from_str(text).ok()
 }
 
 impl Patch {

@@ -69,7 +69,8 @@ pub const fn all() -> &'static [Case] {
             what_is_applied_no_more_is_removed,
             lists_with_keys_are_merged_by_item,
             an_update_takes_ownership_of_what_it_changes,
-            applied_status_belongs_to_its_subresource;
+            applied_status_belongs_to_its_subresource,
+            kubectl_goes_on_from_what_it_applied_before;
         custom:
             a_definition_is_established_and_served,
             schemas_fill_in_drop_and_check,

@@ -59,6 +59,8 @@ pub(crate) struct Rules<'a> {
     pub(crate) reset: &'a [&'a [&'a str]],
     /// When not empty, the only paths that this endpoint writes.
     pub(crate) only: &'a [&'a [&'a str]],
+    /// Paths that are taken over from others without force.
+    pub(crate) tolerated: &'a FieldSet,
 }
 
 /// Records a write that is no apply. `old` is `None` for a creation.
@@ -137,7 +139,7 @@ pub(crate) fn apply(
     };
     let merged = prune(schema, &merged, &last, &mine, &entries);
     let difference = typed::compare(schema, &base, &merged);
-    settle(&mut entries, &difference, writer, rules.force)?;
+    settle(&mut entries, &difference, writer, rules)?;
     let unchanged = difference.is_empty() && last == mine;
     let time = match last_time {
         Some(time) if unchanged => time,
@@ -156,6 +158,14 @@ pub(crate) fn apply(
     let mut result = merged;
     encode(&mut result, entries);
     Ok(result)
+}
+
+/// The paths of `before` that have the same value in `live`.
+pub(crate) fn unchanged_since(schema: &Schema, before: &Value, live: &Value) -> FieldSet {
+    let difference = typed::compare(schema, before, live);
+    typed::field_set(schema, before)
+        .difference(&difference.modified)
+        .difference(&difference.removed)
 }
 
 /// What a patch claims on its endpoint.
@@ -201,16 +211,19 @@ fn settle(
     entries: &mut Vec<Entry>,
     difference: &Difference,
     writer: Writer<'_>,
-    force: bool,
+    rules: Rules<'_>,
 ) -> Result<(), Failure> {
     let changed = difference.modified.union(&difference.added);
     let conflicts: Vec<(String, FieldSet)> = entries
         .iter()
         .filter(|entry| entry.manager != writer.manager || !entry.apply)
-        .map(|entry| (describe(entry), entry.fields.intersection(&changed)))
+        .map(|entry| {
+            let taken = entry.fields.intersection(&changed);
+            (describe(entry), taken.difference(rules.tolerated))
+        })
         .filter(|(_, set)| !set.is_empty())
         .collect();
-    if !conflicts.is_empty() && !force {
+    if !conflicts.is_empty() && !rules.force {
         return Err(conflict(&conflicts));
     }
     let lost = changed.union(&difference.removed);

@@ -89,6 +89,7 @@ fn apply(live: Option<&Value>, patch: &Value, manager: &'static str) -> Value {
         force: true,
         reset: &[],
         only: &[],
+        tolerated: &FieldSet::default(),
     };
     managers::apply(&schema(), live, patch, writer(manager), rules).unwrap()
 }

@@ -237,3 +237,53 @@ pub(super) async fn applied_status_belongs_to_its_subresource(context: Context) 
         &json!(["reporter", "Apply", "status", fields]),
     )
 }
+
+pub(super) async fn kubectl_goes_on_from_what_it_applied_before(context: Context) -> Result<()> {
+    const LAST: &str = "kubectl.kubernetes.io/last-applied-configuration";
+    let path = context.path("v1", "configmaps");
+    let object = |value: &str| {
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" },
+            "data": { "key": value, "other": "x" },
+        })
+    };
+    let mut made = object("one");
+    made["metadata"]["annotations"] = json!({ LAST: object("one").to_string() });
+    let query = "fieldManager=kubectl-client-side-apply";
+    context
+        .post(&format!("{path}?{query}"), &made)
+        .await?
+        .ok()?;
+    let one = format!("{path}/a");
+    // Another manager's change is still a conflict, for kubectl too.
+    let patch = json!({ "data": { "other": "y" } });
+    context
+        .patch(&format!("{one}?fieldManager=editor"), "merge", &patch)
+        .await?
+        .ok()?;
+    apply(&context, &one, "somebody", false, &object("two"))
+        .await?
+        .fails(409, "Conflict", "")?;
+    let status = apply(&context, &one, "kubectl", false, &object("two")).await?;
+    let status = status.fails(409, "Conflict", "")?;
+    let causes = status["details"]["causes"].as_array().map_or(0, Vec::len);
+    ensure!(causes == 1, "{status}");
+    let patch = json!({ "data": { "other": "x" } });
+    context
+        .patch(&format!("{one}?fieldManager=editor"), "merge", &patch)
+        .await?
+        .ok()?;
+    let applied = apply(&context, &one, "kubectl", false, &object("two"))
+        .await?
+        .ok()?;
+    same(
+        "data",
+        &applied["data"],
+        &json!({ "key": "two", "other": "x" }),
+    )?;
+    let last = applied["metadata"]["annotations"][LAST]
+        .as_str()
+        .unwrap_or_default();
+    ensure!(last.contains("\"two\""), "{last}");
+    Ok(())
+}
