@@ -18,14 +18,12 @@ async fn a_lost_cluster_is_replaced_and_returns(fault: &str) -> Result<()> {
         .iter()
         .find(|(cluster, _)| cluster == "gcp-us-east1-c");
     let (_, address) = *elsewhere.context("the neighbour has no address")?;
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let client = tokio::spawn(traffic::train(address, 50, async { drop(stopped.await) }));
+    let client = traffic::Train::start(address, 50);
     up.must(&["fault", "set", lost, fault]).await?;
     loss::replaced(&fleet, FRONTEND, REPLICAS, &[lost])
         .await
         .with_context(|| up.words())?;
-    drop(stop);
-    let outcome = client.await?;
+    let outcome = client.stop().await?;
     // The neighbour has replicas of its own: its clients should not notice.
     ensure!(outcome.errors == 0, "{outcome:?}\n{}", up.words());
     up.must(&["fault", "clear", lost]).await?;

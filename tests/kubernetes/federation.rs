@@ -365,14 +365,12 @@ async fn hub_away_while_pods_are_replaced(
     real.kill("hub").await?;
     let near = addresses.first().context("an address")?;
     let address = SocketAddr::new(near.address.parse()?, u16::try_from(near.port)?);
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let client = tokio::spawn(traffic::train(address, 20, async { drop(stopped.await) }));
+    let client = traffic::Train::start(address, 20);
     for client in real.fleet.members.values() {
         replace_pods(client).await?;
     }
     hanse_rt::sleep(Duration::from_secs(20)).await;
-    drop(stop);
-    let outcome = client.await?;
+    let outcome = client.stop().await?;
     ensure!(
         outcome.errors == 0,
         "{outcome:?}\n{}",

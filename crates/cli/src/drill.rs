@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{
-    Drill, DrillFault, DrillProbe, DrillSpec, DrillTarget, DrillVerdict, GlobalService,
+    Drill, DrillFault, DrillMeasured, DrillProbe, DrillSpec, DrillTarget, DrillVerdict,
+    DrillWorkload, Entered, GlobalService, Percentiles,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::{
@@ -21,7 +22,7 @@ use crate::{
 /// How often a running drill is looked at; its timeline has times of its own.
 const LOOK: Duration = Duration::from_millis(250);
 /// Beyond its duration a drill takes this long at most: recovery is watched, the fault has an end.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// How a drill ended, as an exit code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -114,18 +115,7 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
         region: wanted.target.region.clone(),
         provider: wanted.target.provider.clone(),
     };
-    let place = [
-        &target.cluster,
-        &target.zone,
-        &target.region,
-        &target.provider,
-    ];
-    let place = place
-        .into_iter()
-        .flatten()
-        .next()
-        .cloned()
-        .unwrap_or_default();
+    let place = place(&target);
     let duration_seconds =
         i32::try_from(wanted.duration.as_secs()).context("--duration is too long")?;
     let fault = match wanted.fault {
@@ -204,87 +194,40 @@ pub(crate) async fn report(global: &Global, name: &str) -> Result<()> {
     output::print(global.output, &drill, Vec::new, |_| report_text(&drill))
 }
 
-fn report_text(drill: &Drill) -> String {
-    let status = drill.status.clone().unwrap_or_default();
-    let measured = status.measured.clone().unwrap_or_default();
-    let verdict = status
-        .verdict
-        .map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
-    let target = &drill.spec.target;
+/// The name of the domain that a drill takes out.
+fn place(target: &DrillTarget) -> String {
     let place = [
         &target.cluster,
         &target.zone,
         &target.region,
         &target.provider,
     ];
-    let place = place
+    place
         .into_iter()
         .flatten()
         .next()
         .cloned()
-        .unwrap_or_default();
-    let milliseconds =
-        |value: Option<i64>| value.map_or_else(|| "not seen".to_owned(), |ms| format!("{ms} ms"));
+        .unwrap_or_default()
+}
+
+fn report_text(drill: &Drill) -> String {
+    let status = drill.status.clone().unwrap_or_default();
+    let verdict = status
+        .verdict
+        .map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
     let mut lines = vec![
         format!("# Drill {}: {verdict}", drill.name_any()),
         String::new(),
         format!(
-            "{:?} of {place} for {} s",
-            drill.spec.fault, drill.spec.duration_seconds
+            "{:?} of {} for {} s",
+            drill.spec.fault,
+            place(&drill.spec.target),
+            drill.spec.duration_seconds
         ),
         String::new(),
-        format!(
-            "- detected after {}",
-            milliseconds(measured.detected_milliseconds)
-        ),
-        format!(
-            "- traffic shifted after {}",
-            milliseconds(measured.traffic_shifted_milliseconds)
-        ),
     ];
-    match measured.replaced_milliseconds {
-        Some(replaced) => lines.push(format!(
-            "- replicas replaced after {} ms (p50), {} ms (p99), {} ms (last)",
-            replaced.p50, replaced.p99, replaced.max
-        )),
-        None => lines.push("- no replicas replaced".to_owned()),
-    }
-    lines.push(format!(
-        "- {} requests, {} errors, {} slow",
-        measured.requests, measured.errors, measured.slow
-    ));
-    let (elsewhere, there) = (measured.entered_elsewhere, measured.entered_there);
-    lines.push(format!(
-        "- entered elsewhere: {} requests, {} errors",
-        elsewhere.requests, elsewhere.errors
-    ));
-    lines.push(format!(
-        "- entered there: {} requests, {} errors",
-        there.requests, there.errors
-    ));
-    let short: Vec<_> = status
-        .per_workload
-        .iter()
-        .filter(|work| work.shortfall > 0)
-        .collect();
-    if !short.is_empty() {
-        lines.push(String::new());
-        lines.push("No room for:".to_owned());
-        for work in short {
-            let missing: Vec<_> = work
-                .missing
-                .iter()
-                .map(|(what, amount)| format!("{what} {amount}"))
-                .collect();
-            lines.push(format!(
-                "- {}: {} of {} replicas, missing {}",
-                work.binding,
-                work.shortfall,
-                work.replicas,
-                missing.join(", ")
-            ));
-        }
-    }
+    lines.extend(figures(&status.measured.clone().unwrap_or_default()));
+    lines.extend(without_room(&status.per_workload));
     if !status.not_exercised.is_empty() {
         lines.push(String::new());
         lines.push(format!(
@@ -301,4 +244,63 @@ fn report_text(drill: &Drill) -> String {
         lines.push(format!("{}: {}", condition.reason, condition.message));
     }
     lines.join("\n")
+}
+
+fn figures(measured: &DrillMeasured) -> Vec<String> {
+    let milliseconds =
+        |value: Option<i64>| value.map_or_else(|| "not seen".to_owned(), |ms| format!("{ms} ms"));
+    let replaced = measured.replaced_milliseconds.map_or_else(
+        || "- no replicas replaced".to_owned(),
+        |replaced| {
+            let Percentiles { p50, p99, max } = replaced;
+            format!("- replicas replaced after {p50} ms (p50), {p99} ms (p99), {max} ms (last)")
+        },
+    );
+    let entered =
+        |entered: Entered| format!("{} requests, {} errors", entered.requests, entered.errors);
+    vec![
+        format!(
+            "- detected after {}",
+            milliseconds(measured.detected_milliseconds)
+        ),
+        format!(
+            "- traffic shifted after {}",
+            milliseconds(measured.traffic_shifted_milliseconds)
+        ),
+        replaced,
+        format!(
+            "- {} requests, {} errors, {} slow",
+            measured.requests, measured.errors, measured.slow
+        ),
+        format!(
+            "- entered elsewhere: {}",
+            entered(measured.entered_elsewhere)
+        ),
+        format!("- entered there: {}", entered(measured.entered_there)),
+    ]
+}
+
+fn without_room(workloads: &[DrillWorkload]) -> Vec<String> {
+    let short = workloads
+        .iter()
+        .filter(|work| work.shortfall > 0)
+        .map(|work| {
+            let missing: Vec<_> = work
+                .missing
+                .iter()
+                .map(|(what, amount)| format!("{what} {amount}"))
+                .collect();
+            format!(
+                "- {}: {} of {} replicas, missing {}",
+                work.binding,
+                work.shortfall,
+                work.replicas,
+                missing.join(", ")
+            )
+        });
+    let mut lines: Vec<String> = short.collect();
+    if !lines.is_empty() {
+        lines.splice(0..0, [String::new(), "No room for:".to_owned()]);
+    }
+    lines
 }

@@ -30,7 +30,7 @@ mod tests {
     #[test]
     fn durations_have_a_number_and_a_unit() {
         assert_eq!(parse("30s"), Ok(Duration::from_secs(30)));
-        assert_eq!(parse("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse("2m"), Ok(Duration::from_mins(2)));
         assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
         let refusal = "`30` is not a duration; write for instance 30s, 2m or 500ms";
         assert_eq!(parse("30"), Err(refusal.to_owned()));

@@ -12,6 +12,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams},
     config::Kubeconfig,
 };
+use secrecy::ExposeSecret as _;
 use serde_json::json;
 
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 /// Who writes what a join writes.
 const MANAGER: &str = "hanse-join";
 /// A cluster that answers at all is joined in seconds.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Brings a cluster in and follows it until it has joined.
 ///
@@ -210,7 +211,6 @@ fn restore_secrets(text: &str, kubeconfig: &Kubeconfig) -> Result<String> {
             continue;
         };
         let place = &mut value["users"][index]["user"];
-        use secrecy::ExposeSecret as _;
         for (field, secret) in [
             ("token", &info.token),
             ("password", &info.password),

@@ -8,7 +8,7 @@ pub(crate) mod objects;
 mod pki;
 mod state;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use hanse_apiserver::{ApiServer, TlsConfig, Tokens};
@@ -21,6 +21,7 @@ use hanse_sim::{
     faults::HUB,
     kubelet::Pace,
     member::{Options, Roles},
+    world::World,
 };
 
 use crate::{args::Up, connect, output, signals, topology};
@@ -96,73 +97,61 @@ async fn start(
     let (wall, rng) = (Wall::system(), Rng::from_entropy());
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let hold = readiness.hold("start");
-    let hub_api = ApiServer::builder()
+    let hub = ApiServer::builder()
         .wall(wall.clone())
         .rng(rng.fork("api", HUB))
         .root_ca(pki.authority.clone())
         .durable(data.hub_store())
         .build()?;
-    hub_api.run(tasks);
+    hub.run(tasks);
     let address = listener.local_addr()?;
-    serve(&hub_api, tasks, listener, pki)?;
+    serve(&hub, tasks, listener, pki)?;
     let addresses = AddressMap::loopback();
-    let world = members::world(
-        data,
-        topology,
-        (&wall, &rng),
-        pki,
-        Options {
-            pace: Pace::default(),
-            sockets: Some(addresses.clone()),
-        },
-    )?;
-    let client = kube::Client::new(hub_api.as_user("system:admin"), "default");
+    let options = Options {
+        pace: Pace::default(),
+        sockets: Some(addresses.clone()),
+    };
+    let (chance, sight) = ((&wall, &rng), (&metrics, &readiness));
+    let world = members::world(data, topology, chance, pki, &options)?;
+    let client = kube::Client::new(hub.as_user("system:admin"), "default");
     let tokens = objects::write(&client, &world).await?;
-    let xds = objects::hub(
-        tasks,
-        &client,
-        &world,
-        &addresses,
-        (&wall, &rng),
-        (&metrics, &readiness),
-    )
-    .await?;
-    let roles = members::roles(
-        &world,
-        data,
-        &addresses,
-        xds,
-        tokens,
-        (&metrics, &readiness),
-    );
+    let relays = objects::hub(tasks, &client, &world, &addresses, chance, sight).await?;
     let served = members::api_addresses(&world)?;
-    let (at, keys) = (served.clone(), pki.clone());
-    let roles: Roles = Arc::new(move |member, tasks| {
-        if let Some(at) = at.get(member.name()) {
-            members::serve(member, tasks, *at, &keys);
-        }
-        roles(member, tasks);
-    });
-    for member in world.members() {
-        member.run(tasks, Arc::clone(&roles));
-    }
+    let roles = members::roles(&world, data, &addresses, relays, tokens, sight);
+    power_on(&world, tasks, pki, &served, roles);
     faults::follow(tasks, client, world, &rng);
-    admin::serve(
-        tasks,
-        admin,
-        Admin {
-            metrics,
-            readiness: readiness.clone(),
-            pages: None,
-        },
-    )
-    .with_context(|| format!("--admin {admin}"))?;
+    let pages = Admin {
+        metrics,
+        readiness: readiness.clone(),
+        pages: None,
+    };
+    admin::serve(tasks, admin, pages).with_context(|| format!("--admin {admin}"))?;
     drop(hold);
     Ok(Federation {
         address,
         members: served.into_iter().collect(),
         readiness,
     })
+}
+
+/// Switches every member on: its API for the administrator, and its other roles.
+fn power_on(
+    world: &World,
+    tasks: &TaskSet,
+    pki: &Pki,
+    served: &BTreeMap<String, SocketAddr>,
+    others: Roles,
+) {
+    let (at, keys) = (served.clone(), pki.clone());
+    let roles: Roles = Arc::new(move |member, tasks| {
+        if let Some(at) = at.get(member.name()) {
+            members::serve(member, tasks, *at, &keys);
+        }
+        others(member, tasks);
+    });
+    for member in world.members() {
+        member.run(tasks, Arc::clone(&roles));
+    }
 }
 
 /// Serves an API to the administrator.

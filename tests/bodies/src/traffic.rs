@@ -3,10 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result};
-use hanse_rt::net;
+use hanse_rt::{TaskSet, net};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, body::Bytes};
 use hyper_util::rt::TokioIo;
+use tokio::sync::oneshot;
 
 /// One request over a connection of its own; returns the status and who answered.
 ///
@@ -52,8 +53,37 @@ pub struct Outcome {
     pub by_cluster: BTreeMap<String, usize>,
 }
 
+/// Requests under way in the background.
+#[derive(Debug)]
+pub struct Train {
+    stop: oneshot::Sender<()>,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+impl Train {
+    /// Starts to send requests at a fixed rate, open loop.
+    pub fn start(address: SocketAddr, rate: u64) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (tell, outcome) = oneshot::channel();
+        TaskSet::new("train").spawn("train", async move {
+            let sent = train(address, rate, async { drop(stopped.await) }).await;
+            drop(tell.send(sent));
+        });
+        Self { stop, outcome }
+    }
+
+    /// Stops, waits for the last answers, and says what came of all.
+    ///
+    /// # Errors
+    /// When the train ended by a panic.
+    pub async fn stop(self) -> Result<Outcome> {
+        drop(self.stop);
+        self.outcome.await.context("the train of requests broke")
+    }
+}
+
 /// Sends requests at a fixed rate, open loop, until `stop` resolves.
-pub async fn train(address: SocketAddr, rate: u64, stop: impl Future<Output = ()>) -> Outcome {
+async fn train(address: SocketAddr, rate: u64, stop: impl Future<Output = ()>) -> Outcome {
     let mut ticks = hanse_rt::interval(Duration::from_micros(1_000_000 / rate), Duration::ZERO);
     let mut stop = std::pin::pin!(stop);
     let mut flying = futures::stream::FuturesUnordered::new();

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 /// The administrator's token of every test control plane.
 const TOKEN: &str = "test-administrator";
 /// The first start reads cold binaries; later ones take 3 s.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 
 /// Which controllers the controller manager runs.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

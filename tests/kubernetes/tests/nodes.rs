@@ -76,7 +76,7 @@ async fn a_deployment_becomes_available_on_a_real_control_plane() {
         kube::runtime::wait::await_condition(deployments, "web", |found: Option<&Deployment>| {
             found.and_then(|d| d.status.as_ref()?.available_replicas) == Some(3)
         });
-    hanse_rt::timeout(Duration::from_secs(60), available)
+    hanse_rt::timeout(Duration::from_mins(1), available)
         .await
         .unwrap()
         .unwrap();

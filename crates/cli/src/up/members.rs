@@ -32,7 +32,7 @@ pub(super) fn world(
     topology: Topology,
     chance: (&Wall, &Rng),
     pki: &Pki,
-    options: Options,
+    options: &Options,
 ) -> Result<World> {
     let store = |index: usize, name: &str| {
         let block = u8::try_from(64 + index % 64).unwrap_or(64);
@@ -47,7 +47,7 @@ pub(super) fn world(
             .durable(data.member_store(name))
             .build()
     };
-    Ok(World::new(topology, &store, chance, &options)?)
+    Ok(World::new(topology, &store, chance, options)?)
 }
 
 /// Free addresses for the members' own APIs, which come and go with their power.

@@ -53,19 +53,18 @@ pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
                 .as_ref()
                 .is_none_or(|start| start.0 <= now)
         });
-        match due {
-            Some(drill) => {
-                let name = drill.name_any();
-                let mut running = Running::new(&world, drill, &tasks, addresses.clone());
-                if let Err(error) = running.run().await {
-                    tracing::warn!(drill = name, %error, "drill interrupted; tried again");
-                    hanse_rt::sleep(Duration::from_secs(1)).await;
-                }
-            }
-            None => hanse_rt::select! {
+        let Some(drill) = due else {
+            hanse_rt::select! {
                 _ = woken.recv() => {}
                 () = hanse_rt::sleep(Duration::from_secs(1)) => {}
-            },
+            }
+            continue;
+        };
+        let name = drill.name_any();
+        let mut running = Running::new(&world, drill, &tasks, addresses.clone());
+        if let Err(error) = running.run().await {
+            tracing::warn!(drill = name, %error, "drill interrupted; tried again");
+            hanse_rt::sleep(Duration::from_secs(1)).await;
         }
     }
 }
