@@ -15,6 +15,7 @@ thread_local! {
 /// # Safety
 /// `buffer` points to `length` writable bytes, as getrandom(2) demands of its callers.
 #[unsafe(no_mangle)]
+#[expect(unreachable_pub, reason = "the linker reaches it")]
 pub unsafe extern "C" fn getrandom(
     buffer: *mut libc::c_void,
     length: libc::size_t,

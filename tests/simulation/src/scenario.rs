@@ -41,7 +41,7 @@ roundTripMilliseconds:
 ";
 const REPLICAS: i32 = 6;
 /// After the last fault everything must have settled in this time.
-const CALM: Duration = Duration::from_secs(180);
+const CALM: Duration = Duration::from_mins(3);
 
 /// What one run came to.
 pub(crate) struct Outcome {
@@ -289,7 +289,7 @@ impl Case {
 
     async fn healthy(&self) -> Result<()> {
         let api: Api<MemberCluster> = Api::all(self.client());
-        let deadline = Mono::now() + Duration::from_secs(60);
+        let deadline = Mono::now() + Duration::from_mins(1);
         loop {
             let members = api.list(&ListParams::default()).await?;
             let verdicts: Vec<_> = members
@@ -312,7 +312,7 @@ impl Case {
 
     /// Waits until all replicas are ready in the members.
     async fn placed(&self) -> Result<checkers::Holding> {
-        let deadline = Mono::now() + Duration::from_secs(60);
+        let deadline = Mono::now() + Duration::from_mins(1);
         loop {
             let holding = checkers::look(&self.world, "default", "web").await?;
             if holding.ready.values().sum::<i32>() == REPLICAS {
