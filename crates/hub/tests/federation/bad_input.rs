@@ -20,8 +20,10 @@ async fn refusal(stage: &Stage, object: Value) -> String {
         &namespace,
     );
     let object = serde_json::from_value(object).unwrap();
-    let mut params = kube::api::PostParams::default();
-    params.field_manager = Some("test".to_owned());
+    let params = kube::api::PostParams {
+        field_manager: Some("test".to_owned()),
+        ..kube::api::PostParams::default()
+    };
     api.create(&params, &object).await.unwrap_err().to_string()
 }
 

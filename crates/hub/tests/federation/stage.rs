@@ -289,7 +289,7 @@ pub(crate) fn condition_of(object: &Value, type_: &str) -> Option<Value> {
 
 /// Asks until there is an answer; 60 s of virtual time are enough for everything here.
 pub(crate) async fn eventually<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Mono::now() + Duration::from_secs(60);
+    let deadline = Mono::now() + Duration::from_mins(1);
     loop {
         if let Some(answer) = ask().await {
             return answer;
@@ -328,6 +328,7 @@ pub(crate) async fn get(
     Some(serde_json::to_value(object).unwrap())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) async fn create(client: &Client, object: Value) -> Value {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let namespace = text(&object["metadata"]["namespace"]);
@@ -357,6 +358,7 @@ pub(crate) fn deployment(name: &str, replicas: u32) -> Value {
                 "resources": {"requests": {"cpu": "500m", "memory": "64Mi"}}}]}}}})
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) fn policy(name: &str, spec: Value) -> Value {
     let mut whole = json!({"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]});
     whole
