@@ -9,17 +9,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use hanse_tests_bodies::{Fleet, fleet::LONG, wait};
+use hanse_tests_bodies::{Fleet, Turn, fleet::LONG, wait};
 use tempfile::TempDir;
-use tokio::{
-    process::{Child, Command},
-    sync::{Mutex, MutexGuard},
-};
+use tokio::process::{Child, Command};
 
 /// A start in a debug build on a busy machine.
 const READY: Duration = Duration::from_secs(90);
-
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
 
 /// The program under test.
 pub(crate) const HANSE: &str = env!("CARGO_BIN_EXE_hanse");
@@ -29,7 +24,7 @@ pub(crate) struct Up {
     child: Option<Child>,
     folder: TempDir,
     topology: Option<PathBuf>,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 /// What a command printed and how it ended.
@@ -48,7 +43,7 @@ impl Up {
 
     /// Starts with a fleet of its own.
     pub(crate) async fn start_with(topology: Option<&str>) -> Result<(Self, Fleet)> {
-        let turn = ONE_AT_A_TIME.lock().await;
+        let turn = Turn::take().await?;
         let folder = tempfile::tempdir()?;
         let topology = topology
             .map(|text| {

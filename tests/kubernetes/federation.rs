@@ -19,7 +19,7 @@ use hanse_sim::{
     nodes,
     responder::Responders,
 };
-use hanse_tests_bodies::{Fleet, boutique, fleet::LONG, loss, traffic, wait};
+use hanse_tests_bodies::{Fleet, Turn, boutique, fleet::LONG, loss, traffic, wait};
 use hanse_tests_kubernetes::{ControlPlane, Controllers, peers};
 use hanse_topology::Topology;
 use serde_json::Value;
@@ -51,11 +51,13 @@ struct Real {
     processes: BTreeMap<String, Child>,
     tasks: TaskSet,
     fleet: Fleet,
+    _turn: Turn,
 }
 
 impl Real {
     async fn start(programs: &Path) -> Result<Self> {
         drop(rustls::crypto::ring::default_provider().install_default());
+        let turn = Turn::take().await?;
         let topology = Topology::parse(FLEET)?;
         let hub = ControlPlane::start("federation", 20, Controllers::Hub, programs).await?;
         let mut planes = BTreeMap::new();
@@ -77,6 +79,7 @@ impl Real {
             processes: BTreeMap::new(),
             tasks,
             fleet,
+            _turn: turn,
         };
         real.fleet
             .kubectl
@@ -324,7 +327,18 @@ async fn real_control_planes_are_a_federation_like_any_other() -> Result<()> {
         let own = |cluster: &String| *cluster == at.cluster;
         wait::until("the nearest cluster answers", LONG, look, own)
             .await
-            .with_context(|| real.words(&format!("relay-{}", at.cluster)))?;
+            .with_context(|| {
+                let (relay, gateway) = (
+                    format!("relay-{}", at.cluster),
+                    format!("gateway-{}", at.cluster),
+                );
+                format!(
+                    "{}\n{}\n{}",
+                    real.words("hub"),
+                    real.words(&relay),
+                    real.words(&gateway)
+                )
+            })?;
     }
     api_server_alone_moves_nothing(&mut real).await?;
     hub_away_while_pods_are_replaced(&mut real, &addresses).await?;

@@ -47,6 +47,7 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
     };
     let data = Data::open(&folder, &topology, up.fresh)?;
     let listener = listen(up.listen)?;
+    members::check_gateways(&topology)?;
     let pki = Pki::load(data.folder())?;
     let tasks = TaskSet::new("up");
     let federation = start(&tasks, &data, &pki, topology, listener, up.admin).await?;

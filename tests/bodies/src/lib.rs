@@ -7,7 +7,9 @@ pub mod fleet;
 pub mod kubectl;
 pub mod loss;
 pub mod traffic;
+pub mod turn;
 pub mod wait;
 
 pub use fleet::Fleet;
 pub use kubectl::Kubectl;
+pub use turn::Turn;

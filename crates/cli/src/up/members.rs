@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use hanse_agent::RelayConfig;
 use hanse_apiserver::{ApiServer, ServiceRange};
 use hanse_gateway::GatewayConfig;
@@ -16,7 +16,7 @@ use hanse_rt::{
 };
 use hanse_sim::{
     faults::HUB,
-    member::{HOP_PORT, Member, Options, Roles},
+    member::{HOP_PORT, Member, Options, Roles, gateway_address},
     world::World,
 };
 use hanse_topology::Topology;
@@ -48,6 +48,23 @@ pub(super) fn world(
             .build()
     };
     Ok(World::new(topology, &store, chance, options)?)
+}
+
+/// Whether the members' gateways can be had: their addresses are the same in every `hanse up`.
+///
+/// # Errors
+/// Which address is taken, and what to do.
+pub(super) fn check_gateways(topology: &Topology) -> Result<()> {
+    for index in 0..topology.clusters.len() {
+        let address = SocketAddr::new(gateway_address(index).into(), HOP_PORT);
+        net::listen(address).with_context(|| {
+            format!(
+                "{address} cannot be listened on: end the other `hanse up` of this machine, \
+                 whose simulated gateways have the same addresses"
+            )
+        })?;
+    }
+    Ok(())
 }
 
 /// Free addresses for the members' own APIs, which come and go with their power.

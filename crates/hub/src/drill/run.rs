@@ -133,6 +133,8 @@ struct Running<'a> {
     measure: Measure,
     detected: Option<Duration>,
     replaced: BTreeMap<Key, Duration>,
+    /// How each workload stood when it was last looked at under the fault.
+    standings: BTreeMap<Key, DrillWorkload>,
 }
 
 impl<'a> Running<'a> {
@@ -151,6 +153,7 @@ impl<'a> Running<'a> {
             affected: BTreeMap::new(),
             detected: None,
             replaced: BTreeMap::new(),
+            standings: BTreeMap::new(),
             drill,
         }
     }
@@ -346,14 +349,25 @@ impl<'a> Running<'a> {
                 continue;
             }
             let standing = observe::standing(self.world, key, affected, &self.target);
-            if standing.is_some_and(|standing| standing.shortfall == 0) {
-                self.replaced.insert(key.clone(), since);
-                if self.replaced.len() == self.affected.len() {
-                    events.push(format!(
-                        "all replicas ready elsewhere after {} ms",
-                        since.as_millis()
-                    ));
+            let Some(standing) = standing else { continue };
+            if standing.shortfall > 0 {
+                // What is missing is known while the order to leave stands, not after it.
+                let told = self
+                    .standings
+                    .get(key)
+                    .is_some_and(|told| !told.missing.is_empty());
+                if !told || !standing.missing.is_empty() {
+                    self.standings.insert(key.clone(), standing);
                 }
+                continue;
+            }
+            self.replaced.insert(key.clone(), since);
+            if self.replaced.len() == self.affected.len() {
+                let text = format!(
+                    "all replicas ready elsewhere after {} ms",
+                    since.as_millis()
+                );
+                events.push(text);
             }
         }
         events
@@ -385,13 +399,11 @@ impl<'a> Running<'a> {
 
     /// Workloads that are not whole without the target.
     fn short(&self) -> Vec<DrillWorkload> {
-        self.affected
+        let short = self
+            .standings
             .iter()
-            .filter(|(key, _)| !self.replaced.contains_key(*key))
-            .filter_map(|(key, affected)| {
-                observe::standing(self.world, key, affected, &self.target)
-            })
-            .collect()
+            .filter(|(key, _)| !self.replaced.contains_key(*key));
+        short.map(|(_, standing)| standing.clone()).collect()
     }
 
     async fn restored(&self) -> bool {
@@ -415,6 +427,12 @@ impl<'a> Running<'a> {
         if !short.is_empty() {
             let names: Vec<_> = short.iter().map(|work| work.binding.clone()).collect();
             faults.push(format!("no room elsewhere for {}", names.join(", ")));
+        }
+        let unreplaced = self.affected.len() - self.replaced.len();
+        if short.is_empty() && unreplaced > 0 {
+            faults.push(format!(
+                "{unreplaced} workloads were not moved: the loss was not noticed"
+            ));
         }
         if errors > pass.max_errors_per_million.into() {
             faults.push(format!(
