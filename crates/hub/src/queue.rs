@@ -77,9 +77,12 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
         self.inner.wake.notify_one();
     }
 
-    /// Adds a key after a while; an earlier time for the same key holds.
+    /// Adds a key after a while, unless it waits already; an earlier time for the same key holds.
     pub fn add_after(&self, key: K, delay: Duration) {
         let mut state = self.state();
+        if state.waiting.contains_key(&key) {
+            return;
+        }
         let at = Mono::now() + delay;
         match state.later.get(&key).copied() {
             Some(earlier) if earlier <= at => return,

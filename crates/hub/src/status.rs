@@ -5,12 +5,16 @@ mod apply;
 mod observe;
 mod plan;
 
+use std::time::Duration;
+
 use hanse_rt::TaskSet;
 
 pub use plan::{MemberSeen, Seen, Told, plan};
 
 use crate::{Key, Queue, World, sync::SyncTable};
 
+/// What members say is collected for this long, so that one change of many copies is one write.
+pub(crate) const COLLECT: Duration = Duration::from_millis(10);
 /// How many bindings are told at once.
 const WORKERS: usize = 8;
 
@@ -58,12 +62,13 @@ impl Status {
                 if let Some(new) = new
                     && old.is_none_or(|old| old.spec != new.spec || moves(old) != moves(new))
                 {
-                    this.queue.add(key.clone());
+                    this.queue.add_after(key.clone(), COLLECT);
                 }
             });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, _| {
-            this.queue.add(crate::propagation::key_of_binding(key));
+            this.queue
+                .add_after(crate::propagation::key_of_binding(key), COLLECT);
         });
     }
 

@@ -26,6 +26,7 @@ use crate::{
     metrics::HubMetrics,
     policies::Policies,
     propagation::{key_of_binding, key_of_template},
+    status::COLLECT,
 };
 
 /// How many writes a member gets at once.
@@ -270,7 +271,7 @@ impl Sync {
 
     fn touch(&self, member: &str, binding: &Key) {
         self.add(member, binding.clone());
-        self.status.add(binding.clone());
+        self.status.add_after(binding.clone(), COLLECT);
         let known = self.world.objects().bindings.get(binding);
         if known.is_some_and(|binding| binding.metadata.deletion_timestamp.is_some()) {
             self.releases.add(binding.clone());
@@ -359,7 +360,7 @@ impl Sync {
 
     fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {
         if self.table.set(key, member, Synced { input, stand }) {
-            self.status.add(key.clone());
+            self.status.add_after(key.clone(), COLLECT);
             self.releases_if_deleting(key);
         }
     }

@@ -10,7 +10,12 @@ use crate::{
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
     let binding = world.objects().bindings.get(key)?;
-    if binding.metadata.deletion_timestamp.is_some() {
+    let decided = binding
+        .status
+        .as_ref()
+        .is_some_and(|status| status.decision.is_some());
+    if binding.metadata.deletion_timestamp.is_some() || !decided {
+        // There is nothing to tell before the first decision.
         return None;
     }
     let template_key = key_of_template(&binding.spec.template);

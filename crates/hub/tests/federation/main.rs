@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod evacuation;
+mod many;
 mod restart;
 mod stage;
 mod whole_way;
