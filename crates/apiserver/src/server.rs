@@ -143,7 +143,8 @@ impl Builder {
         self
     }
 
-    /// How many changes per resource a watch can catch up with, 1..; default 1,024.
+    /// How many changes per resource a watch can catch up with, 1..; default 1,024. They hold at
+    /// most 2 KiB each in the mean. A server whose lists take long under many writes needs more.
     pub fn history(mut self, changes: usize) -> Self {
         self.history = changes.max(1);
         self

@@ -113,8 +113,8 @@ pub(crate) struct Expired {
     pub(crate) oldest: u64,
 }
 
-/// How many bytes of objects the history of one resource holds at most.
-const HISTORY_BYTES: usize = 2 << 20;
+/// Bytes of objects that the history of one resource holds at most, for each change it may hold.
+const BYTES_A_CHANGE: usize = 2 << 10;
 
 impl Store {
     /// An empty store in memory that remembers `history` changes per resource.
@@ -513,7 +513,8 @@ impl Resource {
     fn remember(&mut self, event: Event, limit: usize) {
         self.weight += event.object.json.len();
         self.history.push_back(Arc::new(event));
-        while self.history.len() > limit || (self.weight > HISTORY_BYTES && self.history.len() > 1)
+        while self.history.len() > limit
+            || (self.weight > limit.saturating_mul(BYTES_A_CHANGE) && self.history.len() > 1)
         {
             let Some(oldest) = self.history.pop_front() else {
                 break;

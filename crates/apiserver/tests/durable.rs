@@ -138,6 +138,13 @@ async fn a_store_in_use_is_named_as_such() {
             .to_string()
             .contains("in use by another running instance")
     );
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(
+            &std::fs::metadata(&path).unwrap().permissions(),
+        );
+        assert_eq!(mode & 0o777, 0o600, "others must not read secrets");
+    }
     drop(server);
     open(&path).unwrap();
 }

@@ -89,6 +89,14 @@ fn ship_definition() -> Value {
     })
 }
 
+fn ship(masts: i64) -> DynamicObject {
+    serde_json::from_value(json!({
+        "apiVersion": "hanse.dev/v1", "kind": "Ship", "metadata": {"name": "cog"},
+        "spec": {"masts": masts, "unknown": true},
+    }))
+    .unwrap()
+}
+
 /// Lets the background controllers do what they have to.
 async fn settle() {
     hanse_rt::sleep(Duration::from_millis(10)).await;
@@ -326,13 +334,6 @@ async fn a_definition_serves_its_kind_at_once() {
 
     let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("hanse.dev", "v1", "Ship"));
     let ships: Api<DynamicObject> = Api::default_namespaced_with(world.client.clone(), &kind);
-    let ship = |masts: i64| -> DynamicObject {
-        serde_json::from_value(json!({
-            "apiVersion": "hanse.dev/v1", "kind": "Ship", "metadata": {"name": "cog"},
-            "spec": {"masts": masts, "unknown": true},
-        }))
-        .unwrap()
-    };
     let refused = ships
         .create(&PostParams::default(), &ship(0))
         .await

@@ -148,7 +148,7 @@ fn database(path: &Path) -> Result<Database, OpenError> {
         let why = "its pages contradict each other".to_owned();
         OpenError::Damaged { path, why }
     })?;
-    opened.map_err(|error| match error {
+    let database = opened.map_err(|error| match error {
         DatabaseError::DatabaseAlreadyOpen => OpenError::Locked {
             path: path.to_owned(),
         },
@@ -158,7 +158,12 @@ fn database(path: &Path) -> Result<Database, OpenError> {
             io(source)
         }
         other => damaged(path, &other.into()),
-    })
+    })?;
+    // Secrets are in it.
+    #[cfg(unix)]
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600))
+        .map_err(io)?;
+    Ok(database)
 }
 
 fn damaged(path: &Path, error: &redb::Error) -> OpenError {
