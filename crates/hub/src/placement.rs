@@ -108,29 +108,7 @@ impl Placement {
                     this.wake_companions(new);
                 }
             });
-        let this = self.clone();
-        self.world
-            .objects()
-            .members
-            .on_change(move |key, old, new| {
-                this.book(|book| book.stale(&key.name));
-                // Only what placement looks at: conditions and counts change all the time.
-                let look = |member: &hanse_api::MemberCluster| {
-                    (
-                        member.spec.clone(),
-                        member.metadata.labels.clone(),
-                        member.metadata.deletion_timestamp.is_some(),
-                        member
-                            .status
-                            .as_ref()
-                            .and_then(|status| status.verdict.clone()),
-                        fleet::is_joined(member),
-                    )
-                };
-                if old.map(|m| look(m)) != new.map(|m| look(m)) {
-                    this.wake_all();
-                }
-            });
+        self.listen_to_members();
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
             SessionEvent::Room => {
@@ -164,6 +142,32 @@ impl Placement {
                 }
             }
         });
+    }
+
+    fn listen_to_members(&self) {
+        let this = self.clone();
+        self.world
+            .objects()
+            .members
+            .on_change(move |key, old, new| {
+                this.book(|book| book.stale(&key.name));
+                // Only what placement looks at: conditions and counts change all the time.
+                let look = |member: &hanse_api::MemberCluster| {
+                    (
+                        member.spec.clone(),
+                        member.metadata.labels.clone(),
+                        member.metadata.deletion_timestamp.is_some(),
+                        member
+                            .status
+                            .as_ref()
+                            .and_then(|status| status.verdict.clone()),
+                        fleet::is_joined(member),
+                    )
+                };
+                if old.map(|m| look(m)) != new.map(|m| look(m)) {
+                    this.wake_all();
+                }
+            });
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {

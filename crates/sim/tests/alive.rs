@@ -1,5 +1,11 @@
 //! A simulated member as its users see it: workloads run, roll, survive nodes and power.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
 use std::{sync::Arc, time::Duration};
 
 use hanse_apiserver::ApiServer;
