@@ -109,6 +109,19 @@ impl Placement {
                 }
             });
         let this = self.clone();
+        self.world.templates().on_change(move |key, _, new| {
+            let Some(template) = new else { return };
+            let key = key_of_binding(key);
+            this.book(|book| book.note_needs(&key, &template.needs));
+            if let Some(binding) = this.world.objects().bindings.get(&key) {
+                this.add(&binding);
+            }
+        });
+        self.listen_to_members();
+    }
+
+    fn listen_to_members(&self) {
+        let this = self.clone();
         self.world
             .objects()
             .members
@@ -133,11 +146,7 @@ impl Placement {
             });
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
-            SessionEvent::Room => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Kinds => {
+            SessionEvent::Room | SessionEvent::Kinds => {
                 this.book(|book| book.stale(member));
                 this.wake_waiting();
             }
@@ -154,15 +163,6 @@ impl Placement {
                 }
             }
             SessionEvent::Synced(_) => {}
-        });
-        let this = self.clone();
-        self.world.templates().on_change(move |key, _, new| {
-            if new.is_some() {
-                let key = key_of_binding(key);
-                if let Some(binding) = this.world.objects().bindings.get(&key) {
-                    this.add(&binding);
-                }
-            }
         });
     }
 
