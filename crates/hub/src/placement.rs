@@ -108,40 +108,16 @@ impl Placement {
                     this.wake_companions(new);
                 }
             });
-        self.listen_to_members();
-        let this = self.clone();
-        self.world.on_session(move |member, event| match event {
-            SessionEvent::Room => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Kinds => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Sight => {
-                this.book(|book| book.stale(member));
-                this.wake_for(member);
-            }
-            SessionEvent::Object(binding) => {
-                // Moves wait for replicas to be ready.
-                if let Some(binding) = this.world.objects().bindings.get(binding)
-                    && moves::has_open(&binding)
-                {
-                    this.add(&binding);
-                }
-            }
-            SessionEvent::Synced(_) => {}
-        });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, new| {
-            if new.is_some() {
-                let key = key_of_binding(key);
-                if let Some(binding) = this.world.objects().bindings.get(&key) {
-                    this.add(&binding);
-                }
+            let Some(template) = new else { return };
+            let key = key_of_binding(key);
+            this.book(|book| book.note_needs(&key, &template.needs));
+            if let Some(binding) = this.world.objects().bindings.get(&key) {
+                this.add(&binding);
             }
         });
+        self.listen_to_members();
     }
 
     fn listen_to_members(&self) {
@@ -168,6 +144,26 @@ impl Placement {
                     this.wake_all();
                 }
             });
+        let this = self.clone();
+        self.world.on_session(move |member, event| match event {
+            SessionEvent::Room | SessionEvent::Kinds => {
+                this.book(|book| book.stale(member));
+                this.wake_waiting();
+            }
+            SessionEvent::Sight => {
+                this.book(|book| book.stale(member));
+                this.wake_for(member);
+            }
+            SessionEvent::Object(binding) => {
+                // Moves wait for replicas to be ready.
+                if let Some(binding) = this.world.objects().bindings.get(binding)
+                    && moves::has_open(&binding)
+                {
+                    this.add(&binding);
+                }
+            }
+            SessionEvent::Synced(_) => {}
+        });
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {

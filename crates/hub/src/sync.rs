@@ -199,6 +199,10 @@ impl Sync {
                 this.binding_changed(&key_of_binding(key));
             }
         });
+        self.listen_to_members();
+    }
+
+    fn listen_to_members(&self) {
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
             SessionEvent::Sight | SessionEvent::Kinds => this.member_changed(member),
