@@ -12,7 +12,7 @@ use kube::{
 use serde_json::{Value, json};
 
 /// How long background controllers may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The means of one case.
 #[derive(Clone)]

@@ -179,11 +179,11 @@ async fn verbs_on_a_deployment_work() -> Result<()> {
                 "patch deployment web --subresource=status --type=merge -p {\"status\":{\"observedGeneration\":99,\"replicas\":4,\"updatedReplicas\":4,\"readyReplicas\":4,\"availableReplicas\":4,\"conditions\":[{\"type\":\"Available\",\"status\":\"True\"}]}}",
                 "patched",
             ),
-            ("rollout status deployment/web --timeout=10s", "successfully rolled out"),
-            ("wait --for=condition=Available deployment/web --timeout=10s", "condition met"),
+            ("rollout status deployment/web --timeout=60s", "successfully rolled out"),
+            ("wait --for=condition=Available deployment/web --timeout=60s", "condition met"),
             ("expose deployment web --name=out --port=80 --target-port=8080", "exposed"),
             ("get all", "deployment.apps/web"),
-            ("delete deployment web --timeout=10s", "deleted"),
+            ("delete deployment web --timeout=60s", "deleted"),
         ] {
             kubectl.says(line, "", words)?;
         }
@@ -225,8 +225,8 @@ async fn kinds_are_created_by_their_generators() -> Result<()> {
             ("get --raw /readyz", "ok"),
             ("explain deployment.spec.strategy", "FIELDS:"),
             ("explain pods.spec.containers.ports", "-required-"),
-            ("delete pod single --now --timeout=10s", "deleted"),
-            ("delete namespace shop --timeout=20s", "deleted"),
+            ("delete pod single --now --timeout=60s", "deleted"),
+            ("delete namespace shop --timeout=60s", "deleted"),
         ] {
             kubectl.says(line, "", words)?;
         }
@@ -245,7 +245,7 @@ async fn a_kind_of_ones_own_feels_built_in() -> Result<()> {
             "customresourcedefinition.apiextensions.k8s.io/ships.hanse.dev created",
         )?;
         kubectl.says(
-            "wait --for=condition=Established crd/ships.hanse.dev --timeout=10s",
+            "wait --for=condition=Established crd/ships.hanse.dev --timeout=60s",
             "",
             "condition met",
         )?;
@@ -267,7 +267,7 @@ async fn a_kind_of_ones_own_feels_built_in() -> Result<()> {
             "",
             "patched",
         )?;
-        kubectl.says("delete crd ships.hanse.dev --timeout=10s", "", "deleted")?;
+        kubectl.says("delete crd ships.hanse.dev --timeout=60s", "", "deleted")?;
         kubectl.fails(
             "get --raw /apis/hanse.dev/v1",
             "",

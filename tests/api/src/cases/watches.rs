@@ -11,7 +11,7 @@ use super::config_map;
 use crate::{Context, context::same};
 
 /// How long one event may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 type Events = BoxStream<'static, Result<Value>>;
 
