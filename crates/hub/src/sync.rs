@@ -217,10 +217,6 @@ impl Sync {
             SessionEvent::Object(binding) => this.touch(member, binding),
             SessionEvent::Room => {}
         });
-        self.listen_to_members();
-    }
-
-    fn listen_to_members(&self) {
         let this = self.clone();
         self.world
             .objects()
