@@ -23,7 +23,9 @@ use hanse_rt::TaskSet;
 pub use plan::{Outcome, Placed, Seen, plan};
 
 use crate::{
-    Key, Queue, SessionEvent, TokenBucket, World, metrics::HubMetrics, policies::Policies,
+    Key, Queue, SessionEvent, TokenBucket, World,
+    metrics::HubMetrics,
+    policies::{Policies, PolicyKey},
     propagation::key_of_binding,
 };
 use fleet::FleetBook;
@@ -108,40 +110,49 @@ impl Placement {
                     this.wake_companions(new);
                 }
             });
-        self.listen_to_members();
-        let this = self.clone();
-        self.world.on_session(move |member, event| match event {
-            SessionEvent::Room => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Kinds => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Sight => {
-                this.book(|book| book.stale(member));
-                this.wake_for(member);
-            }
-            SessionEvent::Object(binding) => {
-                // Moves wait for replicas to be ready.
-                if let Some(binding) = this.world.objects().bindings.get(binding)
-                    && moves::has_open(&binding)
-                {
-                    this.add(&binding);
-                }
-            }
-            SessionEvent::Synced(_) => {}
-        });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, new| {
-            if new.is_some() {
-                let key = key_of_binding(key);
-                if let Some(binding) = this.world.objects().bindings.get(&key) {
-                    this.add(&binding);
-                }
+            let Some(template) = new else { return };
+            let key = key_of_binding(key);
+            this.book(|book| book.note_needs(&key, &template.needs));
+            if let Some(binding) = this.world.objects().bindings.get(&key) {
+                this.add(&binding);
             }
         });
+        let this = self.clone();
+        self.world.objects().policies.on_change(move |key, _, new| {
+            if new.is_none() {
+                this.wake_orphans(&PolicyKey {
+                    cluster: false,
+                    namespace: key.namespace.clone(),
+                    name: key.name.clone(),
+                });
+            }
+        });
+        let this = self.clone();
+        self.world
+            .objects()
+            .cluster_policies
+            .on_change(move |key, _, new| {
+                if new.is_none() {
+                    this.wake_orphans(&PolicyKey {
+                        cluster: true,
+                        namespace: String::new(),
+                        name: key.name.clone(),
+                    });
+                }
+            });
+        self.listen_to_members();
+    }
+
+    /// Bindings whose policy is gone stay where they are, and say so.
+    fn wake_orphans(&self, policy: &PolicyKey) {
+        for binding in self.world.objects().bindings.all() {
+            let named = binding.spec.policy.as_ref().map(PolicyKey::of_ref);
+            if named.as_ref() == Some(policy) {
+                self.add(&binding);
+            }
+        }
     }
 
     fn listen_to_members(&self) {
@@ -168,6 +179,26 @@ impl Placement {
                     this.wake_all();
                 }
             });
+        let this = self.clone();
+        self.world.on_session(move |member, event| match event {
+            SessionEvent::Room | SessionEvent::Kinds => {
+                this.book(|book| book.stale(member));
+                this.wake_waiting();
+            }
+            SessionEvent::Sight => {
+                this.book(|book| book.stale(member));
+                this.wake_for(member);
+            }
+            SessionEvent::Object(binding) => {
+                // Moves wait for replicas to be ready.
+                if let Some(binding) = this.world.objects().bindings.get(binding)
+                    && moves::has_open(&binding)
+                {
+                    this.add(&binding);
+                }
+            }
+            SessionEvent::Synced(_) => {}
+        });
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {
@@ -264,7 +295,10 @@ impl Placement {
             book.refresh(&self.world);
             let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
             let placed = plan(&seen, || self.removals.try_take());
-            book.reserve(key, &placed.clusters, &seen.needs);
+            let needs = Arc::clone(&seen.needs);
+            // Its view of the fleet goes first, or the reservation would copy whole members.
+            drop(seen);
+            book.reserve(key, &placed.clusters, &needs);
             placed
         })
     }

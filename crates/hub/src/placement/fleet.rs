@@ -75,6 +75,19 @@ impl FleetBook {
         self.promise(key, owner(&template), needs, clusters);
     }
 
+    /// Notes what one replica of a binding needs: its template may be known later than itself.
+    pub fn note_needs(&mut self, key: &Key, needs: &hanse_render::PodNeeds) {
+        let needs = super::convert::needs(needs);
+        if let Some(promise) = self
+            .promised
+            .get_mut(key)
+            .filter(|known| known.needs != needs)
+        {
+            promise.needs = needs;
+            self.stale.extend(promise.clusters.keys().cloned());
+        }
+    }
+
     /// Notes a decision before it is written, and takes its room from the fleet at once.
     pub fn reserve(&mut self, key: &Key, clusters: &[ClusterReplicas], needs: &Arc<PodNeeds>) {
         let before = self

@@ -1,7 +1,10 @@
 //! What status looks at for one binding.
 
+use hanse_api::{ClusterReplicas, ResourceBinding};
+use hanse_render::Share;
+
 use crate::{
-    Key, World,
+    Key, Template, World,
     placement::moves,
     propagation::{key_of_binding, key_of_template},
     status::plan::{MemberSeen, Seen},
@@ -38,32 +41,17 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .map(|status| status.moves.as_slice());
     let outgoing = moves::outgoing(known_moves.unwrap_or_default());
     let orders = world.evacuations();
+    let copies = Copies {
+        world,
+        table,
+        key,
+        binding: &binding,
+        template: template.as_deref(),
+    };
     let members = binding.spec.clusters.iter().map(|cluster| {
-        let name = &cluster.name;
-        let session = world.session(name);
-        let verdict = world.verdict(name);
-        let member = world.member(name);
-        let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
-        let share = share_of(&binding, &followed, name);
-        let wanted = template.as_ref().map(|template| input(template, share));
-        let synced = table.get(key, name);
-        let current = synced
-            .as_ref()
-            .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
-        MemberSeen {
-            name: name.clone(),
-            assigned: u32::try_from(cluster.replicas).unwrap_or(0),
-            counts: staying
-                && verdict != "Lost"
-                && !orders.contains_key(name)
-                && !outgoing.contains_key(name),
-            up: session.as_ref().is_some_and(|session| session.is_up()),
-            copy: session
-                .and_then(|session| session.copy(&template_key))
-                .map(|copy| copy.digest),
-            stand: synced.map(|synced| synced.stand),
-            current,
-        }
+        let mut seen = copies.of(cluster, share_of(&binding, &followed, &cluster.name));
+        seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
+        seen
     });
     let held = binding.spec.clusters.iter().map(|c| i64::from(c.replicas));
     let leaving = outgoing.values().map(|count| i64::from(*count));
@@ -74,4 +62,39 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         template,
         binding,
     })
+}
+
+/// Where the copies of one binding are looked for.
+struct Copies<'a> {
+    world: &'a World,
+    table: &'a SyncTable,
+    key: &'a Key,
+    binding: &'a ResourceBinding,
+    template: Option<&'a Template>,
+}
+
+impl Copies<'_> {
+    fn of(&self, cluster: &ClusterReplicas, share: Option<Share>) -> MemberSeen {
+        let name = &cluster.name;
+        let template_key = key_of_template(&self.binding.spec.template);
+        let session = self.world.session(name);
+        let member = self.world.member(name);
+        let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
+        let wanted = self.template.map(|template| input(template, share));
+        let synced = self.table.get(self.key, name);
+        let current = synced
+            .as_ref()
+            .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
+        MemberSeen {
+            name: name.clone(),
+            assigned: u32::try_from(cluster.replicas).unwrap_or(0),
+            counts: staying && self.world.verdict(name) != "Lost",
+            up: session.as_ref().is_some_and(|session| session.is_up()),
+            copy: session
+                .and_then(|session| session.copy(&template_key))
+                .map(|copy| copy.digest),
+            stand: synced.map(|synced| synced.stand),
+            current,
+        }
+    }
 }

@@ -251,3 +251,61 @@ async fn a_hub_where_foreign_controllers_run_is_refused() {
     tasks.kill().await;
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_members_kubeconfig_that_cannot_be_used_is_said_by_its_field() {
+    let stage = Stage::new().await;
+    stage
+        .create(
+            json!({"apiVersion": GROUP, "kind": "MemberCluster", "metadata": {"name": "real"},
+            "spec": {"provider": "aws", "region": "eu-west-1",
+                "connection": {"direct": {"kubeconfigSecret": "real"}}}}),
+        )
+        .await;
+    let said = async |text: &str| {
+        let text = text.to_owned();
+        eventually(&format!("the condition to say {text}"), async || {
+            let real = get(&stage.client(), GROUP, "MemberCluster", "", "real").await?;
+            let joined = condition_of(&real, "Joined")?;
+            let fits = joined["message"].as_str()?.starts_with(&text);
+            (fits && joined["reason"] == "KubeconfigInvalid").then_some(())
+        })
+        .await;
+    };
+    said("Secret hanse-system/real is not there: `hanse join` makes it").await;
+    let kubeconfig = |user: &str| {
+        format!(
+            "current-context: c\ncontexts: [{{name: c, context: {{cluster: k, user: u}}}}]\n\
+             clusters: [{{name: k, cluster: {{server: \"https://127.0.0.1:1\"}}}}]\n\
+             users: [{{name: u, user: {{{user}}}}}]\n"
+        )
+    };
+    let metadata = json!({"name": "real", "namespace": "hanse-system"});
+    stage
+        .create(
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+            "type": "hanse.dev/kubeconfig",
+            "stringData": {"kubeconfig": kubeconfig("exec: {command: aws}")}}),
+        )
+        .await;
+    said("users[u].user.exec is refused: it would run a program in the hub; write token").await;
+    let secrets = dynamic(&stage.client(), "v1", "Secret", "hanse-system");
+    for (content, text) in [
+        (
+            kubeconfig("tokenFile: /token"),
+            "users[u].user.tokenFile is refused: it names a file",
+        ),
+        (
+            "clusters: {a: [".to_owned(),
+            "the kubeconfig does not parse:",
+        ),
+    ] {
+        let patch = Patch::Merge(json!({"stringData": {"kubeconfig": content}}));
+        secrets
+            .patch("real", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        said(text).await;
+    }
+    stage.end().await;
+}

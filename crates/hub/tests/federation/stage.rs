@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -12,7 +12,7 @@ use std::{
 use futures::StreamExt as _;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
-use hanse_member::{ConnectError, Connecting, Connection, Connector};
+use hanse_member::{ConnectError, Connecting, Connection, Connector, DirectConnector, Limits};
 use hanse_rt::{Mono, Rng, TaskSet, Wall};
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -52,8 +52,16 @@ pub(crate) struct Member {
 #[derive(Debug)]
 struct InProcess(BTreeMap<String, Member>);
 
+/// Nothing listens where tests send it: it is there to refuse kubeconfigs.
+static DIRECT: LazyLock<DirectConnector> = LazyLock::new(|| DirectConnector {
+    limits: Limits::default(),
+});
+
 impl Connector for InProcess {
-    fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
+    fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
+        if matches!(connection, Connection::Direct { .. }) {
+            return DIRECT.connect(name, connection);
+        }
         Box::pin(async move {
             let member = self
                 .0
@@ -328,7 +336,6 @@ pub(crate) async fn get(
     Some(serde_json::to_value(object).unwrap())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) async fn create(client: &Client, object: Value) -> Value {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let namespace = text(&object["metadata"]["namespace"]);
