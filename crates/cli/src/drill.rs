@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{
     Drill, DrillFault, DrillMeasured, DrillProbe, DrillSpec, DrillTarget, DrillVerdict,
-    DrillWorkload, Entered, GlobalService, Percentiles,
+    DrillWorkload, Entered, GlobalService, Percentiles, conditions::drill::FINISHED,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use kube::{
@@ -235,13 +235,10 @@ fn report_text(drill: &Drill) -> String {
             status.not_exercised.join(", ")
         ));
     }
-    for condition in status
-        .conditions
-        .iter()
-        .filter(|condition| !condition.message.is_empty())
-    {
+    let finished = status.conditions.iter().find(|c| c.type_ == FINISHED);
+    if let Some(finished) = finished {
         lines.push(String::new());
-        lines.push(format!("{}: {}", condition.reason, condition.message));
+        lines.push(format!("{}: {}", finished.reason, finished.message));
     }
     lines.join("\n")
 }

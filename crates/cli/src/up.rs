@@ -8,7 +8,13 @@ pub(crate) mod objects;
 mod pki;
 mod state;
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use hanse_apiserver::{ApiServer, TlsConfig, Tokens};
@@ -56,11 +62,12 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
     let text = kubeconfig::render(&pki, federation.address, &federation.members);
     hanse_rt::disk::write_atomically(&path, text.as_bytes())?;
     output::say(&format!(
-        "federation of {} clusters ready in {:.1} s; state in {}\n\n  export KUBECONFIG={}\n  \
-         kubectl apply -f manifests/examples/shop/",
+        "federation of {} clusters ready in {:.1} s; state in {}\n\n  export PATH={}:$PATH\n  \
+         export KUBECONFIG={}",
         federation.members.len(),
         started.elapsed().as_secs_f64(),
         data.folder().display(),
+        program_folder().display(),
         path.display()
     ));
     signals::ended().await;
@@ -78,6 +85,15 @@ async fn ready(readiness: &Readiness) {
             readiness.waiting_for().join(", ")
         ));
     }
+}
+
+/// Where this program lies, so that a shell finds it by name.
+fn program_folder() -> PathBuf {
+    let program = std::env::current_exe().ok();
+    program
+        .as_deref()
+        .and_then(Path::parent)
+        .map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// A federation that runs.
