@@ -28,6 +28,8 @@ use tokio::sync::watch;
 pub(crate) const DOWN_AFTER: Duration = Duration::from_millis(1500);
 /// Answers without a gap that count as up.
 const UP_AFTER: Duration = Duration::from_secs(3);
+/// How often in a row silence is put down to this process itself.
+const EXCUSES: u32 = 3;
 /// Failures in a row that eject.
 const EJECT_AFTER: u32 = 5;
 /// First and longest ejection.
@@ -51,6 +53,8 @@ pub(crate) struct PeerHealth {
 struct PeerState {
     heard: Mono,
     answering_since: Option<Mono>,
+    /// How often silence was put down to this process since the peer was last heard.
+    excuses: u32,
 }
 
 impl PeerHealth {
@@ -61,6 +65,7 @@ impl PeerHealth {
             state: Mutex::new(PeerState {
                 heard: now,
                 answering_since: None,
+                excuses: 0,
             }),
             falls: watch::Sender::new(0),
             changes,
@@ -94,6 +99,7 @@ impl PeerHealth {
         let answering = {
             let mut state = self.state.lock().expect("no holder of this lock panics");
             state.heard = now;
+            state.excuses = 0;
             let since = *state.answering_since.get_or_insert(now);
             now.saturating_duration_since(since) >= UP_AFTER
         };
@@ -105,6 +111,16 @@ impl PeerHealth {
     /// The peer refused a connection: nobody is there.
     pub(crate) fn refused(&self) {
         self.fall();
+    }
+
+    /// This process stood still, so that the silence proves nothing about the peer: it counts
+    /// from now. A peer that stays silent is excused three times only.
+    pub(crate) fn excuse(&self, now: Mono) {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        if state.excuses < EXCUSES {
+            state.excuses += 1;
+            state.heard = now;
+        }
     }
 
     /// Looks whether the silence has become too long.
@@ -256,6 +272,26 @@ mod tests {
         // One answer is no return.
         peer.heard(now + DOWN_AFTER);
         assert_eq!(peer.level(), Level::Down);
+    }
+
+    #[test]
+    fn a_gateway_that_stood_still_itself_does_not_call_its_peers_down_at_once() {
+        let mut now = Mono::now();
+        let peer = peer(now);
+        for _ in 0..EXCUSES {
+            now += DOWN_AFTER;
+            peer.excuse(now);
+            peer.look(now);
+            assert_eq!(peer.level(), Level::Unknown);
+        }
+        now += DOWN_AFTER;
+        peer.excuse(now);
+        peer.look(now);
+        assert_eq!(
+            peer.level(),
+            Level::Down,
+            "a dead peer is found under any load"
+        );
     }
 
     #[test]

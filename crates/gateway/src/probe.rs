@@ -18,6 +18,8 @@ use crate::{
 
 /// Time between two probes.
 const PERIOD: Duration = Duration::from_millis(400);
+/// A timer that is later than this was held up by this process, not by the network.
+const STUNNED: Duration = Duration::from_millis(100);
 /// Every so many probes one is a request.
 const REQUEST_EVERY: u32 = 5;
 
@@ -31,7 +33,7 @@ pub(crate) fn start(tasks: &TaskSet, shared: &Arc<Shared>, peer: Arc<PeerAddress
         loop {
             hanse_rt::select! {
                 () = shutdown.cancelled() => return,
-                _ = ticks.tick() => {}
+                due = ticks.tick() => excuse_if_stunned(&peer, due),
             }
             let attempt = set.child("attempt");
             connection(&attempt, &shared, &peer, &shutdown, &mut ticks).await;
@@ -86,6 +88,7 @@ async fn connection(
             // The connection broke: the next attempt tells whether somebody is there.
             Ok(false) => return,
             Err(_) => {
+                excuse_if_stunned(peer, began + DOWN_AFTER);
                 peer.health.look(Mono::now());
                 if peer.health.silence(Mono::now()) >= began.elapsed() {
                     return;
@@ -94,8 +97,16 @@ async fn connection(
         }
         hanse_rt::select! {
             () = shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
+            due = ticks.tick() => excuse_if_stunned(peer, due),
         }
+    }
+}
+
+/// A timer that fires late says that this process did not run: pongs may wait unread.
+fn excuse_if_stunned(peer: &Arc<PeerAddress>, due: Mono) {
+    let now = Mono::now();
+    if now.saturating_duration_since(due) > STUNNED {
+        peer.health.excuse(now);
     }
 }
 
