@@ -23,7 +23,9 @@ use hanse_rt::TaskSet;
 pub use plan::{Outcome, Placed, Seen, plan};
 
 use crate::{
-    Key, Queue, SessionEvent, TokenBucket, World, metrics::HubMetrics, policies::Policies,
+    Key, Queue, SessionEvent, TokenBucket, World,
+    metrics::HubMetrics,
+    policies::{Policies, PolicyKey},
     propagation::key_of_binding,
 };
 use fleet::FleetBook;
@@ -117,7 +119,40 @@ impl Placement {
                 this.add(&binding);
             }
         });
+        let this = self.clone();
+        self.world.objects().policies.on_change(move |key, _, new| {
+            if new.is_none() {
+                this.wake_orphans(&PolicyKey {
+                    cluster: false,
+                    namespace: key.namespace.clone(),
+                    name: key.name.clone(),
+                });
+            }
+        });
+        let this = self.clone();
+        self.world
+            .objects()
+            .cluster_policies
+            .on_change(move |key, _, new| {
+                if new.is_none() {
+                    this.wake_orphans(&PolicyKey {
+                        cluster: true,
+                        namespace: String::new(),
+                        name: key.name.clone(),
+                    });
+                }
+            });
         self.listen_to_members();
+    }
+
+    /// Bindings whose policy is gone stay where they are, and say so.
+    fn wake_orphans(&self, policy: &PolicyKey) {
+        for binding in self.world.objects().bindings.all() {
+            let named = binding.spec.policy.as_ref().map(PolicyKey::of_ref);
+            if named.as_ref() == Some(policy) {
+                self.add(&binding);
+            }
+        }
     }
 
     fn listen_to_members(&self) {
@@ -260,7 +295,10 @@ impl Placement {
             book.refresh(&self.world);
             let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
             let placed = plan(&seen, || self.removals.try_take());
-            book.reserve(key, &placed.clusters, &seen.needs);
+            let needs = Arc::clone(&seen.needs);
+            // Its view of the fleet goes first, or the reservation would copy whole members.
+            drop(seen);
+            book.reserve(key, &placed.clusters, &needs);
             placed
         })
     }

@@ -53,20 +53,11 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
         seen
     });
+    let held = binding.spec.clusters.iter().map(|c| i64::from(c.replicas));
+    let leaving = outgoing.values().map(|count| i64::from(*count));
     Some(Seen {
         members: members.collect(),
-        settled: {
-            let held: i64 = binding
-                .spec
-                .clusters
-                .iter()
-                .map(|c| i64::from(c.replicas))
-                .sum();
-            held - outgoing
-                .values()
-                .map(|count| i64::from(*count))
-                .sum::<i64>()
-        },
+        settled: held.sum::<i64>() - leaving.sum::<i64>(),
         now: world.means().wall.now(),
         template,
         binding,

@@ -332,3 +332,31 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
     assert_eq!(binding["spec"]["finished"], json!([holder]));
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let before = stage.replicas("web").await;
+    let client = stage.client();
+    let api = dynamic(&client, "hanse.dev/v1alpha1", "PropagationPolicy", "shop");
+    api.delete("all", &kube::api::DeleteParams::default())
+        .await
+        .unwrap();
+    let scheduled = eventually("the reason PolicyGone", async || {
+        let binding = stage.binding("apps/v1", "Deployment", "web").await;
+        crate::stage::condition_of(&binding, "Scheduled")
+            .filter(|found| found["reason"] == "PolicyGone")
+    })
+    .await;
+    assert_eq!(
+        scheduled["message"],
+        "6 replicas in 3 clusters; its policy is gone or no longer selects it"
+    );
+    assert_eq!(stage.replicas("web").await, before);
+    assert_eq!(stage.holders("v1", "Service", "web").await.len(), 3);
+    stage.end().await;
+}
