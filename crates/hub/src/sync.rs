@@ -17,7 +17,7 @@ use std::{
 };
 
 use hanse_render::Share;
-use hanse_rt::TaskSet;
+use hanse_rt::{Mono, TaskSet};
 
 pub use plan::{Action, Reach, Seen, Stand, plan, share_of};
 
@@ -33,6 +33,11 @@ use crate::{
 const WORKERS: usize = 8;
 /// How long until something that waits for another object is looked at without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// A copy that somebody else changes again and again is corrected once in this time.
+const CORRECTION_PAUSE: Duration = Duration::from_secs(10);
+/// So many corrections are remembered before old ones are forgotten.
+const CORRECTIONS_KEPT: usize = 4096;
 
 /// How a copy stands, as sync knows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -94,6 +99,15 @@ pub(crate) fn input(template: &Template, share: Option<Share>) -> u64 {
     hasher.finish()
 }
 
+/// Whether an apply puts back what somebody changed in the member, and brings nothing new.
+fn is_correction(seen: &Seen, action: &Action) -> bool {
+    let Action::Apply(manifest) = action else {
+        return false;
+    };
+    let known = seen.copy.as_ref().map(|copy| &copy.digest.applied);
+    known == Some(&manifest.digest)
+}
+
 /// The sync controller.
 #[derive(Clone, Debug)]
 pub(crate) struct Sync {
@@ -107,6 +121,29 @@ pub(crate) struct Sync {
     status: Queue<Key>,
     tasks: TaskSet,
     metrics: HubMetrics,
+    corrections: Corrections,
+}
+
+/// When copies were last corrected: who fights with somebody over a field does it slowly.
+#[derive(Clone, Debug, Default)]
+struct Corrections(Arc<Mutex<BTreeMap<(Key, String), Mono>>>);
+
+impl Corrections {
+    /// Whether this copy may be corrected now, and not only after `CORRECTION_PAUSE`.
+    fn may(&self, binding: &Key, member: &str) -> bool {
+        let now = Mono::now();
+        let is_recent = |at: &Mono| now.duration_since(*at) < CORRECTION_PAUSE;
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        if all.len() >= CORRECTIONS_KEPT {
+            all.retain(|_, at| is_recent(at));
+        }
+        let key = (binding.clone(), member.to_owned());
+        if all.get(&key).is_some_and(is_recent) {
+            return false;
+        }
+        all.insert(key, now);
+        true
+    }
 }
 
 impl Sync {
@@ -128,6 +165,7 @@ impl Sync {
             status,
             tasks,
             metrics,
+            corrections: Corrections::default(),
         };
         this.listen();
         this
@@ -340,7 +378,11 @@ impl Sync {
         else {
             return Ok(());
         };
-        let action = plan(&seen);
+        let mut action = plan(&seen);
+        if is_correction(&seen, &action) && !self.corrections.may(key, member) {
+            let words = "somebody else changes it: it is corrected every 10 seconds";
+            action = Action::Stands(Stand::Waiting(words.to_owned()));
+        }
         // Whether a member is in reach is told by an event; the rest is looked at again.
         let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;

@@ -360,3 +360,40 @@ async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
     assert_eq!(stage.holders("v1", "Service", "web").await.len(), 3);
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fight_over_a_field_is_fought_slowly_and_told() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage
+        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
+        .await;
+    let api = dynamic(&stage.member("az-1"), "apps/v1", "Deployment", "shop");
+    let change = async || {
+        let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 40}}));
+        api.patch("web", &kube::api::PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    };
+    let own = stage.replicas("web").await["az-1"];
+    change().await;
+    eventually("the first correction", async || {
+        (stage.replicas("web").await["az-1"] == own).then_some(())
+    })
+    .await;
+    change().await;
+    let applied = eventually("the fight to be told", async || {
+        let binding = stage.binding("apps/v1", "Deployment", "web").await;
+        crate::stage::condition_of(&binding, "Applied").filter(|found| found["status"] == "False")
+    })
+    .await;
+    assert_eq!(
+        applied["message"],
+        "az-1: somebody else changes it: it is corrected every 10 seconds"
+    );
+    eventually("the second correction", async || {
+        (stage.replicas("web").await["az-1"] == own).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
