@@ -76,14 +76,6 @@ pub(super) fn status(
     };
     let why = judgement.reason.as_str();
     let verdict = judgement.verdict.as_str();
-    set(match judgement.control {
-        Level::Up => say(member::API_REACHABLE, true, reason::ANSWERS, String::new()),
-        Level::Down => {
-            let text = "its API server does not answer the hub".to_owned();
-            say(member::API_REACHABLE, false, reason::UNREACHABLE, text)
-        }
-        Level::Unknown => unknown_yet(say(member::API_REACHABLE, false, why, String::new())),
-    });
     let seen = format!("{up} observing gateways reach it, {down} do not, {unknown} do not know");
     for type_ in [member::GATEWAY_REACHABLE, member::DATA_PLANE_REACHABLE] {
         set(if !judgement.has_gateway {
