@@ -27,14 +27,37 @@ pub(crate) fn ci() -> Result<()> {
     test(&[])
 }
 
+/// Suites by name, and what Cargo has to run for each.
+const SUITES: [(&str, &[&str]); 6] = [
+    ("unit", &["--workspace", "--lib", "--bins"]),
+    ("api", &["--package", "hanse-tests-api"]),
+    (
+        "federation",
+        &["--package", "hanse-cli", "--test", "federation"],
+    ),
+    (
+        "kubernetes",
+        &["--package", "hanse-cli", "--test", "kubernetes"],
+    ),
+    ("traffic", &["--package", "hanse-tests-traffic"]),
+    ("simulation", &["--package", "hanse-tests-simulation"]),
+];
+
 /// All tests, or one suite.
 pub(crate) fn test(words: &[&str]) -> Result<()> {
-    match words {
-        [] => everything(),
-        ["unit"] => unit(),
-        ["api"] => suite("hanse-tests-api"),
-        _ => bail!("unknown suite `{}`; there is: unit, api", words.join(" ")),
-    }
+    let name = match words {
+        [] => return everything(),
+        [name] => name,
+        _ => bail!("one suite at a time"),
+    };
+    let Some((_, arguments)) = SUITES.iter().find(|(known, _)| known == name) else {
+        let names: Vec<_> = SUITES.iter().map(|(name, _)| *name).collect();
+        bail!("unknown suite `{name}`; there is: {}", names.join(", "));
+    };
+    let peers = peers::all()?;
+    let mut cargo = vec!["test", "--locked"];
+    cargo.extend(*arguments);
+    shell::run(shell::command("cargo", &cargo).env("HANSE_PEERS", peers))
 }
 
 #[expect(
@@ -51,19 +74,6 @@ fn everything() -> Result<()> {
     shell::run(
         shell::command("cargo", &["test", "--workspace", "--locked"]).env("HANSE_PEERS", peers),
     )
-}
-
-fn unit() -> Result<()> {
-    shell::run(&mut shell::command(
-        "cargo",
-        &["test", "--workspace", "--locked", "--lib"],
-    ))
-}
-
-fn suite(package: &str) -> Result<()> {
-    let peers = peers::all()?;
-    let cargo = ["test", "--locked", "--package", package];
-    shell::run(shell::command("cargo", &cargo).env("HANSE_PEERS", peers))
 }
 
 fn deny() -> Result<()> {
