@@ -85,6 +85,7 @@ fn deny() -> Result<()> {
         let install = [
             "install",
             "--locked",
+            "--debug",
             "--root",
             &root,
             "--version",
