@@ -90,6 +90,9 @@ pub(crate) enum Verb {
     /// Prove that the federation survives a loss
     #[command(subcommand)]
     Drill(Drill),
+    /// Release or hold evacuations
+    #[command(subcommand)]
+    Failover(Failover),
     /// Look at topology files
     #[command(subcommand)]
     Topology(Topology),
@@ -346,6 +349,22 @@ pub(crate) enum DrillFault {
     Evacuate,
     /// Compute the plan, touch nothing
     Simulate,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Failover {
+    /// Evacuate a lost domain that a brake holds
+    Approve {
+        /// Its name, as the Federation's condition BrakeReleased says it
+        domain: String,
+        /// How long the approval holds
+        #[arg(long = "for", default_value = "1h", value_parser = crate::duration::parse)]
+        lasting: std::time::Duration,
+    },
+    /// Evacuate nothing
+    Hold,
+    /// Evacuate losses again
+    Release,
 }
 
 #[derive(Debug, Subcommand)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use hanse_api::{
     Drill, DrillFault, DrillMeasured, DrillProbe, DrillSpec, DrillTarget, DrillVerdict,
     DrillWorkload, Entered, GlobalService, Percentiles, conditions::drill::FINISHED,
@@ -118,6 +118,10 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
     let place = place(&target);
     let duration_seconds =
         i32::try_from(wanted.duration.as_secs()).context("--duration is too long")?;
+    ensure!(
+        duration_seconds > 0,
+        "--duration is under a second; write for instance 30s"
+    );
     let fault = match wanted.fault {
         args::DrillFault::Isolate => DrillFault::Isolate,
         args::DrillFault::Evacuate => DrillFault::Evacuate,

@@ -1,11 +1,12 @@
 //! The one binary. Reads the command line, runs the verb, and turns what came of it into an exit
-//! code: 0 done, 1 failed, 2 wrong usage, 3 refused by a guard or brake.
+//! code: 0 done, 1 failed, 2 wrong usage, 3 ended by a guard.
 
 mod args;
 mod connect;
 mod domain;
 mod drill;
 mod duration;
+mod failover;
 mod fault;
 mod join;
 mod output;
@@ -58,7 +59,13 @@ fn start(cli: Cli) -> Result<ExitCode> {
         .context("the runtime cannot start")?;
     let telemetry = {
         let _inside = runtime.enter();
-        telemetry::init("hanse", filter, LogFormat::Text).context("telemetry")?
+        let json = std::env::var_os("HANSE_LOG_FORMAT").is_some_and(|format| format == "json");
+        let format = if json {
+            LogFormat::Json
+        } else {
+            LogFormat::Text
+        };
+        telemetry::init("hanse", filter, format).context("telemetry")?
     };
     let code = runtime.block_on(run(cli));
     telemetry.flush();
@@ -86,6 +93,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         }
         Verb::Drill(Drill::List) => drill::list(global).await?,
         Verb::Drill(Drill::Report { name }) => drill::report(global, name).await?,
+        Verb::Failover(what) => failover::run(global, what).await?,
         Verb::Topology(what) => topology::run(global, what)?,
         Verb::Completion { shell } => {
             clap_complete::generate(*shell, &mut Cli::command(), "hanse", &mut std::io::stdout());

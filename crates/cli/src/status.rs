@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use hanse_api::{Federation, GlobalService, MemberCluster, MoveState, ResourceBinding};
+use hanse_api::{Federation, GlobalService, MemberCluster, MoveState, Protocol, ResourceBinding};
 use kube::{Api, ResourceExt, api::ListParams};
 use serde_json::{Value, json};
 
@@ -154,8 +154,13 @@ fn footer(
         else {
             continue;
         };
+        let scheme = match address.protocol {
+            Protocol::Http => "http",
+            Protocol::Grpc => "grpc",
+            Protocol::Tcp => "tcp",
+        };
         lines.push(format!(
-            "global service {}/{}: http://{}:{}/",
+            "global service {}/{}: {scheme}://{}:{}/",
             service.namespace().unwrap_or_default(),
             service.name_any(),
             address.address,

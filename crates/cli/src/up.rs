@@ -62,11 +62,13 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
     let text = kubeconfig::render(&pki, federation.address, &federation.members);
     hanse_rt::disk::write_atomically(&path, text.as_bytes())?;
     output::say(&format!(
-        "federation of {} clusters ready in {:.1} s; state in {}\n\n  export PATH={}:$PATH\n  \
+        "federation of {} clusters ready in {:.1} s; state in {}, metrics on \
+         http://{}/metrics\n\n  export PATH={}:$PATH\n  \
          export KUBECONFIG={}",
         federation.members.len(),
         started.elapsed().as_secs_f64(),
         data.folder().display(),
+        federation.admin,
         program_folder().display(),
         path.display()
     ));
@@ -99,6 +101,7 @@ fn program_folder() -> PathBuf {
 /// A federation that runs.
 struct Federation {
     address: SocketAddr,
+    admin: SocketAddr,
     members: Vec<(String, SocketAddr)>,
     readiness: Readiness,
 }
@@ -142,10 +145,11 @@ async fn start(
         readiness: readiness.clone(),
         pages: None,
     };
-    admin::serve(tasks, admin, pages).with_context(|| format!("--admin {admin}"))?;
+    let admin = admin::serve(tasks, admin, pages).with_context(|| format!("--admin {admin}"))?;
     drop(hold);
     Ok(Federation {
         address,
+        admin,
         members: served.into_iter().collect(),
         readiness,
     })

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use hanse_agent::RelayConfig;
 use hanse_apiserver::{ApiServer, ServiceRange};
 use hanse_gateway::GatewayConfig;
@@ -50,12 +50,20 @@ pub(super) fn world(
     Ok(World::new(topology, &store, chance, options)?)
 }
 
+/// Members for which 10.64.0.0/10 has a block each.
+const MEMBERS: usize = 64;
+
 /// Whether the members' gateways can be had: their addresses are the same in every `hanse up`.
 ///
 /// # Errors
 /// Which address is taken, and what to do.
 pub(super) fn check_gateways(topology: &Topology) -> Result<()> {
-    for index in 0..topology.clusters.len() {
+    let count = topology.clusters.len();
+    ensure!(
+        count <= MEMBERS,
+        "the topology has {count} clusters; `hanse up` has addresses for {MEMBERS}"
+    );
+    for index in 0..count {
         let address = SocketAddr::new(gateway_address(index).into(), HOP_PORT);
         net::listen(address).with_context(|| {
             format!(

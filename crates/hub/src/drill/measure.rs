@@ -17,8 +17,8 @@ pub(super) struct Sample {
     pub(super) took: Duration,
 }
 
-/// An answer that took longer than this was slow: the design's bound for a change of traffic.
-const SLOW: Duration = Duration::from_secs(2);
+/// An answer that took longer than this was slow.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// Sums samples up as they come; its size does not grow with them.
 #[derive(Clone, Debug, Default)]

@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::{DrillWorkload, ResourceBinding, conditions::reason};
+use hanse_api::{DrillWorkload, ResourceBinding};
+use hanse_render::Kind;
 use kube::ResourceExt as _;
 
 use crate::{Key, World};
@@ -37,7 +38,7 @@ pub(super) fn affected(
         if held == 0 || outside >= spec.replicas {
             continue;
         }
-        if stays(&binding) {
+        if stays(world, &binding) {
             not_exercised.push(named(&binding));
             continue;
         }
@@ -52,12 +53,13 @@ pub(super) fn affected(
     (affected, not_exercised)
 }
 
-/// Work that failover leaves alone.
-fn stays(binding: &ResourceBinding) -> bool {
-    let conditions = binding.status.iter().flat_map(|status| &status.conditions);
-    conditions
-        .into_iter()
-        .any(|condition| condition.reason == reason::HOLDS_DATA)
+/// Work that failover leaves to an operator: it holds data, or runs once.
+fn stays(world: &World, binding: &ResourceBinding) -> bool {
+    let key = crate::propagation::key_of_template(&binding.spec.template);
+    let template = world.templates().get(&key);
+    template.is_some_and(|template| {
+        template.holds_data || matches!(template.kind, Kind::Job | Kind::CronJob)
+    })
 }
 
 fn named(binding: &ResourceBinding) -> String {
@@ -94,6 +96,23 @@ pub(super) fn standing(
             .map(|shortfall| shortfall.missing)
             .unwrap_or_default(),
     })
+}
+
+/// How much of all that is wanted is ready outside the target, in percent; 100 of nothing.
+pub(super) fn ready_percent(world: &World, target: &BTreeSet<String>) -> i64 {
+    let (mut wanted, mut ready) = (0, 0);
+    for binding in world.objects().bindings.all() {
+        let seen = binding.status.iter().flat_map(|status| &status.clusters);
+        let outside = seen.filter(|cluster| !target.contains(&cluster.name));
+        let there: i64 = outside.map(|cluster| i64::from(cluster.ready)).sum();
+        wanted += i64::from(binding.spec.replicas);
+        ready += there.min(i64::from(binding.spec.replicas));
+    }
+    if wanted == 0 {
+        100
+    } else {
+        ready * 100 / wanted
+    }
 }
 
 /// Whether every member is healthy and nothing is on its way.

@@ -389,6 +389,17 @@ impl<'a> Running<'a> {
                 });
             }
         }
+        if let Some(bound) = guards.min_ready_percent {
+            let ready = observe::ready_percent(self.world, &self.target);
+            if ready < i64::from(bound) {
+                let text =
+                    format!("{ready} % of all replicas are ready, the guard wants {bound} %");
+                return Some(Abort {
+                    why: reason::GUARD,
+                    text,
+                });
+            }
+        }
         let bound = guards.max_errors_per_million?;
         let errors = self.measure.errors_per_million()?;
         (errors > bound.into()).then(|| Abort {
