@@ -383,7 +383,7 @@ async fn hub_away_while_pods_are_replaced(
     for client in real.fleet.members.values() {
         replace_pods(client).await?;
     }
-    hanse_rt::sleep(Duration::from_secs(20)).await;
+    hanse_rt::sleep(Duration::from_mins(1)).await;
     let outcome = client.stop().await?;
     ensure!(
         outcome.errors == 0,
