@@ -148,7 +148,7 @@ async fn attempts(
     let mut judge = Judge {
         route,
         head,
-        resent: false,
+        resent: 0,
         failure: Failure::DestinationUnavailable,
     };
     for _ in 0..MAX_ATTEMPTS {
@@ -200,8 +200,9 @@ enum Next {
 struct Judge<'a> {
     route: &'a Route,
     head: &'a Head,
-    /// It was sent a second time although the first may have been seen: never a third time.
-    resent: bool,
+    /// How often it was sent again although it may have been seen before: twice at most, since a
+    /// region's clusters die one after the other and the second place may fall under the request.
+    resent: usize,
     /// What the client is told when nothing answers.
     failure: Failure,
 }
@@ -247,15 +248,15 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a request that may have been seen goes out again: once, only one that can be
-    /// repeated, and within the budget, unless its whole place went away.
+    /// Whether a request that may have been seen goes out again: only one that can be repeated, and
+    /// within the budget, unless its whole place went away.
     fn may_resend(&mut self, body: &Outgoing, fallen: bool) -> bool {
         let route = self.route;
-        let may = !self.resent
+        let may = self.resent < MAX_ATTEMPTS - 1
             && is_idempotent(&self.head.method)
             && body.is_there()
             && (fallen || route.ledger.grant(Mono::now(), route.retry_budget_percent));
-        self.resent |= may;
+        self.resent += usize::from(may);
         may
     }
 }
