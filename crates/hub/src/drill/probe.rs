@@ -72,8 +72,9 @@ pub(super) fn run(
             };
             let target = addresses.resolve(entry.address);
             let (samples, idle) = (samples.clone(), Arc::clone(&idle));
+            let connections = requests.clone();
             requests.spawn("drill request", async move {
-                let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle)).await;
+                let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle, &connections)).await;
                 let answered = answered.ok().flatten();
                 let took = Mono::now().saturating_duration_since(due);
                 drop(
@@ -94,11 +95,11 @@ pub(super) fn run(
 type Idle = std::sync::Mutex<Vec<http1::SendRequest<Empty<Bytes>>>>;
 
 /// One request over an idle connection, or a new one; the cluster that answered 200.
-async fn ask(target: SocketAddr, idle: &Arc<Idle>) -> Option<String> {
+async fn ask(target: SocketAddr, idle: &Arc<Idle>, tasks: &TaskSet) -> Option<String> {
     let pooled = idle.lock().expect("no holder of this lock panics").pop();
     let mut sender = match pooled {
         Some(sender) if !sender.is_closed() => sender,
-        _ => connect(target).await?,
+        _ => connect(target, tasks).await?,
     };
     sender.ready().await.ok()?;
     let request = Request::get("/")
@@ -121,13 +122,13 @@ async fn ask(target: SocketAddr, idle: &Arc<Idle>) -> Option<String> {
     ok.then_some(cluster)
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the connection's driver ends with its sender"
-)]
-async fn connect(target: SocketAddr) -> Option<http1::SendRequest<Empty<Bytes>>> {
+async fn connect(target: SocketAddr, tasks: &TaskSet) -> Option<http1::SendRequest<Empty<Bytes>>> {
     let stream = net::connect(target, CONNECT).await.ok()?;
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
-    tokio::spawn(connection);
+    tasks.spawn("drill connection", async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%target, %error, "a drill's connection ended");
+        }
+    });
     Some(sender)
 }
