@@ -9,11 +9,7 @@ use crate::up::{Up, hanse};
 async fn refused(fleet: &Fleet, up: &Up, manifest: &str) -> Result<String> {
     let path = up.data().join("refused.yaml");
     std::fs::write(&path, manifest)?;
-    match fleet
-        .kubectl
-        .run(&["apply", "-f", &path.to_string_lossy()])
-        .await
-    {
+    match fleet.kubectl.run(&["apply", "-f", &path.to_string_lossy()]).await {
         Ok(text) => bail!("accepted: {text}"),
         Err(error) => Ok(error.to_string()),
     }
@@ -33,24 +29,15 @@ async fn policies_are_refused_when_they_are_applied() -> Result<()> {
     ensure!(text.contains(r#"unknown field "spec.colour""#), "{text}");
     let bounds = "  placement: {replicas: {bounds: [{min: 5, max: 2}]}}";
     let text = refused(&fleet, &up, &policy(bounds)).await?;
-    ensure!(
-        text.contains("min is above max: write a min that is at most max"),
-        "{text}"
-    );
+    ensure!(text.contains("min is above max: write a min that is at most max"), "{text}");
     let weights = "  placement: {replicas: {strategy: Weighted, weights: [{weight: 0}]}}";
     let text = refused(&fleet, &up, &policy(weights)).await?;
-    ensure!(
-        text.contains("spec.placement.replicas.weights[0].weight"),
-        "{text}"
-    );
+    ensure!(text.contains("spec.placement.replicas.weights[0].weight"), "{text}");
     let cluster = "apiVersion: hanse.dev/v1alpha1\nkind: ClusterPropagationPolicy\n\
                    metadata: {name: p}\nspec:\n  \
                    resourceSelectors: [{apiVersion: apps/v1, kind: Deployment}]\n";
     let text = refused(&fleet, &up, cluster).await?;
-    ensure!(
-        text.contains("this kind lives in namespaces: write namespaces: [names]"),
-        "{text}"
-    );
+    ensure!(text.contains("this kind lives in namespaces: write namespaces: [names]"), "{text}");
     Ok(())
 }
 
@@ -61,10 +48,7 @@ async fn a_second_federation_is_told_what_is_taken() -> Result<()> {
     let data = data.to_string_lossy();
     let second = hanse(&["up", "--listen", "127.0.0.1:0", "--data", &data], None).await?;
     ensure!(second.code == 1, "{second:?}");
-    ensure!(
-        second.stderr.contains("runs with the data directory"),
-        "{second:?}"
-    );
+    ensure!(second.stderr.contains("runs with the data directory"), "{second:?}");
     let taken = hanse_rt::net::listen("127.0.0.1:0".parse()?)?;
     let port = taken.local_addr()?.to_string();
     let other = tempfile::tempdir()?;
@@ -84,20 +68,11 @@ async fn a_damaged_store_is_reported_and_left_as_it_is() -> Result<()> {
     let store = up.data().join("hub.redb");
     std::fs::write(&store, b"this is no store")?;
     let data = up.data();
-    let again = [
-        "up",
-        "--listen",
-        "127.0.0.1:0",
-        "--data",
-        &data.to_string_lossy(),
-    ];
+    let again = ["up", "--listen", "127.0.0.1:0", "--data", &data.to_string_lossy()];
     let ran = hanse(&again, None).await?;
     ensure!(ran.code == 1, "{ran:?}");
     ensure!(ran.stderr.contains("is damaged"), "{ran:?}");
-    ensure!(
-        std::fs::read(&store)? == b"this is no store",
-        "it was overwritten"
-    );
+    ensure!(std::fs::read(&store)? == b"this is no store", "it was overwritten");
     Ok(())
 }
 

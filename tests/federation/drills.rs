@@ -19,21 +19,13 @@ const DRILL: &str = r#"{
 async fn drill(up: &Up, fleet: &Fleet, name: &str, target: &str) -> Result<Value> {
     let path = up.data().join(format!("{name}.json"));
     std::fs::write(&path, DRILL.replace("NAME", name).replace("TARGET", target))?;
-    fleet
-        .kubectl
-        .run(&["create", "-f", &path.to_string_lossy()])
-        .await?;
+    fleet.kubectl.run(&["create", "-f", &path.to_string_lossy()]).await?;
     let look = || async {
-        let text = fleet
-            .kubectl
-            .run(&["get", "drill", name, "-o", "json"])
-            .await?;
+        let text = fleet.kubectl.run(&["get", "drill", name, "-o", "json"]).await?;
         Ok(serde_json::from_str::<Value>(&text)?)
     };
     let judged = |drill: &Value| drill["status"]["verdict"].is_string();
-    wait::until("a verdict", LONG * 4, look, judged)
-        .await
-        .with_context(|| up.words())
+    wait::until("a verdict", LONG * 4, look, judged).await.with_context(|| up.words())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,18 +37,12 @@ async fn a_region_taken_out_is_replaced_elsewhere_and_put_back() -> Result<()> {
     let measured = &done["status"]["measured"];
     ensure!(measured["requests"].as_i64() > Some(500), "{measured:#}");
     ensure!(measured["detectedMilliseconds"].is_number(), "{measured:#}");
-    ensure!(
-        measured["replacedMilliseconds"]["max"].is_number(),
-        "{measured:#}"
-    );
+    ensure!(measured["replacedMilliseconds"]["max"].is_number(), "{measured:#}");
     loss::settled(&fleet, ("shop", "frontend"), 9).await?;
     let report = up.must(&["drill", "report", "region"]).await?;
     ensure!(report.starts_with("# Drill region: Passed"), "{report}");
     let list = up.must(&["drill", "list"]).await?;
-    ensure!(
-        list.contains("Isolate") && list.contains("Passed"),
-        "{list}"
-    );
+    ensure!(list.contains("Isolate") && list.contains("Passed"), "{list}");
     Ok(())
 }
 
@@ -72,39 +58,12 @@ clusters:
 async fn a_drill_without_room_elsewhere_fails_by_name_and_touches_nothing_healthy() -> Result<()> {
     let (up, fleet) = Up::start_with(Some(FULL)).await?;
     endpoint::shop(&fleet).await?;
-    let scale = [
-        "-n",
-        "shop",
-        "scale",
-        "deployment",
-        "frontend",
-        "--replicas=15",
-    ];
+    let scale = ["-n", "shop", "scale", "deployment", "frontend", "--replicas=15"];
     fleet.kubectl.run(&scale).await?;
-    let rollout = [
-        "-n",
-        "shop",
-        "rollout",
-        "status",
-        "deployment/frontend",
-        "--timeout=60s",
-    ];
+    let rollout = ["-n", "shop", "rollout", "status", "deployment/frontend", "--timeout=60s"];
     fleet.kubectl.run(&rollout).await?;
-    let before = fleet
-        .spread("shop", "frontend", |member| member != "gcp-us")
-        .await?;
-    let run = [
-        "drill",
-        "run",
-        "--region",
-        "us",
-        "--duration",
-        "15s",
-        "--rate",
-        "30",
-        "-o",
-        "json",
-    ];
+    let before = fleet.spread("shop", "frontend", |member| member != "gcp-us").await?;
+    let run = ["drill", "run", "--region", "us", "--duration", "15s", "--rate", "30", "-o", "json"];
     let ran = up.hanse(&run).await?;
     ensure!(ran.code == 1, "{ran:?}\n{}", up.words());
     let done: Value = serde_json::from_str(&ran.stdout)?;
@@ -112,14 +71,9 @@ async fn a_drill_without_room_elsewhere_fails_by_name_and_touches_nothing_health
     let work = &done["status"]["perWorkload"][0];
     ensure!(work["shortfall"].as_i64() > Some(0), "{done:#}");
     ensure!(work["missing"]["cpu"].is_string(), "{done:#}");
-    let after = fleet
-        .spread("shop", "frontend", |member| member != "gcp-us")
-        .await?;
+    let after = fleet.spread("shop", "frontend", |member| member != "gcp-us").await?;
     for (member, count) in &before {
-        ensure!(
-            after.get(member) >= Some(count),
-            "{member}: {before:?} became {after:?}"
-        );
+        ensure!(after.get(member) >= Some(count), "{member}: {before:?} became {after:?}");
     }
     Ok(())
 }

@@ -7,26 +7,14 @@ use hanse_tests_bodies::{Fleet, fleet::LONG, traffic, wait};
 
 use crate::up::Up;
 
-const SHOP: &str = concat!(
-    env!("CARGO_MANIFEST_DIR"),
-    "/../../manifests/examples/shop/"
-);
+const SHOP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/examples/shop/");
 
 /// Applies the sample shop and waits until its endpoint is served by every cluster's gateway.
 pub(crate) async fn shop(fleet: &Fleet) -> Result<Vec<(String, SocketAddr)>> {
     fleet.kubectl.run(&["apply", "-f", SHOP]).await?;
-    let rollout = [
-        "-n",
-        "shop",
-        "rollout",
-        "status",
-        "deployment/frontend",
-        "--timeout=60s",
-    ];
+    let rollout = ["-n", "shop", "rollout", "status", "deployment/frontend", "--timeout=60s"];
     fleet.kubectl.run(&rollout).await?;
-    let addresses = fleet
-        .addresses("shop", "frontend", fleet.members.len())
-        .await?;
+    let addresses = fleet.addresses("shop", "frontend", fleet.members.len()).await?;
     addresses
         .into_iter()
         .map(|at| {
@@ -58,28 +46,13 @@ async fn each_gateway_answers_from_its_own_cluster_and_skips_one_without_endpoin
         answered_by(*address, |answered| answered == cluster).await?;
     }
     let (near, address) = addresses.first().context("no address")?;
-    ensure!(
-        near.starts_with("aws-eu-west-1"),
-        "{near} is not near the hub"
-    );
+    ensure!(near.starts_with("aws-eu-west-1"), "{near} is not near the hub");
     let policy = format!(
         r#"{{"spec":{{"placement":{{"clusters":[{{"exclude":["{near}"]}}],"replicas":{{"steady":false}}}}}}}}"#
     );
-    let patch = [
-        "-n",
-        "shop",
-        "patch",
-        "pp",
-        "shop",
-        "--type=merge",
-        "-p",
-        &policy,
-    ];
+    let patch = ["-n", "shop", "patch", "pp", "shop", "--type=merge", "-p", &policy];
     fleet.kubectl.run(&patch).await?;
     let neighbour = answered_by(*address, |answered| answered != near).await?;
-    ensure!(
-        neighbour.starts_with("aws-eu-west-1"),
-        "{neighbour} answered for {near}"
-    );
+    ensure!(neighbour.starts_with("aws-eu-west-1"), "{neighbour} answered for {near}");
     Ok(())
 }

@@ -14,23 +14,17 @@ async fn a_lost_cluster_is_replaced_and_returns(fault: &str) -> Result<()> {
     let (up, fleet) = Up::start().await?;
     let addresses = endpoint::shop(&fleet).await?;
     let lost = "gcp-us-east1-b";
-    let elsewhere = addresses
-        .iter()
-        .find(|(cluster, _)| cluster == "gcp-us-east1-c");
+    let elsewhere = addresses.iter().find(|(cluster, _)| cluster == "gcp-us-east1-c");
     let (_, address) = *elsewhere.context("the neighbour has no address")?;
     let client = traffic::Train::start(address, 50);
     up.must(&["fault", "set", lost, fault]).await?;
-    loss::replaced(&fleet, FRONTEND, REPLICAS, &[lost])
-        .await
-        .with_context(|| up.words())?;
+    loss::replaced(&fleet, FRONTEND, REPLICAS, &[lost]).await.with_context(|| up.words())?;
     let outcome = client.stop().await?;
     // The neighbour has replicas of its own: its clients should not notice.
     ensure!(outcome.errors == 0, "{outcome:?}\n{}", up.words());
     up.must(&["fault", "clear", lost]).await?;
     fleet.healthy().await?;
-    loss::settled(&fleet, (FRONTEND.0, FRONTEND.1), 9)
-        .await
-        .with_context(|| up.words())?;
+    loss::settled(&fleet, (FRONTEND.0, FRONTEND.1), 9).await.with_context(|| up.words())?;
     Ok(())
 }
 
@@ -50,19 +44,14 @@ async fn a_hub_cut_off_from_every_member_moves_nothing_and_says_so() -> Result<(
     let addresses = endpoint::shop(&fleet).await?;
     let before = fleet.spread("shop", "frontend", |_| true).await?;
     for member in fleet.members.keys() {
-        up.must(&["fault", "set", member, "cut-link", "hub"])
-            .await?;
+        up.must(&["fault", "set", member, "cut-link", "hub"]).await?;
     }
     let connected = |status: &'static str| {
         let fleet = fleet.clone();
         async move {
             let path = "jsonpath={.status.conditions[?(@.type=='Connected')].status}";
-            let look = async || {
-                fleet
-                    .kubectl
-                    .run(&["get", "federation", "default", "-o", path])
-                    .await
-            };
+            let look =
+                async || fleet.kubectl.run(&["get", "federation", "default", "-o", path]).await;
             wait::until("Connected", LONG, look, |seen: &String| seen == status).await
         }
     };

@@ -12,11 +12,7 @@ use crate::{endpoint, up::Up};
 /// Generation and uid of every Deployment of the shop in every member that is not lost.
 async fn state(fleet: &Fleet, lost: &str) -> Result<BTreeMap<String, (i64, String)>> {
     let mut state = BTreeMap::new();
-    for (member, client) in fleet
-        .members
-        .iter()
-        .filter(|(member, _)| member.as_str() != lost)
-    {
+    for (member, client) in fleet.members.iter().filter(|(member, _)| member.as_str() != lost) {
         let api: Api<Deployment> = Api::namespaced(client.clone(), "shop");
         for found in api.list(&ListParams::default()).await? {
             let generation = found.metadata.generation.unwrap_or_default();
@@ -32,10 +28,7 @@ async fn moves(fleet: &Fleet) -> Result<Vec<String>> {
     let of = |binding: &hanse_api::ResourceBinding| {
         let moves = binding.status.clone().unwrap_or_default().moves;
         let name = binding.name_any();
-        moves
-            .into_iter()
-            .map(move |step| format!("{name}: {}", step.id))
-            .collect::<Vec<_>>()
+        moves.into_iter().map(move |step| format!("{name}: {}", step.id)).collect::<Vec<_>>()
     };
     Ok(bindings.iter().flat_map(of).collect())
 }
@@ -65,9 +58,7 @@ async fn moves_resume_by_id_and_nothing_right_is_written_again() -> Result<()> {
     ids.sort();
     ids.dedup();
     ensure!(ids.len() == count, "doubled: {ids:?}");
-    up.must(&["fault", "clear", lost])
-        .await
-        .context("clearing")?;
+    up.must(&["fault", "clear", lost]).await.context("clearing")?;
     fleet.healthy().await?;
     loss::settled(&fleet, ("shop", "frontend"), 9).await?;
     Ok(())

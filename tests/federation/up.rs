@@ -51,12 +51,7 @@ impl Up {
                 std::fs::write(&path, text).map(|()| path)
             })
             .transpose()?;
-        let mut up = Self {
-            child: None,
-            folder,
-            topology,
-            _turn: turn,
-        };
+        let mut up = Self { child: None, folder, topology, _turn: turn };
         let fleet = up.spawn().await?;
         fleet.healthy().await.with_context(|| up.words())?;
         Ok((up, fleet))
@@ -80,10 +75,7 @@ impl Up {
         let kubeconfig = self.kubeconfig();
         let deadline = hanse_rt::Mono::now() + READY;
         while !kubeconfig.exists() {
-            let ended = self
-                .child
-                .as_mut()
-                .and_then(|child| child.try_wait().ok().flatten());
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
             if ended.is_some() || hanse_rt::Mono::now() > deadline {
                 bail!("hanse up is not ready ({ended:?}):\n{}", self.words());
             }
@@ -101,13 +93,7 @@ impl Up {
                 .iter()
                 .all(|(member, verdict)| verdict == if member == lost { "Lost" } else { "Healthy" })
         };
-        wait::until(
-            "verdicts after the restart",
-            LONG,
-            || fleet.verdicts(),
-            settled,
-        )
-        .await?;
+        wait::until("verdicts after the restart", LONG, || fleet.verdicts(), settled).await?;
         Ok(fleet)
     }
 
@@ -156,12 +142,7 @@ impl Up {
     /// Runs the command line against it; it must succeed.
     pub(crate) async fn must(&self, arguments: &[&str]) -> Result<String> {
         let ran = self.hanse(arguments).await?;
-        ensure!(
-            ran.code == 0,
-            "hanse {}: {ran:?}\n{}",
-            arguments.join(" "),
-            self.words()
-        );
+        ensure!(ran.code == 0, "hanse {}: {ran:?}\n{}", arguments.join(" "), self.words());
         Ok(ran.stdout)
     }
 }
@@ -169,11 +150,7 @@ impl Up {
 /// Runs the command line.
 pub(crate) async fn hanse(arguments: &[&str], kubeconfig: Option<&Path>) -> Result<Ran> {
     let mut command = Command::new(HANSE);
-    command
-        .args(arguments)
-        .stdin(Stdio::null())
-        .env("NO_COLOR", "1")
-        .kill_on_drop(true);
+    command.args(arguments).stdin(Stdio::null()).env("NO_COLOR", "1").kill_on_drop(true);
     if let Some(kubeconfig) = kubeconfig {
         command.env("KUBECONFIG", kubeconfig);
     }

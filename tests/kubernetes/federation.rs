@@ -72,28 +72,15 @@ impl Real {
         std::fs::write(&kubeconfig, merge(&hub, &planes)?)?;
         let fleet = Fleet::connect(&kubeconfig).await?;
         let tasks = TaskSet::new("real");
-        let mut real = Self {
-            folder,
-            planes,
-            hub,
-            processes: BTreeMap::new(),
-            tasks,
-            fleet,
-            _turn: turn,
-        };
-        real.fleet
-            .kubectl
-            .run(&["apply", "--server-side", "-f", CRDS])
-            .await?;
+        let mut real =
+            Self { folder, planes, hub, processes: BTreeMap::new(), tasks, fleet, _turn: turn };
+        real.fleet.kubectl.run(&["apply", "--server-side", "-f", CRDS]).await?;
         real.start_hub()?;
         for (index, cluster) in topology.clusters.iter().enumerate() {
             real.run_nodes(index, cluster).await?;
             real.join(index, cluster).await?;
         }
-        real.fleet
-            .healthy()
-            .await
-            .with_context(|| real.words("hub"))?;
+        real.fleet.healthy().await.with_context(|| real.words("hub"))?;
         Ok(real)
     }
 
@@ -102,25 +89,12 @@ impl Real {
         let client = self.planes[&cluster.name].client().await?;
         let lost: Arc<Mutex<BTreeSet<String>>> = Arc::default();
         let wall = Wall::system();
-        nodes::run(
-            &self.tasks,
-            client.clone(),
-            cluster.clone(),
-            Arc::clone(&lost),
-            wall.clone(),
-        );
+        nodes::run(&self.tasks, client.clone(), cluster.clone(), Arc::clone(&lost), wall.clone());
         let addresses = AddressMap::loopback();
         let runtime = Arc::new(Responders::new(&cluster.name, &self.tasks, addresses));
         let kubelet = Kubelet::new(Pace::default(), runtime, Addresses::of_member(index), lost);
         let rng = Rng::from_entropy();
-        Nodes {
-            client,
-            scope: Scope::NodesOnly,
-            kubelet,
-            wall,
-            rng,
-        }
-        .run(&self.tasks);
+        Nodes { client, scope: Scope::NodesOnly, kubelet, wall, rng }.run(&self.tasks);
         Ok(())
     }
 
@@ -152,20 +126,13 @@ impl Real {
         let gateway = SocketAddr::new(gateway_address(index).into(), 15443).to_string();
         let kubeconfig = self.fleet.kubeconfig().to_owned();
         let mut join = Command::new(HANSE);
-        join.args([
-            "join",
-            name,
-            "--provider",
-            &cluster.provider,
-            "--region",
-            &cluster.region,
-        ])
-        .args(["--gateway", &gateway])
-        .arg("--member-kubeconfig")
-        .arg(&member)
-        .arg("--token-file")
-        .arg(&token)
-        .env("KUBECONFIG", kubeconfig);
+        join.args(["join", name, "--provider", &cluster.provider, "--region", &cluster.region])
+            .args(["--gateway", &gateway])
+            .arg("--member-kubeconfig")
+            .arg(&member)
+            .arg("--token-file")
+            .arg(&token)
+            .env("KUBECONFIG", kubeconfig);
         let joined = join.output().await?;
         ensure!(joined.status.success(), "{joined:?}\n{}", self.words("hub"));
         self.start_member(index, name)
@@ -180,14 +147,8 @@ impl Real {
         let token = token.to_string_lossy().into_owned();
         let relay_at = SocketAddr::new(ip.into(), 15011).to_string();
         let in_api = Ipv4Addr::new(10, block, c, d).to_string();
-        let data = |role: &str| {
-            self.folder
-                .path()
-                .join(role)
-                .join(name)
-                .to_string_lossy()
-                .into_owned()
-        };
+        let data =
+            |role: &str| self.folder.path().join(role).join(name).to_string_lossy().into_owned();
         let (relay_data, gateway_data) = (data("relay"), data("gateway"));
         let relay = [
             "agent",
@@ -245,18 +206,12 @@ impl Real {
             .stdout(log.try_clone()?)
             .stderr(log)
             .kill_on_drop(true);
-        command
-            .spawn()
-            .with_context(|| format!("{role} cannot be started"))
+        command.spawn().with_context(|| format!("{role} cannot be started"))
     }
 
     /// Ends a role as a crash would.
     async fn kill(&mut self, role: &str) -> Result<()> {
-        self.processes
-            .remove(role)
-            .context("it does not run")?
-            .kill()
-            .await?;
+        self.processes.remove(role).context("it does not run")?.kill().await?;
         Ok(())
     }
 
@@ -288,10 +243,7 @@ fn merge(hub: &ControlPlane, members: &BTreeMap<String, ControlPlane>) -> Result
         let one: Value = serde_json::from_slice(&std::fs::read(member.kubeconfig())?)?;
         for list in ["clusters", "contexts"] {
             let more = one[list].as_array().cloned().unwrap_or_default();
-            merged[list]
-                .as_array_mut()
-                .context("a kubeconfig has lists")?
-                .extend(more);
+            merged[list].as_array_mut().context("a kubeconfig has lists")?.extend(more);
         }
     }
     Ok(serde_json::to_string(&merged)?)
@@ -305,17 +257,12 @@ async fn real_control_planes_are_a_federation_like_any_other() -> Result<()> {
     };
     let mut real = Real::start(&programs).await?;
     let fleet = real.fleet.clone();
-    boutique::deploy(&fleet, "Divide")
-        .await
-        .with_context(|| real.words("hub"))?;
+    boutique::deploy(&fleet, "Divide").await.with_context(|| real.words("hub"))?;
     boutique::scale(&fleet, "frontend", 6).await?;
     boutique::delete(&fleet, "adservice", "cartservice").await?;
     let service = real.folder.path().join("service.yaml");
     std::fs::write(&service, SERVICE)?;
-    fleet
-        .kubectl
-        .run(&["apply", "-f", &service.to_string_lossy()])
-        .await?;
+    fleet.kubectl.run(&["apply", "-f", &service.to_string_lossy()]).await?;
     let addresses = fleet.addresses("default", "frontend", 3).await?;
     for at in &addresses {
         let address = SocketAddr::new(at.address.parse()?, u16::try_from(at.port)?);
@@ -325,20 +272,11 @@ async fn real_control_planes_are_a_federation_like_any_other() -> Result<()> {
             Ok(cluster)
         };
         let own = |cluster: &String| *cluster == at.cluster;
-        wait::until("the nearest cluster answers", LONG, look, own)
-            .await
-            .with_context(|| {
-                let (relay, gateway) = (
-                    format!("relay-{}", at.cluster),
-                    format!("gateway-{}", at.cluster),
-                );
-                format!(
-                    "{}\n{}\n{}",
-                    real.words("hub"),
-                    real.words(&relay),
-                    real.words(&gateway)
-                )
-            })?;
+        wait::until("the nearest cluster answers", LONG, look, own).await.with_context(|| {
+            let (relay, gateway) =
+                (format!("relay-{}", at.cluster), format!("gateway-{}", at.cluster));
+            format!("{}\n{}\n{}", real.words("hub"), real.words(&relay), real.words(&gateway))
+        })?;
     }
     api_server_alone_moves_nothing(&mut real).await?;
     hub_away_while_pods_are_replaced(&mut real, &addresses).await?;
@@ -354,16 +292,9 @@ async fn api_server_alone_moves_nothing(real: &mut Real) -> Result<()> {
     let others = |member: &str| member != "gcp-us";
     let during = real.fleet.spread("default", "frontend", others).await?;
     for (member, count) in &during {
-        ensure!(
-            before.get(member) == Some(count),
-            "{before:?} became {during:?}"
-        );
+        ensure!(before.get(member) == Some(count), "{before:?} became {during:?}");
     }
-    real.planes
-        .get_mut("gcp-us")
-        .context("a member")?
-        .revive_apiserver()
-        .await?;
+    real.planes.get_mut("gcp-us").context("a member")?.revive_apiserver().await?;
     real.until_verdict("gcp-us", "Healthy").await?;
     let after = real.fleet.spread("default", "frontend", |_| true).await?;
     ensure!(before == after, "{before:?} became {after:?}");
@@ -391,10 +322,7 @@ async fn hub_away_while_pods_are_replaced(
         real.words(&format!("gateway-{}", near.cluster))
     );
     real.start_hub()?;
-    real.fleet
-        .healthy()
-        .await
-        .with_context(|| real.words("hub"))?;
+    real.fleet.healthy().await.with_context(|| real.words("hub"))?;
     let after = real.fleet.spread("default", "frontend", |_| true).await?;
     ensure!(before == after, "{before:?} became {after:?}");
     Ok(())
@@ -406,53 +334,30 @@ async fn replace_pods(client: &kube::Client) -> Result<()> {
     use kube::{Api, ResourceExt, api::ListParams};
     let api: Api<Pod> = Api::namespaced(client.clone(), "default");
     let all = ListParams::default().labels("app=frontend");
-    let old: Vec<String> = api
-        .list(&all)
-        .await?
-        .iter()
-        .map(ResourceExt::name_any)
-        .collect();
+    let old: Vec<String> = api.list(&all).await?.iter().map(ResourceExt::name_any).collect();
     for name in &old {
-        api.delete(name, &kube::api::DeleteParams::default())
-            .await?;
+        api.delete(name, &kube::api::DeleteParams::default()).await?;
         let look = || async {
             let pods = api.list(&all).await?;
-            let ready = pods
-                .iter()
-                .filter(|pod| hanse_tests_bodies::fleet::is_ready(pod));
+            let ready = pods.iter().filter(|pod| hanse_tests_bodies::fleet::is_ready(pod));
             Ok(ready.filter(|pod| pod.name_any() != *name).count())
         };
-        wait::until("the successor is ready", LONG, look, |ready| {
-            *ready >= old.len()
-        })
-        .await?;
+        wait::until("the successor is ready", LONG, look, |ready| *ready >= old.len()).await?;
     }
     Ok(())
 }
 
 async fn a_member_dies_and_returns(real: &mut Real) -> Result<()> {
     let (lost, index) = ("gcp-us", 1);
-    real.planes
-        .get_mut(lost)
-        .context("a member")?
-        .kill_apiserver();
+    real.planes.get_mut(lost).context("a member")?.kill_apiserver();
     real.kill(&format!("gateway-{lost}")).await?;
     real.kill(&format!("relay-{lost}")).await?;
     real.until_verdict(lost, "Lost").await?;
     let frontend = ("default", "frontend", "app=frontend");
-    loss::replaced(&real.fleet, frontend, 6, &[lost])
-        .await
-        .with_context(|| real.words("hub"))?;
-    real.planes
-        .get_mut(lost)
-        .context("a member")?
-        .revive_apiserver()
-        .await?;
+    loss::replaced(&real.fleet, frontend, 6, &[lost]).await.with_context(|| real.words("hub"))?;
+    real.planes.get_mut(lost).context("a member")?.revive_apiserver().await?;
     real.start_member(index, lost)?;
-    real.fleet
-        .healthy()
-        .await
-        .with_context(|| real.words("hub"))?;
+    real.fleet.healthy().await.with_context(|| real.words("hub"))?;
     let settled = loss::settled(&real.fleet, ("default", "frontend"), 6).await;
     settled.map(drop).with_context(|| real.words("hub"))
 }

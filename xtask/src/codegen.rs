@@ -6,14 +6,6 @@ use crate::shell;
 
 /// Writes the generated files again.
 pub(crate) fn run() -> Result<()> {
-    let cargo = [
-        "run",
-        "--package",
-        "hanse-api",
-        "--example",
-        "crds",
-        "--",
-        "manifests/crds",
-    ];
+    let cargo = ["run", "--package", "hanse-api", "--example", "crds", "--", "manifests/crds"];
     shell::run(&mut shell::command("cargo", &cargo))
 }

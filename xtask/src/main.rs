@@ -19,10 +19,7 @@ usage: cargo xtask COMMAND
   peers          builds and fetches the programs that tests talk to
   bench NAME     runs a benchmark; --json FILE keeps the figures";
 
-#[expect(
-    clippy::print_stderr,
-    reason = "a command line speaks to people on standard error"
-)]
+#[expect(clippy::print_stderr, reason = "a command line speaks to people on standard error")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();

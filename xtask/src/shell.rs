@@ -11,10 +11,7 @@ use anyhow::{Context as _, Result, bail};
 /// The root of the repository.
 pub(crate) fn root() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
-    manifest
-        .parent()
-        .expect("xtask lies in the root")
-        .to_owned()
+    manifest.parent().expect("xtask lies in the root").to_owned()
 }
 
 /// Where fetched and built test programs are kept: `HANSE_CACHE`, or `.cache` in the repository.
@@ -25,10 +22,7 @@ pub(crate) fn cache() -> PathBuf {
 /// A command that runs in the root.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command
-        .args(arguments)
-        .current_dir(root())
-        .stdin(Stdio::null());
+    command.args(arguments).current_dir(root()).stdin(Stdio::null());
     command
 }
 
@@ -38,9 +32,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);
     eprintln!("$ {shown}");
     let started = Stopwatch::start();
-    let status = command
-        .status()
-        .with_context(|| format!("`{shown}` could not be started"))?;
+    let status = command.status().with_context(|| format!("`{shown}` could not be started"))?;
     eprintln!("  ({:.1} s)", started.elapsed().as_secs_f64());
     if !status.success() {
         bail!("`{shown}` ended with {status}");
@@ -74,11 +66,7 @@ pub(crate) fn exists(program: &str, version_flag: &str) -> bool {
 
 fn show(command: &Command) -> String {
     let mut words = vec![command.get_program().to_string_lossy().into_owned()];
-    words.extend(
-        command
-            .get_args()
-            .map(|word| word.to_string_lossy().into_owned()),
-    );
+    words.extend(command.get_args().map(|word| word.to_string_lossy().into_owned()));
     words.join(" ")
 }
 

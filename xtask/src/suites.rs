@@ -11,15 +11,7 @@ const CARGO_DENY: &str = "0.20.2";
 pub(crate) fn ci() -> Result<()> {
     shell::run(&mut shell::command("cargo", &["fmt", "--all", "--check"]))?;
     tidy::run()?;
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "-D",
-        "warnings",
-    ];
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
     shell::run(&mut shell::command("cargo", &clippy))?;
     let docs = ["doc", "--workspace", "--no-deps", "--locked"];
     shell::run(shell::command("cargo", &docs).env("RUSTDOCFLAGS", "-D warnings"))?;
@@ -31,14 +23,8 @@ pub(crate) fn ci() -> Result<()> {
 const SUITES: [(&str, &[&str]); 6] = [
     ("unit", &["--workspace", "--lib", "--bins"]),
     ("api", &["--package", "hanse-tests-api"]),
-    (
-        "federation",
-        &["--package", "hanse-cli", "--test", "federation"],
-    ),
-    (
-        "kubernetes",
-        &["--package", "hanse-cli", "--test", "kubernetes"],
-    ),
+    ("federation", &["--package", "hanse-cli", "--test", "federation"]),
+    ("kubernetes", &["--package", "hanse-cli", "--test", "kubernetes"]),
     ("traffic", &["--package", "hanse-tests-traffic"]),
     ("simulation", &["--package", "hanse-tests-simulation"]),
 ];
@@ -60,10 +46,7 @@ pub(crate) fn test(words: &[&str]) -> Result<()> {
     shell::run(shell::command("cargo", &cargo).env("HANSE_PEERS", peers))
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "says what the tests need before they fetch it"
-)]
+#[expect(clippy::print_stderr, reason = "says what the tests need before they fetch it")]
 fn everything() -> Result<()> {
     eprintln!(
         "all tests: needs Go and Python once, to build and fetch the programs that tests talk to\n\

@@ -14,10 +14,7 @@ const ARCHITECTURE_LINES: usize = 300;
 /// File stems that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 5] = ["utils", "util", "common", "helpers", "misc"];
 /// Written so that this file does not find itself.
-const SELECTS: [&str; 2] = [
-    concat!("tokio::sel", "ect!"),
-    concat!("futures::sel", "ect!"),
-];
+const SELECTS: [&str; 2] = [concat!("tokio::sel", "ect!"), concat!("futures::sel", "ect!")];
 
 /// Checks everything, reports all findings at once.
 #[expect(clippy::print_stderr, reason = "reports to the person who runs it")]
@@ -29,10 +26,7 @@ pub(crate) fn run() -> Result<()> {
         lengths::check(&path, &text, &mut findings);
     }
     lengths::unused(&mut findings);
-    for path in tracked("Cargo.toml")?
-        .into_iter()
-        .chain(tracked("*/Cargo.toml")?)
-    {
+    for path in tracked("Cargo.toml")?.into_iter().chain(tracked("*/Cargo.toml")?) {
         manifest(&path, &mut findings)?;
     }
     layers::check(&mut findings)?;
@@ -49,14 +43,7 @@ pub(crate) fn run() -> Result<()> {
 
 /// Files that git tracks or would track, by pattern, in order.
 fn tracked(pattern: &str) -> Result<Vec<PathBuf>> {
-    let list = [
-        "ls-files",
-        "--cached",
-        "--others",
-        "--exclude-standard",
-        "--",
-        pattern,
-    ];
+    let list = ["ls-files", "--cached", "--others", "--exclude-standard", "--", pattern];
     let mut paths: Vec<PathBuf> = shell::read(&mut shell::command("git", &list))?
         .lines()
         .map(PathBuf::from)
@@ -69,37 +56,22 @@ fn tracked(pattern: &str) -> Result<Vec<PathBuf>> {
 
 fn source(path: &Path, text: &str, findings: &mut Vec<String>) {
     let shown = path.display();
-    let header = text
-        .lines()
-        .find(|line| !line.is_empty() && !line.starts_with("#!["));
+    let header = text.lines().find(|line| !line.is_empty() && !line.starts_with("#!["));
     if !header.is_some_and(|line| line.starts_with("//!")) {
         findings.push(format!("{shown}: open with `//!`: what the file is for"));
     }
-    let stem = path
-        .file_stem()
-        .map(|stem| stem.to_string_lossy().into_owned());
-    if stem
-        .as_deref()
-        .is_some_and(|stem| EMPTY_NAMES.contains(&stem))
-    {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    if stem.as_deref().is_some_and(|stem| EMPTY_NAMES.contains(&stem)) {
         findings.push(format!("{shown}: name the file by what it holds"));
     }
     let in_rt = path.starts_with("crates/rt");
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .map(|(index, line)| (index + 1, line))
-    {
+    for (number, line) in text.lines().enumerate().map(|(index, line)| (index + 1, line)) {
         let code = line.split("//").next().unwrap_or_default();
         if !in_rt && SELECTS.iter().any(|select| code.contains(select)) {
-            findings.push(format!(
-                "{shown}:{number}: use `hanse_rt::select!`, which is biased"
-            ));
+            findings.push(format!("{shown}:{number}: use `hanse_rt::select!`, which is biased"));
         }
         if line.contains(concat!("TO", "DO")) || line.contains(concat!("FIX", "ME")) {
-            findings.push(format!(
-                "{shown}:{number}: do it, or file it and name it in the text"
-            ));
+            findings.push(format!("{shown}:{number}: do it, or file it and name it in the text"));
         }
     }
 }
@@ -110,14 +82,9 @@ fn manifest(path: &Path, findings: &mut Vec<String>) -> Result<()> {
     if manifest.contains_key("workspace") {
         return Ok(());
     }
-    let lints = manifest
-        .get("lints")
-        .and_then(|lints| lints.get("workspace"));
+    let lints = manifest.get("lints").and_then(|lints| lints.get("workspace"));
     if lints != Some(&toml::Value::Boolean(true)) {
-        findings.push(format!(
-            "{}: add `[lints]` with `workspace = true`",
-            path.display()
-        ));
+        findings.push(format!("{}: add `[lints]` with `workspace = true`", path.display()));
     }
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(table) = manifest.get(section).and_then(toml::Value::as_table) else {
@@ -138,9 +105,7 @@ fn manifest(path: &Path, findings: &mut Vec<String>) -> Result<()> {
 fn architecture(findings: &mut Vec<String>) {
     match std::fs::read_to_string(shell::root().join("ARCHITECTURE.md")) {
         Ok(text) if text.lines().count() > ARCHITECTURE_LINES => {
-            findings.push(format!(
-                "ARCHITECTURE.md: keep it within {ARCHITECTURE_LINES} lines"
-            ));
+            findings.push(format!("ARCHITECTURE.md: keep it within {ARCHITECTURE_LINES} lines"));
         }
         Ok(_) => {}
         Err(error) => findings.push(format!("ARCHITECTURE.md: {error}")),

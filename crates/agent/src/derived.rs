@@ -86,10 +86,7 @@ pub(crate) fn plan(
             writes.push(Write::ApplyService(key.clone(), wanted));
         }
         for (family, addresses) in families(gateways) {
-            let slice_key = (
-                key.0.clone(),
-                format!("{}-{}", key.1, family.to_lowercase()),
-            );
+            let slice_key = (key.0.clone(), format!("{}-{}", key.1, family.to_lowercase()));
             let wanted = slice(&slice_key, &key.1, name, family, &addresses, &ports);
             let live = slices.get(&slice_key);
             if live.is_none_or(|live| digest_of(&live.metadata) != digest_in(&wanted)) {
@@ -231,18 +228,11 @@ fn source(metadata: &Metadata) -> Option<&str> {
 }
 
 fn digest_of(metadata: &Metadata) -> Option<&str> {
-    metadata
-        .annotations
-        .as_ref()?
-        .get(DIGEST)
-        .map(String::as_str)
+    metadata.annotations.as_ref()?.get(DIGEST).map(String::as_str)
 }
 
 fn digest_in(object: &Value) -> Option<&str> {
-    object
-        .pointer("/metadata/annotations")?
-        .get(DIGEST)?
-        .as_str()
+    object.pointer("/metadata/annotations")?.get(DIGEST)?.as_str()
 }
 
 fn fnv(text: &str) -> u64 {
@@ -271,10 +261,7 @@ mod tests {
             };
             ((*key).to_owned(), service)
         });
-        View {
-            services: services.collect(),
-            peers: BTreeMap::new(),
-        }
+        View { services: services.collect(), peers: BTreeMap::new() }
     }
 
     fn live<K: serde::de::DeserializeOwned>(mut object: Value) -> Arc<K> {
@@ -287,10 +274,7 @@ mod tests {
         let view = view(&[("shop/web/80", 10_080), ("shop/web/81", 10_081)]);
         let gateways = ["10.64.254.1".parse().unwrap()];
         let writes = plan(&view, &gateways, &BTreeMap::new(), &BTreeMap::new());
-        let [
-            Write::ApplyService(key, service),
-            Write::ApplySlice(slice_key, slice),
-        ] = &writes[..]
+        let [Write::ApplyService(key, service), Write::ApplySlice(slice_key, slice)] = &writes[..]
         else {
             panic!("{writes:?}");
         };

@@ -67,12 +67,7 @@ fn port_name(service: &Service, port: i32) -> Option<String> {
 }
 
 fn ready(slice: &EndpointSlice, port_name: &str) -> Vec<SocketAddr> {
-    let Some(port) = slice
-        .ports
-        .iter()
-        .flatten()
-        .find_map(|port| number(port, port_name))
-    else {
+    let Some(port) = slice.ports.iter().flatten().find_map(|port| number(port, port_name)) else {
         return Vec::new();
     };
     slice
@@ -89,10 +84,7 @@ fn ready(slice: &EndpointSlice, port_name: &str) -> Vec<SocketAddr> {
 
 fn number(port: &EndpointPort, name: &str) -> Option<u16> {
     let same = port.name.as_deref().unwrap_or_default() == name;
-    let tcp = port
-        .protocol
-        .as_deref()
-        .is_none_or(|protocol| protocol == "TCP");
+    let tcp = port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
     (same && tcp).then_some(())?;
     u16::try_from(port.port?).ok()
 }
@@ -147,18 +139,9 @@ mod tests {
         let wanted = ["shop/web/80", "shop/web/81", "shop/web/99", "shop/none/80"];
         let own = own(wanted.into_iter(), &services(), &slices);
         let at = |text: &str| text.parse::<SocketAddr>().unwrap();
-        assert_eq!(
-            own["shop/web/80"],
-            [at("10.64.0.1:8080"), at("10.64.0.2:8080")]
-        );
-        assert_eq!(
-            own["shop/web/81"],
-            [at("10.64.0.1:9000"), at("10.64.0.2:9000")]
-        );
-        assert!(
-            !own.contains_key("shop/web/99"),
-            "the Service has no such port"
-        );
+        assert_eq!(own["shop/web/80"], [at("10.64.0.1:8080"), at("10.64.0.2:8080")]);
+        assert_eq!(own["shop/web/81"], [at("10.64.0.1:9000"), at("10.64.0.2:9000")]);
+        assert!(!own.contains_key("shop/web/99"), "the Service has no such port");
         assert!(!own.contains_key("shop/none/80"));
     }
 }

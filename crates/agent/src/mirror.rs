@@ -56,10 +56,7 @@ where
 {
     /// Begins to copy what `api` shows under `labels` (empty: everything).
     pub(crate) fn start(tasks: &TaskSet, api: Api<K>, labels: &'static str, rng: &Rng) -> Self {
-        let mirror = Self {
-            objects: Arc::default(),
-            changes: watch::Sender::new(0),
-        };
+        let mirror = Self { objects: Arc::default(), changes: watch::Sender::new(0) };
         let (copy, shutdown) = (mirror.clone(), tasks.shutdown());
         let mut backoff = Backoff::new(rng.fork("mirror", &K::kind(&())), BACKOFF.0, BACKOFF.1);
         tasks.spawn("mirror", async move {
@@ -153,9 +150,7 @@ where
     }
 
     fn change(&self, apply: impl FnOnce(&mut BTreeMap<Key, Arc<K>>)) {
-        apply(Arc::make_mut(
-            &mut self.objects.lock().expect("no holder of this lock panics"),
-        ));
+        apply(Arc::make_mut(&mut self.objects.lock().expect("no holder of this lock panics")));
         self.changes.send_modify(|count| *count += 1);
     }
 }

@@ -104,9 +104,8 @@ pub fn run(tasks: &TaskSet, config: RelayConfig) -> std::io::Result<Relay> {
     };
     let hub = AdsClient::spawn(tasks, hub_client, &config.rng, &config.metrics);
     let hub_connected = hub.connected.clone();
-    let writes = config
-        .metrics
-        .counters("hanse_relay_writes", "derived objects written, by result");
+    let writes =
+        config.metrics.counters("hanse_relay_writes", "derived objects written, by result");
     let worker = Worker {
         services: Mirror::start(tasks, Api::all(config.client.clone()), "", &config.rng),
         slices: Mirror::start(tasks, Api::all(config.client.clone()), "", &config.rng),
@@ -120,10 +119,7 @@ pub fn run(tasks: &TaskSet, config: RelayConfig) -> std::io::Result<Relay> {
         config,
     };
     tasks.spawn("relay", worker.run(hub));
-    Ok(Relay {
-        address,
-        hub_connected,
-    })
+    Ok(Relay { address, hub_connected })
 }
 
 fn verifier(config: &RelayConfig) -> Verifier {
@@ -238,8 +234,7 @@ impl Worker {
     }
 
     fn publish(&mut self, view: View) {
-        self.server
-            .publish(&self.config.member, Arc::new(encode(&view)));
+        self.server.publish(&self.config.member, Arc::new(encode(&view)));
         self.served = Some(view);
         self.hold = None;
     }
@@ -257,12 +252,7 @@ impl Worker {
             return true;
         };
         let gateways = &self.config.gateways;
-        let plan = derived::plan(
-            hub,
-            gateways,
-            &self.services.objects(),
-            &self.slices.objects(),
-        );
+        let plan = derived::plan(hub, gateways, &self.services.objects(), &self.slices.objects());
         let mut complete = true;
         self.absent.retain(|_, until| *until > Mono::now());
         for write in plan {
@@ -322,10 +312,8 @@ impl Worker {
             + std::fmt::Debug,
     {
         let api: Api<K> = Api::namespaced(self.config.client.clone(), namespace);
-        let parameters = DeleteParams::default().preconditions(Preconditions {
-            uid: Some(uid.to_owned()),
-            resource_version: None,
-        });
+        let parameters = DeleteParams::default()
+            .preconditions(Preconditions { uid: Some(uid.to_owned()), resource_version: None });
         hanse_rt::timeout(CALL, api.delete(name, &parameters)).await??;
         Ok(())
     }

@@ -48,11 +48,7 @@ use serde::{Deserialize, Serialize};
         json_path = ".spec.clusters[*].name",
         priority = 1
     ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceBindingSpec {

@@ -61,24 +61,15 @@ impl ClusterSelection {
             && listed(&self.regions, member.region)
             && listed(&self.zones, member.zone)
             && !self.exclude.iter().any(|name| name == member.name)
-            && self
-                .selector
-                .as_ref()
-                .is_none_or(|selector| selects(selector, member.labels))
+            && self.selector.as_ref().is_none_or(|selector| selects(selector, member.labels))
     }
 }
 
 /// Whether a label selector matches labels; an operator that does not exist matches nothing.
 pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
     let equal = selector.match_labels.iter().flatten();
-    equal
-        .into_iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
-        && selector
-            .match_expressions
-            .iter()
-            .flatten()
-            .all(|rule| holds(rule, labels))
+    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
+        && selector.match_expressions.iter().flatten().all(|rule| holds(rule, labels))
 }
 
 fn holds(rule: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
@@ -98,10 +89,7 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     fn admits(selection: serde_json::Value, labels: &BTreeMap<String, String>) -> bool {
@@ -124,27 +112,12 @@ mod tests {
     fn every_part_that_is_given_must_hold() {
         let tier = labels(&[("tier", "gold")]);
         for (selection, expected) in [
-            (
-                serde_json::json!({"names": ["aws-1"], "providers": ["aws"]}),
-                true,
-            ),
-            (
-                serde_json::json!({"names": ["aws-1"], "providers": ["gcp"]}),
-                false,
-            ),
-            (
-                serde_json::json!({"regions": ["eu-west-1"], "exclude": ["aws-1"]}),
-                false,
-            ),
+            (serde_json::json!({"names": ["aws-1"], "providers": ["aws"]}), true),
+            (serde_json::json!({"names": ["aws-1"], "providers": ["gcp"]}), false),
+            (serde_json::json!({"regions": ["eu-west-1"], "exclude": ["aws-1"]}), false),
             (serde_json::json!({"zones": ["eu-west-1a"]}), false),
-            (
-                serde_json::json!({"selector": {"matchLabels": {"tier": "gold"}}}),
-                true,
-            ),
-            (
-                serde_json::json!({"selector": {"matchLabels": {"tier": "iron"}}}),
-                false,
-            ),
+            (serde_json::json!({"selector": {"matchLabels": {"tier": "gold"}}}), true),
+            (serde_json::json!({"selector": {"matchLabels": {"tier": "iron"}}}), false),
         ] {
             assert_eq!(admits(selection.clone(), &tier), expected, "{selection}");
         }

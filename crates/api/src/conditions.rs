@@ -217,9 +217,7 @@ pub fn condition(
 
 /// Whether a condition is there and True.
 pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions
-        .iter()
-        .any(|c| c.type_ == type_ && c.status == "True")
+    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
 }
 
 fn cut(text: &str, limit: usize) -> String {

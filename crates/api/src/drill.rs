@@ -154,10 +154,7 @@ const fn default_shift() -> i32 {
 
 impl Default for DrillPass {
     fn default() -> Self {
-        Self {
-            max_errors_per_million: default_errors(),
-            max_shift_milliseconds: default_shift(),
-        }
+        Self { max_errors_per_million: default_errors(), max_shift_milliseconds: default_shift() }
     }
 }
 

@@ -92,10 +92,7 @@ const fn default_max_lost_percent() -> i32 {
 
 impl Default for Brakes {
     fn default() -> Self {
-        Self {
-            unit: BrakeUnit::default(),
-            max_lost_percent: default_max_lost_percent(),
-        }
+        Self { unit: BrakeUnit::default(), max_lost_percent: default_max_lost_percent() }
     }
 }
 

@@ -32,21 +32,9 @@ use crate::ClusterSelection;
         type_ = "string",
         json_path = ".status.conditions[?(@.type=='Healthy')].status"
     ),
-    printcolumn(
-        name = "Address",
-        type_ = "string",
-        json_path = ".status.addresses[0].address"
-    ),
-    printcolumn(
-        name = "Port",
-        type_ = "integer",
-        json_path = ".status.addresses[0].port"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Address", type_ = "string", json_path = ".status.addresses[0].address"),
+    printcolumn(name = "Port", type_ = "integer", json_path = ".status.addresses[0].port"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct GlobalServiceSpec {

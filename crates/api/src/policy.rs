@@ -32,17 +32,8 @@ use crate::ClusterSelection;
         json_path = ".status.conditions[?(@.type=='Accepted')].status"
     ),
     printcolumn(name = "Selected", type_ = "integer", json_path = ".status.selected"),
-    printcolumn(
-        name = "Priority",
-        type_ = "integer",
-        json_path = ".spec.priority",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct PropagationPolicySpec {
@@ -92,17 +83,8 @@ pub struct PropagationPolicySpec {
         json_path = ".status.conditions[?(@.type=='Accepted')].status"
     ),
     printcolumn(name = "Selected", type_ = "integer", json_path = ".status.selected"),
-    printcolumn(
-        name = "Priority",
-        type_ = "integer",
-        json_path = ".spec.priority",
-        priority = 1
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn(name = "Priority", type_ = "integer", json_path = ".spec.priority", priority = 1),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterPropagationPolicySpec {

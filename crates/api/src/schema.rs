@@ -67,9 +67,7 @@ fn write_value(text: &mut String, value: &Value, depth: usize) {
 }
 
 fn write_key(text: &mut String, key: &str) {
-    let plain = key
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+    let plain = key.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
         && key.starts_with(|c: char| c.is_ascii_alphabetic());
     if plain {
         text.push_str(key);

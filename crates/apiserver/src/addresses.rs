@@ -21,10 +21,7 @@ pub(crate) fn allocate(
     old: Option<&Value>,
     service: &mut Value,
 ) -> Result<(), Failure> {
-    let kind = service["spec"]["type"]
-        .as_str()
-        .unwrap_or("ClusterIP")
-        .to_owned();
+    let kind = service["spec"]["type"].as_str().unwrap_or("ClusterIP").to_owned();
     if kind == "ExternalName" {
         if let Some(spec) = service["spec"].as_object_mut() {
             spec.remove("clusterIP");
@@ -33,9 +30,7 @@ pub(crate) fn allocate(
         return Ok(());
     }
     let given = service["spec"]["clusterIP"].as_str().unwrap_or_default();
-    let before = old
-        .and_then(|old| old["spec"]["clusterIP"].as_str())
-        .unwrap_or_default();
+    let before = old.and_then(|old| old["spec"]["clusterIP"].as_str()).unwrap_or_default();
     let name = meta::text(service, "name").to_owned();
     let address = match (given, before) {
         ("", "") => free_address(server, call, &name)?,
@@ -54,10 +49,8 @@ pub(crate) fn allocate(
         }
     };
     let spec = &mut service["spec"];
-    for (name, value) in [
-        ("ipFamilies", json!(["IPv4"])),
-        ("ipFamilyPolicy", json!("SingleStack")),
-    ] {
+    for (name, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))]
+    {
         if spec.get(name).is_none() {
             spec[name] = value;
         }
@@ -77,10 +70,7 @@ pub(crate) fn allocate(
 }
 
 fn ports(service: &mut Value) -> impl Iterator<Item = &mut Value> {
-    service["spec"]["ports"]
-        .as_array_mut()
-        .into_iter()
-        .flatten()
+    service["spec"]["ports"].as_array_mut().into_iter().flatten()
 }
 
 fn free_address(server: &Arc<Inner>, call: &Call, name: &str) -> Result<String, Failure> {
@@ -131,17 +121,10 @@ fn claim(server: &Arc<Inner>, call: &Call, name: &str, given: &str) -> Result<()
 
 /// The addresses of all services.
 fn used(server: &Arc<Inner>, call: &Call) -> BTreeSet<String> {
-    let index = call
-        .kind
-        .fields
-        .iter()
-        .position(|path| path == "spec.clusterIP");
+    let index = call.kind.fields.iter().position(|path| path == "spec.clusterIP");
     let (_, services) = server.store.snapshot(&call.kind.storage, "");
     let index = index.unwrap_or_default();
-    services
-        .iter()
-        .map(|(_, object)| object.field(index).to_owned())
-        .collect()
+    services.iter().map(|(_, object)| object.field(index).to_owned()).collect()
 }
 
 fn node_ports(

@@ -178,9 +178,7 @@ impl Catalog {
     /// Those that have a place in the store, each place once.
     pub(crate) fn stored(&self) -> Vec<&Arc<Kind>> {
         let mut seen = std::collections::BTreeSet::new();
-        self.kinds()
-            .filter(|kind| !kind.review && seen.insert(&kind.storage))
-            .collect()
+        self.kinds().filter(|kind| !kind.review && seen.insert(&kind.storage)).collect()
     }
 
     pub(crate) fn custom(&self) -> &[Arc<Kind>] {
@@ -194,11 +192,7 @@ fn shared_text<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Arc<str>, D:
 
 /// `v1` or `apps/v1`.
 pub(crate) fn group_version(group: &str, version: &str) -> String {
-    if group.is_empty() {
-        version.to_owned()
-    } else {
-        format!("{group}/{version}")
-    }
+    if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") }
 }
 
 /// The parts of an `apiVersion`.

@@ -76,14 +76,7 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
                 let keep = schema.preserve || target.preserve;
                 let embedded = schema.embedded || target.embedded;
                 let field = |name: &str| properties.get(name).or(rest.as_deref());
-                fields(
-                    object,
-                    field,
-                    &target.required,
-                    (keep, embedded),
-                    path,
-                    report,
-                );
+                fields(object, field, &target.required, (keep, embedded), path, report);
                 None
             }
             None => Some("object"),
@@ -99,11 +92,7 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
         },
     };
     if let Some(expected) = expected {
-        report.wrong.push(Wrong {
-            path: path.to_owned(),
-            expected,
-            value: value.clone(),
-        });
+        report.wrong.push(Wrong { path: path.to_owned(), expected, value: value.clone() });
     }
 }
 
@@ -116,11 +105,7 @@ fn fields<'a>(
     report: &mut Report,
 ) {
     object.retain(|name, value| {
-        let here = if path.is_empty() {
-            name.clone()
-        } else {
-            format!("{path}.{name}")
-        };
+        let here = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         match field(name) {
             Some(schema) if means_nothing(schema, value) => {
                 required.iter().any(|one| **one == **name)
@@ -161,10 +146,9 @@ fn fit(scalar: Scalar, value: &mut Value) -> Option<&'static str> {
         Scalar::Integer => (value.is_i64() || value.is_u64(), "integer"),
         Scalar::Number => (value.is_number(), "number"),
         Scalar::Boolean => (value.is_boolean(), "boolean"),
-        Scalar::IntOrString => (
-            value.is_string() || value.is_i64() || value.is_u64(),
-            "integer or string",
-        ),
+        Scalar::IntOrString => {
+            (value.is_string() || value.is_i64() || value.is_u64(), "integer or string")
+        }
         Scalar::Quantity => {
             if value.is_number() {
                 *value = value.to_string().into();
@@ -181,11 +165,7 @@ fn bounds(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         limit(limits, value, path, causes);
     }
     let at = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
     };
     match &target.shape {
         Shape::Object { properties, rest } => {
@@ -223,26 +203,14 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         if let Some(bound) = limits.minimum
             && (number < bound || (limits.exclusive_minimum && number <= bound))
         {
-            let or_equal = if limits.exclusive_minimum {
-                ""
-            } else {
-                " or equal to"
-            };
-            bad(format!(
-                "{path} in body should be greater than{or_equal} {bound}"
-            ));
+            let or_equal = if limits.exclusive_minimum { "" } else { " or equal to" };
+            bad(format!("{path} in body should be greater than{or_equal} {bound}"));
         }
         if let Some(bound) = limits.maximum
             && (number > bound || (limits.exclusive_maximum && number >= bound))
         {
-            let or_equal = if limits.exclusive_maximum {
-                ""
-            } else {
-                " or equal to"
-            };
-            bad(format!(
-                "{path} in body should be less than{or_equal} {bound}"
-            ));
+            let or_equal = if limits.exclusive_maximum { "" } else { " or equal to" };
+            bad(format!("{path} in body should be less than{or_equal} {bound}"));
         }
     }
     sizes(limits, value, path, causes);
@@ -271,12 +239,7 @@ fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             let length = count(text.chars().count());
             (length, limits.min_length, limits.max_length, "chars long")
         }
-        Value::Array(list) => (
-            count(list.len()),
-            limits.min_items,
-            limits.max_items,
-            "items",
-        ),
+        Value::Array(list) => (count(list.len()), limits.min_items, limits.max_items, "items"),
         Value::Object(map) => {
             let (least, most) = (limits.min_properties, limits.max_properties);
             (count(map.len()), least, most, "properties")

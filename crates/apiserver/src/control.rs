@@ -81,9 +81,7 @@ fn forget_events(server: &Arc<Inner>) {
             &event["eventTime"],
             &event["metadata"]["creationTimestamp"],
         ];
-        let last = times
-            .iter()
-            .find_map(|time| time.as_str()?.parse::<Timestamp>().ok());
+        let last = times.iter().find_map(|time| time.as_str()?.parse::<Timestamp>().ok());
         let old = last.is_some_and(|last| now.duration_since(last) > EVENT_LIFE);
         if old && let Some(call) = call(server, EVENTS, &key) {
             report(delete::own(&call, &Options::default()));
@@ -98,21 +96,10 @@ fn meta_name(key: &str) -> &str {
 /// A call for a stored object; `None` when its resource is not served any more.
 fn call(server: &Arc<Inner>, resource: &str, key: &str) -> Option<Call> {
     let catalog = server.catalog();
-    let kind = catalog
-        .stored()
-        .into_iter()
-        .find(|kind| &*kind.storage == resource)?;
+    let kind = catalog.stored().into_iter().find(|kind| &*kind.storage == resource)?;
     let (namespace, name) = key.split_once('/').unwrap_or(("", key));
     let namespace = (!namespace.is_empty()).then_some(namespace);
-    Call::own(
-        server,
-        &kind.group,
-        &kind.version,
-        &kind.plural,
-        namespace,
-        Some(name),
-    )
-    .ok()
+    Call::own(server, &kind.group, &kind.version, &kind.plural, namespace, Some(name)).ok()
 }
 
 /// Fills a new namespace, or empties one that is going away.
@@ -144,10 +131,8 @@ fn namespace(server: &Arc<Inner>, name: &str) -> Result<(), Failure> {
     for kind in catalog.stored().into_iter().filter(|kind| kind.namespaced) {
         for key in server.store.keys(&kind.storage, &prefix, BATCH) {
             empty = false;
-            let options = Options {
-                propagation: Some(Propagation::Background),
-                ..Options::default()
-            };
+            let options =
+                Options { propagation: Some(Propagation::Background), ..Options::default() };
             if let Some(call) = call(server, &kind.storage, &key) {
                 delete::own(&call, &options)?;
             }
@@ -163,10 +148,7 @@ fn namespace(server: &Arc<Inner>, name: &str) -> Result<(), Failure> {
         write::retry(&call, true, |old| {
             let mut object = old.clone();
             object["spec"]["finalizers"] = json!([]);
-            Ok(Update {
-                object,
-                applied: false,
-            })
+            Ok(Update { object, applied: false })
         })?;
     }
     Ok(())
@@ -234,9 +216,7 @@ fn owner(server: &Arc<Inner>, resource: &str, key: &str) -> Result<(), Failure> 
             }
         }
         let left = server.store.dependents(found.uid);
-        let left = left
-            .iter()
-            .filter_map(|(resource, key)| server.store.get(resource, key));
+        let left = left.iter().filter_map(|(resource, key)| server.store.get(resource, key));
         waits &= left.into_iter().any(|object| blocks(&object, uid));
         if !waits {
             return drop_finalizer(&mine, FOREGROUND);
@@ -339,10 +319,7 @@ fn disown(call: &Call, uid: &str) -> Result<(), Failure> {
                 meta::meta_mut(&mut object).remove("ownerReferences");
             }
         }
-        Ok(Update {
-            object,
-            applied: false,
-        })
+        Ok(Update { object, applied: false })
     });
     gone_is_fine(result.map(drop))
 }
@@ -350,15 +327,10 @@ fn disown(call: &Call, uid: &str) -> Result<(), Failure> {
 fn drop_finalizer(call: &Call, finalizer: &str) -> Result<(), Failure> {
     let result = write::retry(call, true, |old| {
         let mut object = old.clone();
-        let kept: Vec<&str> = meta::finalizers(old)
-            .into_iter()
-            .filter(|one| *one != finalizer)
-            .collect();
+        let kept: Vec<&str> =
+            meta::finalizers(old).into_iter().filter(|one| *one != finalizer).collect();
         meta::set_finalizers(&mut object, &kept);
-        Ok(Update {
-            object,
-            applied: false,
-        })
+        Ok(Update { object, applied: false })
     });
     gone_is_fine(result.map(drop))
 }

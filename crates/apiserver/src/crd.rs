@@ -44,11 +44,8 @@ pub(crate) fn kinds(definition: &Value, before: &[Arc<Kind>]) -> Vec<Arc<Kind>> 
         return kept;
     }
     let versions = definition["spec"]["versions"].as_array();
-    let served: Vec<&Value> = versions
-        .into_iter()
-        .flatten()
-        .filter(|version| version["served"] == true)
-        .collect();
+    let served: Vec<&Value> =
+        versions.into_iter().flatten().filter(|version| version["served"] == true).collect();
     served
         .iter()
         .filter_map(|version| kind(definition, version, &origin, served.len()))
@@ -70,11 +67,7 @@ fn kind(definition: &Value, version: &Value, origin: &str, versions: usize) -> O
     let scale = &version["subresources"]["scale"];
     let scale = scale.is_object().then(|| {
         let path = |name: &str| scale[name].as_str().unwrap_or_default();
-        json!([
-            path("specReplicasPath"),
-            path("statusReplicasPath"),
-            path("labelSelectorPath")
-        ])
+        json!([path("specReplicasPath"), path("statusReplicasPath"), path("labelSelectorPath")])
     });
     let row = json!({
         "group": spec["group"],
@@ -136,10 +129,7 @@ fn columns(version: &Value) -> Value {
 /// Fills in names and status; a definition is established at once.
 pub(crate) fn complete(definition: &mut Value, now: &str) {
     let spec = &mut definition["spec"];
-    let kind = spec["names"]["kind"]
-        .as_str()
-        .unwrap_or_default()
-        .to_owned();
+    let kind = spec["names"]["kind"].as_str().unwrap_or_default().to_owned();
     if !spec["names"]["singular"].is_string() {
         spec["names"]["singular"] = kind.to_lowercase().into();
     }
@@ -155,10 +145,7 @@ pub(crate) fn complete(definition: &mut Value, now: &str) {
         .filter(|version| version["storage"] == true)
         .map(|version| version["name"].clone())
         .collect();
-    let mut kept = definition["status"]["storedVersions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let mut kept = definition["status"]["storedVersions"].as_array().cloned().unwrap_or_default();
     for version in stored {
         if !kept.contains(&version) {
             kept.push(version);
@@ -178,11 +165,7 @@ pub(crate) fn complete(definition: &mut Value, now: &str) {
     };
     let conditions = [
         condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-        condition(
-            "Established",
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        ),
+        condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
     ];
     definition["status"] = json!({
         "acceptedNames": names,
@@ -207,11 +190,7 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
     let expected = format!("{plural}.{group}");
     if meta::text(definition, "name") != expected {
         let detail = "must be spec.names.plural+\".\"+spec.group";
-        causes.push(Cause::invalid(
-            "metadata.name",
-            &definition["metadata"]["name"],
-            detail,
-        ));
+        causes.push(Cause::invalid("metadata.name", &definition["metadata"]["name"], detail));
     }
     for (field, value) in [
         ("spec.group", &spec["group"]),
@@ -237,11 +216,7 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
     let stored = versions.iter().filter(|one| one["storage"] == true).count();
     if stored != 1 {
         let detail = "must have exactly one version marked as storage version";
-        causes.push(Cause::invalid(
-            "spec.versions",
-            &json!(versions.len()),
-            detail,
-        ));
+        causes.push(Cause::invalid("spec.versions", &json!(versions.len()), detail));
     }
     for (index, version) in versions.iter().enumerate() {
         let schema = &version["schema"]["openAPIV3Schema"];
@@ -250,11 +225,7 @@ pub(crate) fn validate(definition: &Value) -> Vec<Cause> {
             causes.push(Cause::required(at, "schemas are required"));
         } else if schema["type"] != "object" {
             let at = format!("{at}.type");
-            causes.push(Cause::invalid(
-                at,
-                &schema["type"],
-                "must be object at the root",
-            ));
+            causes.push(Cause::invalid(at, &schema["type"], "must be object at the root"));
         }
     }
     causes

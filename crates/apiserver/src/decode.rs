@@ -74,10 +74,7 @@ pub(crate) fn type_meta(call: &Call, object: &mut Value) -> Result<(), Failure> 
             kind.kind, kind.version, kind.kind
         )));
     };
-    let expected = [
-        ("apiVersion", kind.api_version()),
-        ("kind", kind.kind.as_str()),
-    ];
+    let expected = [("apiVersion", kind.api_version()), ("kind", kind.kind.as_str())];
     for (name, expected) in expected {
         let given = map.get(name).and_then(Value::as_str).unwrap_or_default();
         if !given.is_empty() && given != expected {

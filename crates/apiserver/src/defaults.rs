@@ -27,11 +27,7 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
         }
         ("", "PersistentVolume") => {
             set(&mut object["spec"], "volumeMode", json!("Filesystem"));
-            set(
-                &mut object["spec"],
-                "persistentVolumeReclaimPolicy",
-                json!("Retain"),
-            );
+            set(&mut object["spec"], "persistentVolumeReclaimPolicy", json!("Retain"));
             if old.is_none() {
                 object["status"] = json!({ "phase": "Pending" });
             }
@@ -111,9 +107,8 @@ fn pod(spec: &mut Value) {
 
 fn namespace(old: Option<&Value>, object: &mut Value) {
     let name = object["metadata"]["name"].clone();
-    let labels = meta::meta_mut(object)
-        .entry("labels")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let labels =
+        meta::meta_mut(object).entry("labels").or_insert_with(|| Value::Object(Map::new()));
     labels["kubernetes.io/metadata.name"] = name;
     if old.is_none() {
         object["spec"] = json!({ "finalizers": ["kubernetes"] });
@@ -128,9 +123,7 @@ fn secret(object: &mut Value) {
         return;
     };
     if let Some(Value::Object(texts)) = map.remove("stringData") {
-        let data = map
-            .entry("data")
-            .or_insert_with(|| Value::Object(Map::new()));
+        let data = map.entry("data").or_insert_with(|| Value::Object(Map::new()));
         for (name, text) in texts {
             let text = text.as_str().unwrap_or_default();
             data[name] = BASE64_STANDARD.encode(text).into();
@@ -156,11 +149,7 @@ fn service(object: &mut Value) {
         set(spec, "allocateLoadBalancerNodePorts", json!(true));
     }
     if spec["sessionAffinity"] == "ClientIP" {
-        set(
-            spec,
-            "sessionAffinityConfig",
-            json!({ "clientIP": { "timeoutSeconds": 10_800 } }),
-        );
+        set(spec, "sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": 10_800 } }));
     }
     for port in items(spec, "ports") {
         set(port, "protocol", json!("TCP"));
@@ -178,11 +167,7 @@ fn deployment(spec: &mut Value) {
     set(strategy, "type", json!("RollingUpdate"));
     if strategy["type"] == "RollingUpdate" {
         set(strategy, "rollingUpdate", json!({}));
-        set(
-            &mut strategy["rollingUpdate"],
-            "maxUnavailable",
-            json!("25%"),
-        );
+        set(&mut strategy["rollingUpdate"], "maxUnavailable", json!("25%"));
         set(&mut strategy["rollingUpdate"], "maxSurge", json!("25%"));
     }
     template(spec);
@@ -317,10 +302,7 @@ fn autoscaler(spec: &mut Value) {
 fn behavior(behavior: &mut Value) {
     let percent = json!({ "type": "Percent", "value": 100, "periodSeconds": 15 });
     let pods = json!({ "type": "Pods", "value": 4, "periodSeconds": 15 });
-    for (name, policies) in [
-        ("scaleUp", json!([pods, percent])),
-        ("scaleDown", json!([percent])),
-    ] {
+    for (name, policies) in [("scaleUp", json!([pods, percent])), ("scaleDown", json!([percent]))] {
         if name == "scaleDown" && behavior.get(name).is_none() {
             set(behavior, name, json!({}));
         }
@@ -335,11 +317,9 @@ fn limit_range(spec: &mut Value) {
         if limit["type"] != "Container" {
             continue;
         }
-        for (from, to) in [
-            ("max", "default"),
-            ("default", "defaultRequest"),
-            ("min", "defaultRequest"),
-        ] {
+        for (from, to) in
+            [("max", "default"), ("default", "defaultRequest"), ("min", "defaultRequest")]
+        {
             for (resource, amount) in limit[from].as_object().cloned().into_iter().flatten() {
                 set(limit, to, json!({}));
                 set(&mut limit[to], &resource, amount);
@@ -355,11 +335,8 @@ fn network_policy(spec: &mut Value) {
     set(spec, "podSelector", json!({}));
     if spec["policyTypes"].is_null() {
         let egress = spec.get("egress").is_some();
-        spec["policyTypes"] = if egress {
-            json!(["Ingress", "Egress"])
-        } else {
-            json!(["Ingress"])
-        };
+        spec["policyTypes"] =
+            if egress { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
     }
     for direction in ["ingress", "egress"] {
         for rule in items(spec, direction) {
@@ -378,11 +355,7 @@ fn endpoint_slice(object: &mut Value) {
 }
 
 fn binding(object: &mut Value) {
-    set(
-        &mut object["roleRef"],
-        "apiGroup",
-        json!("rbac.authorization.k8s.io"),
-    );
+    set(&mut object["roleRef"], "apiGroup", json!("rbac.authorization.k8s.io"));
     for subject in items(object, "subjects") {
         if subject["kind"] == "User" || subject["kind"] == "Group" {
             set(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
@@ -424,13 +397,7 @@ fn pod_spec(spec: &mut Value) {
                 set(&mut volume[kind], "defaultMode", json!(420));
             }
         }
-        let sources = [
-            "secret",
-            "configMap",
-            "emptyDir",
-            "persistentVolumeClaim",
-            "projected",
-        ];
+        let sources = ["secret", "configMap", "emptyDir", "persistentVolumeClaim", "projected"];
         if volume.as_object().is_some_and(|map| map.len() == 1)
             && !sources.iter().any(|source| volume.get(source).is_some())
         {
@@ -439,11 +406,7 @@ fn pod_spec(spec: &mut Value) {
         if let Some(sources) = volume.get_mut("projected") {
             for source in items(sources, "sources") {
                 if source.get("serviceAccountToken").is_some() {
-                    set(
-                        &mut source["serviceAccountToken"],
-                        "expirationSeconds",
-                        json!(3600),
-                    );
+                    set(&mut source["serviceAccountToken"], "expirationSeconds", json!(3600));
                 }
             }
         }
@@ -454,19 +417,11 @@ fn pod_spec(spec: &mut Value) {
 }
 
 fn container(container: &mut Value) {
-    set(
-        container,
-        "terminationMessagePath",
-        json!("/dev/termination-log"),
-    );
+    set(container, "terminationMessagePath", json!("/dev/termination-log"));
     set(container, "terminationMessagePolicy", json!("File"));
     set(container, "resources", json!({}));
     let image = container["image"].as_str().unwrap_or_default();
-    let policy = if is_moving(image) {
-        "Always"
-    } else {
-        "IfNotPresent"
-    };
+    let policy = if is_moving(image) { "Always" } else { "IfNotPresent" };
     set(container, "imagePullPolicy", json!(policy));
     for port in items(container, "ports") {
         set(port, "protocol", json!("TCP"));

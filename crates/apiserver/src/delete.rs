@@ -91,10 +91,7 @@ pub(crate) fn collection(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let (revision, entries) = store.snapshot(&call.kind.storage, &read::prefix(call));
     let mut last = revision;
     let mut items = Vec::new();
-    for (key, object) in entries
-        .iter()
-        .filter(|(key, object)| selector.matches(key, object))
-    {
+    for (key, object) in entries.iter().filter(|(key, object)| selector.matches(key, object)) {
         match delete(&call.named(key), &options) {
             Ok(Outcome::Removed(_, revision) | Outcome::Marked(_, revision)) => {
                 last = last.max(revision);
@@ -150,10 +147,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
         .and_then(Value::as_i64)
         .is_none_or(|before| grace < before);
     if first || shorter {
-        meta.insert(
-            "deletionTimestamp".to_owned(),
-            server.timestamp(grace).into(),
-        );
+        meta.insert("deletionTimestamp".to_owned(), server.timestamp(grace).into());
         meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
     }
     if first && kind.generation {
@@ -165,11 +159,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
     }
     if options.dry_run || call.dry_run()? {
         let json = old.to_string().into();
-        return Ok(Some(if waits {
-            Outcome::Marked(json, 0)
-        } else {
-            Outcome::Removed(json, 0)
-        }));
+        return Ok(Some(if waits { Outcome::Marked(json, 0) } else { Outcome::Removed(json, 0) }));
     }
     let expected = Expected::Revision(current.revision);
     let key = call.key();
@@ -182,10 +172,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
         }));
     }
     if object == old {
-        return Ok(Some(Outcome::Marked(
-            current.json.clone(),
-            current.revision,
-        )));
+        return Ok(Some(Outcome::Marked(current.json.clone(), current.revision)));
     }
     let stored = server.store.put(kind, &key, expected, object);
     Ok(stored.ok().map(|stored| {
@@ -197,11 +184,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
 fn preconditions(call: &Call, options: &Options, object: &Value) -> Result<(), Failure> {
     let pairs = [
         ("UID", &options.uid, meta::text(object, "uid")),
-        (
-            "ResourceVersion",
-            &options.revision,
-            meta::text(object, "resourceVersion"),
-        ),
+        ("ResourceVersion", &options.revision, meta::text(object, "resourceVersion")),
     ];
     for (what, wanted, found) in pairs {
         if let Some(wanted) = wanted
@@ -222,9 +205,7 @@ fn grace(call: &Call, options: &Options, object: &Value) -> i64 {
         return 0;
     }
     let phase = object["status"]["phase"].as_str().unwrap_or_default();
-    let bound = object["spec"]["nodeName"]
-        .as_str()
-        .is_some_and(|node| !node.is_empty());
+    let bound = object["spec"]["nodeName"].as_str().is_some_and(|node| !node.is_empty());
     if !bound || matches!(phase, "Succeeded" | "Failed") {
         return 0;
     }
@@ -252,9 +233,7 @@ fn propagate(propagation: Option<Propagation>, object: &mut Value) {
 
 fn has_content(object: &Value) -> bool {
     object["kind"] == "Namespace"
-        && object["spec"]["finalizers"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
+        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty())
 }
 
 fn is_permanent(namespace: &str) -> bool {
@@ -273,9 +252,8 @@ impl Options {
         } else {
             decode::yaml(body)?
         };
-        let policy = value["propagationPolicy"]
-            .as_str()
-            .or_else(|| call.query.get("propagationPolicy"));
+        let policy =
+            value["propagationPolicy"].as_str().or_else(|| call.query.get("propagationPolicy"));
         let propagation = match policy {
             Some("Background") => Some(Propagation::Background),
             Some("Foreground") => Some(Propagation::Foreground),
@@ -291,10 +269,7 @@ impl Options {
             }
         };
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let grace = call
-            .query
-            .get("gracePeriodSeconds")
-            .and_then(|seconds| seconds.parse().ok());
+        let grace = call.query.get("gracePeriodSeconds").and_then(|seconds| seconds.parse().ok());
         Ok(Self {
             propagation,
             uid: text(&value["preconditions"]["uid"]),
@@ -307,11 +282,7 @@ impl Options {
     }
 
     pub(crate) fn with(propagation: Propagation, uid: &str) -> Self {
-        Self {
-            propagation: Some(propagation),
-            uid: Some(uid.to_owned()),
-            ..Self::default()
-        }
+        Self { propagation: Some(propagation), uid: Some(uid.to_owned()), ..Self::default() }
     }
 }
 

@@ -33,27 +33,15 @@ const ORDER: [&str; 16] = [
     "scheduling.k8s.io",
     "coordination.k8s.io",
 ];
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+const VERBS: [&str; 8] =
+    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
 /// `/`
 pub(crate) fn paths(catalog: &Catalog) -> Value {
     let mut paths = vec!["/api".to_owned(), "/api/v1".to_owned(), "/apis".to_owned()];
     for (group, versions) in group_versions(catalog).into_iter().skip(1) {
         paths.push(format!("/apis/{group}"));
-        paths.extend(
-            versions
-                .iter()
-                .map(|version| format!("/apis/{group}/{version}")),
-        );
+        paths.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
     }
     paths.extend(["/healthz", "/livez", "/openapi/v3", "/readyz", "/version"].map(str::to_owned));
     json!({ "paths": paths })
@@ -158,11 +146,7 @@ pub(crate) fn group_versions(catalog: &Catalog) -> Vec<(String, Vec<String>)> {
     }
     found.sort_by_key(|(group, _)| {
         let rank = ORDER.iter().position(|one| one == group);
-        (
-            !group.is_empty(),
-            rank.unwrap_or(ORDER.len()),
-            group.clone(),
-        )
+        (!group.is_empty(), rank.unwrap_or(ORDER.len()), group.clone())
     });
     found
 }
@@ -193,9 +177,7 @@ fn aggregated(accept: &str) -> Option<&'static str> {
         if !wish.contains("as=APIGroupDiscoveryList") {
             return None;
         }
-        let version = wish
-            .split(';')
-            .find_map(|part| part.trim().strip_prefix("v="));
+        let version = wish.split(';').find_map(|part| part.trim().strip_prefix("v="));
         match version {
             Some("v2") => Some("v2"),
             Some("v2beta1") => Some("v2beta1"),
@@ -234,9 +216,8 @@ fn list(catalog: &Catalog, version: &str, core: bool) -> Value {
             let versions: Vec<Value> = versions
                 .iter()
                 .map(|version| {
-                    let resources: Vec<Value> = kinds(catalog, group, version)
-                        .map(|kind| entry(kind))
-                        .collect();
+                    let resources: Vec<Value> =
+                        kinds(catalog, group, version).map(|kind| entry(kind)).collect();
                     json!({ "version": version, "resources": resources, "freshness": "Current" })
                 })
                 .collect();
@@ -293,10 +274,8 @@ fn kinds<'a>(
     group: &'a str,
     version: &'a str,
 ) -> impl Iterator<Item = &'a Arc<Kind>> {
-    let mut found: Vec<&Arc<Kind>> = catalog
-        .kinds()
-        .filter(|kind| kind.group == group && kind.version == version)
-        .collect();
+    let mut found: Vec<&Arc<Kind>> =
+        catalog.kinds().filter(|kind| kind.group == group && kind.version == version).collect();
     found.sort_by(|a, b| a.plural.cmp(&b.plural));
     found.into_iter()
 }

@@ -27,11 +27,7 @@ pub(crate) fn store(event: &mut Value) {
 
 /// From the stored form to the served one.
 pub(crate) fn serve(event: &mut Value) {
-    rename(
-        event,
-        "events.k8s.io/v1",
-        FIELDS.map(|(newer, older)| (older, newer)),
-    );
+    rename(event, "events.k8s.io/v1", FIELDS.map(|(newer, older)| (older, newer)));
 }
 
 fn rename(event: &mut Value, api_version: &str, fields: [(&str, &str); 7]) {

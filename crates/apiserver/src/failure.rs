@@ -53,11 +53,7 @@ impl Subject<'_> {
 
 impl Cause {
     pub(crate) fn required(field: impl Into<String>, detail: &str) -> Self {
-        let detail = if detail.is_empty() {
-            String::new()
-        } else {
-            format!(": {detail}")
-        };
+        let detail = if detail.is_empty() { String::new() } else { format!(": {detail}") };
         Self {
             reason: "FieldValueRequired",
             message: format!("Required value{detail}"),
@@ -121,12 +117,7 @@ impl Failure {
         message: impl Into<String>,
         details: Option<Value>,
     ) -> Self {
-        Self {
-            code,
-            reason,
-            message: message.into(),
-            details,
-        }
+        Self { code, reason, message: message.into(), details }
     }
 
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
@@ -194,19 +185,10 @@ impl Failure {
             [one] => one.clone(),
             _ => format!("[{}]", lines.join(", ")),
         };
-        let message = format!(
-            "{} {:?} is invalid: {list}",
-            subject.qualified(),
-            subject.name
-        );
+        let message = format!("{} {:?} is invalid: {list}", subject.qualified(), subject.name);
         let mut details = subject.details();
         details["causes"] = causes.iter().map(Cause::value).collect();
-        Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "Invalid",
-            message,
-            Some(details),
-        )
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "Invalid", message, Some(details))
     }
 
     /// 422 without an object, for options and patches.
@@ -224,12 +206,7 @@ impl Failure {
             "causes": [{ "reason": "ResourceVersionTooLarge", "message": "Too large resource version" }],
             "retryAfterSeconds": 1,
         });
-        Self::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            "Timeout",
-            message,
-            Some(details),
-        )
+        Self::new(StatusCode::GATEWAY_TIMEOUT, "Timeout", message, Some(details))
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -250,12 +227,7 @@ impl Failure {
 
     pub(crate) fn too_large(limit: usize) -> Self {
         let message = format!("Request entity too large: limit is {limit}");
-        Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "RequestEntityTooLarge",
-            message,
-            None,
-        )
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", message, None)
     }
 
     pub(crate) fn with_message(mut self, message: String) -> Self {
@@ -264,12 +236,7 @@ impl Failure {
     }
 
     pub(crate) fn unauthorized() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "Unauthorized",
-            "Unauthorized",
-            None,
-        )
+        Self::new(StatusCode::UNAUTHORIZED, "Unauthorized", "Unauthorized", None)
     }
 
     pub(crate) fn unavailable(message: impl Into<String>) -> Self {

@@ -25,10 +25,7 @@ pub(crate) fn is_deleting(object: &Value) -> bool {
 
 pub(crate) fn finalizers(object: &Value) -> Vec<&str> {
     let list = object["metadata"]["finalizers"].as_array();
-    list.into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .collect()
+    list.into_iter().flatten().filter_map(Value::as_str).collect()
 }
 
 pub(crate) fn set_finalizers(object: &mut Value, finalizers: &[&str]) {
@@ -46,9 +43,7 @@ pub(crate) fn may_vanish(object: &Value) -> bool {
         .as_i64()
         .is_some_and(|seconds| seconds > 0);
     let namespace_content = object["kind"] == "Namespace"
-        && object["spec"]["finalizers"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty());
+        && object["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
     is_deleting(object) && !waits_for_node && !namespace_content && finalizers(object).is_empty()
 }
 

@@ -24,11 +24,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
     for (key, value) in meta["labels"].as_object().into_iter().flatten() {
         if !is_qualified(key) {
-            causes.push(Cause::invalid(
-                "metadata.labels",
-                &key.as_str().into(),
-                QUALIFIED,
-            ));
+            causes.push(Cause::invalid("metadata.labels", &key.as_str().into(), QUALIFIED));
         }
         if !value.as_str().is_some_and(is_label_value) {
             causes.push(Cause::invalid("metadata.labels", value, VALUE));
@@ -37,11 +33,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     let mut size = 0;
     for (key, value) in meta["annotations"].as_object().into_iter().flatten() {
         if !is_qualified(&key.to_lowercase()) {
-            causes.push(Cause::invalid(
-                "metadata.annotations",
-                &key.as_str().into(),
-                QUALIFIED,
-            ));
+            causes.push(Cause::invalid("metadata.annotations", &key.as_str().into(), QUALIFIED));
         }
         size += key.len() + value.as_str().map_or(0, str::len);
     }
@@ -54,11 +46,7 @@ pub(crate) fn check(kind: &Kind, object: &Value) -> Vec<Cause> {
     }
     for finalizer in meta::finalizers(object) {
         if !is_qualified(finalizer) {
-            causes.push(Cause::invalid(
-                "metadata.finalizers",
-                &finalizer.into(),
-                QUALIFIED,
-            ));
+            causes.push(Cause::invalid("metadata.finalizers", &finalizer.into(), QUALIFIED));
         }
     }
     causes

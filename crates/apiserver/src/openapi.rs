@@ -55,11 +55,7 @@ pub(crate) fn document(
         add_paths(kind, &mut paths);
         match kind.definition() {
             Some(definition) => wanted.push(definition.to_owned()),
-            None => add_schema(
-                &mut schemas,
-                &component(kind),
-                &custom_schema(kind).to_string(),
-            ),
+            None => add_schema(&mut schemas, &component(kind), &custom_schema(kind).to_string()),
         }
     }
     let mut done = BTreeSet::new();
@@ -92,9 +88,7 @@ fn add_schema(schemas: &mut String, name: &str, text: &str) {
 
 fn kinds<'a>(catalog: &'a Catalog, group: &str, version: &str) -> Vec<&'a Kind> {
     let found = catalog.kinds().map(AsRef::as_ref);
-    found
-        .filter(|kind: &&Kind| kind.group == group && kind.version == version)
-        .collect()
+    found.filter(|kind: &&Kind| kind.group == group && kind.version == version).collect()
 }
 
 /// Changes whenever the document does.
@@ -109,11 +103,7 @@ fn hash(catalog: &Catalog, group: &str, version: &str) -> String {
         }
     }
     let digest = digest.finalize();
-    digest
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02X}"))
-        .collect()
+    digest.iter().take(16).map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// The name of a custom kind's schema: the group backwards, version, kind.
@@ -161,9 +151,7 @@ fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
     } else {
         format!("{root}/{}", kind.plural)
     };
-    let name = kind
-        .definition()
-        .map_or_else(|| component(kind), str::to_owned);
+    let name = kind.definition().map_or_else(|| component(kind), str::to_owned);
     let schema = json!({ "$ref": format!("{}{name}", definitions::REFERENCE) });
     let operation = |action: &str, parameters: &[&str], media: &[&str]| {
         operation(kind, &schema, action, parameters, media)
@@ -181,14 +169,7 @@ fn add_paths(kind: &Kind, paths: &mut Map<String, Value>) {
     if kind.custom.is_none() {
         media.push("application/strategic-merge-patch+json");
     }
-    let lists = [
-        "continue",
-        "fieldSelector",
-        "labelSelector",
-        "limit",
-        "resourceVersion",
-        "watch",
-    ];
+    let lists = ["continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "watch"];
     let many = json!({
         "get": operation("list", &lists, &[]),
         "post": operation("post", &write, &["*/*"]),
@@ -241,10 +222,8 @@ fn operation(
         operation["parameters"] = parameters.iter().map(|name| parameter(name)).collect();
     }
     if !media.is_empty() {
-        let content: Map<String, Value> = media
-            .iter()
-            .map(|media| ((*media).to_owned(), json!({ "schema": schema })))
-            .collect();
+        let content: Map<String, Value> =
+            media.iter().map(|media| ((*media).to_owned(), json!({ "schema": schema }))).collect();
         operation["requestBody"] = json!({ "content": content, "required": true });
     }
     operation

@@ -54,10 +54,7 @@ pub(crate) fn patch(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         if alias {
             events::store(&mut object);
         }
-        Ok(Update {
-            object,
-            applied: false,
-        })
+        Ok(Update { object, applied: false })
     })?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings.into_inner();
@@ -124,10 +121,7 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let again = meta::text(&patch, "resourceVersion").is_empty();
     let (written, more) = write::retry(call, again, |old| {
         let object = applied(call, Some(old), &patch)?;
-        Ok(Update {
-            object,
-            applied: true,
-        })
+        Ok(Update { object, applied: true })
     })?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings;
@@ -164,12 +158,7 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
         (Some(live), Some(before)) => managers::unchanged_since(schema, before, live),
         _ => FieldSet::default(),
     };
-    let rules = Rules {
-        force: call.query.is_true("force"),
-        reset,
-        only,
-        tolerated: &tolerated,
-    };
+    let rules = Rules { force: call.query.is_true("force"), reset, only, tolerated: &tolerated };
     // What this endpoint does not write is not even looked at.
     let mut patch = patch.clone();
     if let Some(map) = patch.as_object_mut() {

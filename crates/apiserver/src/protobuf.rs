@@ -94,9 +94,7 @@ fn fields(
         let what = what.trim_end_matches('?');
         if let Some(item) = what.strip_prefix('*') {
             let value = value(item, wire, depth)?;
-            let list = object
-                .entry(name.clone())
-                .or_insert_with(|| Value::Array(Vec::new()));
+            let list = object.entry(name.clone()).or_insert_with(|| Value::Array(Vec::new()));
             if let (Some(list), Some(value)) = (list.as_array_mut(), value) {
                 list.push(value);
             }
@@ -115,9 +113,7 @@ fn fields(
                 }
                 Ok(())
             })?;
-            let map = object
-                .entry(name.clone())
-                .or_insert_with(|| Value::Object(Map::new()));
+            let map = object.entry(name.clone()).or_insert_with(|| Value::Object(Map::new()));
             map[key] = content.unwrap_or_else(|| empty(item));
             return Ok(());
         }
@@ -167,11 +163,7 @@ fn special(name: &str, bytes: &[u8], depth: usize) -> Result<Option<Value>, Malf
                 }
                 Ok(())
             })?;
-            Ok(Some(if kind == 0 {
-                number.into()
-            } else {
-                string.into()
-            }))
+            Ok(Some(if kind == 0 { number.into() } else { string.into() }))
         }
         "RawExtension" | "FieldsV1" | "Json" => {
             let raw = first_text(bytes)?;
@@ -213,11 +205,7 @@ fn time(bytes: &[u8], micro: bool) -> Result<Option<Value>, Malformed> {
     let Ok(time) = jiff::Timestamp::new(seconds, nanos) else {
         return Ok(None);
     };
-    let format = if micro {
-        "%Y-%m-%dT%H:%M:%S.%6fZ"
-    } else {
-        "%Y-%m-%dT%H:%M:%SZ"
-    };
+    let format = if micro { "%Y-%m-%dT%H:%M:%S.%6fZ" } else { "%Y-%m-%dT%H:%M:%SZ" };
     Ok(Some(time.strftime(format).to_string().into()))
 }
 

@@ -27,15 +27,9 @@ pub(crate) fn list(call: &Call) -> Result<Reply, Failure> {
             "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: sendInitialEvents is forbidden for list",
         ));
     }
-    let selector = Selector::parse(
-        &call.shown,
-        query.get("labelSelector"),
-        query.get("fieldSelector"),
-    )?;
-    let limit: usize = query
-        .get("limit")
-        .and_then(|limit| limit.parse().ok())
-        .unwrap_or(0);
+    let selector =
+        Selector::parse(&call.shown, query.get("labelSelector"), query.get("fieldSelector"))?;
+    let limit: usize = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0);
     let (revision, start, entries) = entries(call)?;
     let first = entries.partition_point(|(key, _)| Some(&**key) < start.as_deref());
     let mut items: Vec<Bytes> = Vec::new();
@@ -125,9 +119,7 @@ fn entries(call: &Call) -> Result<(u64, Option<String>, Vec<Entry>), Failure> {
 pub(crate) fn revision(text: Option<&str>) -> Result<Option<u64>, Failure> {
     text.map(|text| {
         text.parse().map_err(|_| {
-            Failure::bad_request(format!(
-                "invalid resource version {text:?}: must be a number"
-            ))
+            Failure::bad_request(format!("invalid resource version {text:?}: must be a number"))
         })
     })
     .transpose()

@@ -155,10 +155,8 @@ fn document(
     query: Option<&str>,
 ) -> Result<Reply, Failure> {
     let catalog = server.catalog();
-    let accept = headers
-        .get(header::ACCEPT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
+    let accept =
+        headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let known = headers.get(header::IF_NONE_MATCH);
     match route {
         Route::Version => Ok(Reply::json(&version(&server.version))),
@@ -289,20 +287,12 @@ impl Call {
 
     /// The object that a failure is about.
     pub(crate) fn subject<'a>(&'a self, name: &'a str) -> Subject<'a> {
-        Subject {
-            group: &self.shown.group,
-            resource: &self.shown.plural,
-            name,
-        }
+        Subject { group: &self.shown.group, resource: &self.shown.plural, name }
     }
 
     /// The same for failures that name the kind.
     pub(crate) fn kind_subject<'a>(&'a self, name: &'a str) -> Subject<'a> {
-        Subject {
-            group: &self.shown.group,
-            resource: &self.shown.kind,
-            name,
-        }
+        Subject { group: &self.shown.group, resource: &self.shown.kind, name }
     }
 
     pub(crate) fn subresource(&self) -> &str {
@@ -393,14 +383,10 @@ impl Reply {
     pub(crate) fn failure(failure: &Failure) -> Self {
         let body = Body::whole(failure.status().to_string());
         let mut reply = Self::new(failure.code, JSON, body);
-        let delay = failure
-            .details
-            .as_ref()
-            .and_then(|details| details["retryAfterSeconds"].as_u64());
+        let delay =
+            failure.details.as_ref().and_then(|details| details["retryAfterSeconds"].as_u64());
         if let Some(seconds) = delay {
-            reply
-                .headers
-                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            reply.headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         reply
     }
@@ -410,19 +396,11 @@ impl Reply {
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(self.content_type),
-        );
-        headers.insert(
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("no-cache, private"),
-        );
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
         for warning in self.warnings {
-            let line: String = warning
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect();
+            let line: String =
+                warning.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
             let quoted = line.replace('\\', "\\\\").replace('"', "\\\"");
             let text = format!("299 - \"{quoted}\"");
             if let Ok(value) = HeaderValue::from_bytes(text.as_bytes()) {

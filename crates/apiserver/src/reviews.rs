@@ -62,11 +62,7 @@ pub(crate) fn act(call: &Call, action: &str, body: &Bytes) -> Result<Reply, Fail
 }
 
 fn verdict(allowed: bool) -> Value {
-    let reason = if allowed {
-        "system:masters may do everything"
-    } else {
-        ""
-    };
+    let reason = if allowed { "system:masters may do everything" } else { "" };
     json!({ "allowed": allowed, "reason": reason })
 }
 
@@ -84,9 +80,7 @@ fn bind(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let binding = as_definition(call, body, "io.k8s.api.core.v1.Binding")?;
     let node = binding["target"]["name"].as_str().unwrap_or_default();
     if node.is_empty() {
-        return Err(Failure::bad_request(
-            "a binding names the node in target.name",
-        ));
+        return Err(Failure::bad_request("a binding names the node in target.name"));
     }
     write::retry(call, true, |old| {
         let bound = old["spec"]["nodeName"].as_str().unwrap_or_default();
@@ -96,10 +90,7 @@ fn bind(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         }
         let mut object = old.clone();
         object["spec"]["nodeName"] = node.into();
-        Ok(Update {
-            object,
-            applied: false,
-        })
+        Ok(Update { object, applied: false })
     })?;
     Ok(success(call))
 }

@@ -43,11 +43,8 @@ pub(crate) struct Query(Vec<(String, String)>);
 
 impl Route {
     pub(crate) fn parse(path: &str) -> Self {
-        let parts: Vec<String> = path
-            .split('/')
-            .filter(|part| !part.is_empty())
-            .map(decode)
-            .collect();
+        let parts: Vec<String> =
+            path.split('/').filter(|part| !part.is_empty()).map(decode).collect();
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
             [] => Self::Root,
@@ -74,11 +71,8 @@ impl Route {
     }
 
     fn resource(group: &str, version: &str, rest: &[&str]) -> Self {
-        let mut place = Place {
-            group: group.to_owned(),
-            version: version.to_owned(),
-            ..Place::default()
-        };
+        let mut place =
+            Place { group: group.to_owned(), version: version.to_owned(), ..Place::default() };
         let rest = match rest {
             // A namespace's own subresources are not resources inside it.
             ["namespaces", name, sub @ ("status" | "finalize")] if group.is_empty() => {
@@ -179,10 +173,7 @@ mod tests {
         let pods = place("/api/v1/namespaces/shop/pods");
         assert_eq!(pods.namespace.as_deref(), Some("shop"));
         assert_eq!(pods.resource, "pods");
-        assert_eq!(
-            place("/api/v1/namespaces/shop").name.as_deref(),
-            Some("shop")
-        );
+        assert_eq!(place("/api/v1/namespaces/shop").name.as_deref(), Some("shop"));
     }
 
     #[test]

@@ -84,10 +84,7 @@ fn cause(error: &kube_cel::ValidationError, object: &Value) -> Cause {
         other => other.clone(),
     };
     if error.kind != ErrorKind::ValidationFailure {
-        let detail = format!(
-            "rule {:?} could not be evaluated: {}",
-            error.rule, error.message
-        );
+        let detail = format!("rule {:?} could not be evaluated: {}", error.rule, error.message);
         return Cause::invalid(path, &shown, &detail);
     }
     match error.reason.as_deref() {

@@ -59,11 +59,7 @@ fn set(
     let (written, _) = write::retry(call, true, |old| {
         let scale = compute(&show(paths, old))?;
         let replicas = &scale["spec"]["replicas"];
-        let count = if replicas.is_null() {
-            Some(0)
-        } else {
-            replicas.as_i64()
-        };
+        let count = if replicas.is_null() { Some(0) } else { replicas.as_i64() };
         let Some(count) = count.filter(|count| *count >= 0) else {
             let detail = "must be greater than or equal to 0";
             let cause = Cause::invalid("spec.replicas", replicas, detail);
@@ -77,10 +73,7 @@ fn set(
             meta::meta_mut(&mut object).insert("resourceVersion".to_owned(), given.into());
         }
         put(&mut object, &paths.0, count.into());
-        Ok(Update {
-            object,
-            applied: false,
-        })
+        Ok(Update { object, applied: false })
     })?;
     Ok((written.json, written.revision))
 }
@@ -88,13 +81,7 @@ fn set(
 fn show(paths: &ScalePaths, object: &Value) -> Value {
     let meta = &object["metadata"];
     let mut kept = serde_json::Map::new();
-    for name in [
-        "name",
-        "namespace",
-        "uid",
-        "resourceVersion",
-        "creationTimestamp",
-    ] {
+    for name in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
         if let Some(value) = meta.get(name) {
             kept.insert(name.to_owned(), value.clone());
         }
@@ -119,11 +106,7 @@ fn show(paths: &ScalePaths, object: &Value) -> Value {
 /// A label selector as query parameters write it.
 pub(crate) fn selector_text(selector: &Value) -> String {
     let plain = selector.get("matchLabels").is_none() && selector.get("matchExpressions").is_none();
-    let labels = if plain {
-        selector
-    } else {
-        &selector["matchLabels"]
-    };
+    let labels = if plain { selector } else { &selector["matchLabels"] };
     let labels = labels.as_object().into_iter().flatten();
     let mut parts: Vec<String> = labels
         .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))

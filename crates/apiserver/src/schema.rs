@@ -9,10 +9,7 @@ use crate::definitions;
 
 /// One node of a schema.
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "independent marks of the OpenAPI extensions"
-)]
+#[expect(clippy::struct_excessive_bools, reason = "independent marks of the OpenAPI extensions")]
 pub(crate) struct Schema {
     pub(crate) shape: Shape,
     pub(crate) list: ListKind,
@@ -99,10 +96,7 @@ enum Origin {
 
 impl Schema {
     pub(crate) fn anything() -> Self {
-        Self {
-            preserve: true,
-            ..Self::of(Shape::Anything)
-        }
+        Self { preserve: true, ..Self::of(Shape::Anything) }
     }
 
     pub(crate) fn quantity() -> Self {
@@ -160,8 +154,7 @@ impl Schema {
 
     /// The schema at a path of field names.
     pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
-        path.iter()
-            .try_fold(self, |schema, name| schema.field(name))
+        path.iter().try_fold(self, |schema, name| schema.field(name))
     }
 
     /// Whether a map or struct is one value for owners.
@@ -207,9 +200,7 @@ impl Schema {
         if let Some(strategy) = value["x-kubernetes-patch-strategy"].as_str() {
             schema.patch = Some(Box::new(PatchStrategy {
                 merge: strategy.split(',').any(|one| one == "merge"),
-                key: value["x-kubernetes-patch-merge-key"]
-                    .as_str()
-                    .map(Into::into),
+                key: value["x-kubernetes-patch-merge-key"].as_str().map(Into::into),
             }));
         }
         if matches!(origin, Origin::Custom) {
@@ -313,10 +304,7 @@ fn limits(value: &Value) -> Option<Limits> {
         "pattern",
         "enum",
     ];
-    names
-        .iter()
-        .any(|name| value.get(name).is_some())
-        .then_some(limits)
+    names.iter().any(|name| value.get(name).is_some()).then_some(limits)
 }
 
 /// A float that stands for a count.

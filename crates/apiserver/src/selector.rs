@@ -107,10 +107,8 @@ fn parse_label(part: &str) -> Option<Requirement> {
     let make = |key: &str, test: Test| {
         let key = key.trim();
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-        (!key.is_empty() && key.chars().all(plain)).then(|| Requirement {
-            key: key.to_owned(),
-            test,
-        })
+        (!key.is_empty() && key.chars().all(plain))
+            .then(|| Requirement { key: key.to_owned(), test })
     };
     let one = |value: &str| vec![value.trim().to_owned()];
     if let Some((key, value)) = part.split_once("!=") {
@@ -169,11 +167,7 @@ fn parse_fields(kind: &Kind, text: &str) -> Result<Vec<FieldRequirement>, Failur
                     )
                 }
             };
-            Ok(FieldRequirement {
-                field,
-                value: value.trim().to_owned(),
-                equal,
-            })
+            Ok(FieldRequirement { field, value: value.trim().to_owned(), equal })
         })
         .collect()
 }
@@ -217,9 +211,7 @@ mod tests {
             "spec": {"nodeName": "n1"},
         });
         let object = Object::new(pods, 1, &pod);
-        Selector::parse(pods, Some(labels), Some(fields))
-            .unwrap()
-            .matches("shop/web", &object)
+        Selector::parse(pods, Some(labels), Some(fields)).unwrap().matches("shop/web", &object)
     }
 
     #[test]
@@ -237,24 +229,14 @@ mod tests {
         ] {
             assert!(select(yes, ""), "{yes}");
         }
-        for no in [
-            "gone",
-            "!app",
-            "app=api",
-            "app notin (web)",
-            "tier>2",
-            "gone in (a)",
-        ] {
+        for no in ["gone", "!app", "app=api", "app notin (web)", "tier>2", "gone in (a)"] {
             assert!(!select(no, ""), "{no}");
         }
     }
 
     #[test]
     fn field_requirements_use_the_kinds_own_fields() {
-        assert!(select(
-            "",
-            "metadata.name=web,spec.nodeName=n1,status.phase!=Failed"
-        ));
+        assert!(select("", "metadata.name=web,spec.nodeName=n1,status.phase!=Failed"));
         assert!(!select("", "spec.nodeName=n2"));
         assert!(!select("", "metadata.namespace=other"));
     }

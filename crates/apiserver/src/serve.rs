@@ -169,24 +169,16 @@ async fn connection(
         Err(_) => return,
     };
     let peer = stream.get_ref().1.peer_certificates();
-    let certified = peer
-        .and_then(|chain| chain.first())
-        .and_then(certified_user);
+    let certified = peer.and_then(|chain| chain.first()).and_then(certified_user);
     let service = service_fn(move |request: Request<Incoming>| {
         let user = certified.clone().or_else(|| tokens.find(request.headers()));
         let server = server.clone();
         async move { Ok::<_, Infallible>(respond(&server, user, request).await) }
     });
     let mut builder = auto::Builder::new(Spawn(tasks));
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(MAX_STREAMS);
     builder.http1().timer(TokioTimer::new());
-    if let Err(error) = builder
-        .serve_connection(TokioIo::new(stream), service)
-        .await
-    {
+    if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
         tracing::debug!(%error, "an API connection ended");
     }
 }
@@ -196,10 +188,7 @@ async fn respond(
     user: Option<Arc<User>>,
     request: Request<Incoming>,
 ) -> Response<Body> {
-    let open = matches!(
-        request.uri().path(),
-        "/healthz" | "/livez" | "/readyz" | "/version"
-    );
+    let open = matches!(request.uri().path(), "/healthz" | "/livez" | "/readyz" | "/version");
     match user {
         Some(user) => service::answer(server, &user, request).await,
         None if open => {

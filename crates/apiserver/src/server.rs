@@ -105,10 +105,7 @@ impl Default for Builder {
 impl Default for ServiceRange {
     /// 10.96.0.0/16.
     fn default() -> Self {
-        Self {
-            network: Ipv4Addr::new(10, 96, 0, 0),
-            prefix: 16,
-        }
+        Self { network: Ipv4Addr::new(10, 96, 0, 0), prefix: 16 }
     }
 }
 

@@ -119,20 +119,12 @@ const BYTES_A_CHANGE: usize = 2 << 10;
 impl Store {
     /// An empty store in memory that remembers `history` changes per resource.
     pub(crate) fn memory(history: usize) -> Self {
-        Self {
-            shared: Arc::default(),
-            disk: None,
-            history,
-        }
+        Self { shared: Arc::default(), disk: None, history }
     }
 
     /// A store that keeps what `disk` holds, and writes to it.
     pub(crate) fn durable(history: usize, disk: Disk, shared: Arc<Shared>) -> Self {
-        Self {
-            shared,
-            disk: Some(disk),
-            history,
-        }
+        Self { shared, disk: Some(disk), history }
     }
 
     pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
@@ -159,10 +151,7 @@ impl Store {
         let Some(place) = state.resources.get(resource) else {
             return Ok(Vec::new());
         };
-        let changed_since = place
-            .history
-            .back()
-            .is_some_and(|last| last.revision > revision);
+        let changed_since = place.history.back().is_some_and(|last| last.revision > revision);
         if place.floor > revision {
             let oldest = place.floor;
             return Err(Expired { oldest });
@@ -228,14 +217,10 @@ impl Store {
             let oldest = place.floor;
             return Err(Expired { oldest });
         }
-        let start = place
-            .history
-            .partition_point(|event| event.revision <= cursor);
+        let start = place.history.partition_point(|event| event.revision <= cursor);
         let events = place.history.range(start..);
-        let events: Vec<_> = events
-            .take_while(|event| event.revision <= settled)
-            .cloned()
-            .collect();
+        let events: Vec<_> =
+            events.take_while(|event| event.revision <= settled).cloned().collect();
         Ok((settled.max(cursor), events))
     }
 
@@ -273,14 +258,7 @@ impl Store {
         let revision = state.revision + 1;
         last["metadata"]["resourceVersion"] = revision.to_string().into();
         let object = Arc::new(Object::new(kind, revision, &last));
-        self.commit(
-            &mut state,
-            kind,
-            key,
-            Change::Deleted,
-            &object,
-            previous.as_ref(),
-        );
+        self.commit(&mut state, kind, key, Change::Deleted, &object, previous.as_ref());
         Ok(object)
     }
 
@@ -386,19 +364,12 @@ impl Store {
         if change == Change::Deleted {
             state.index.removed(resource, &key, object);
         } else {
-            state
-                .index
-                .added(resource, &key, object, previous.map(AsRef::as_ref));
+            state.index.added(resource, &key, object, previous.map(AsRef::as_ref));
         }
         let has_work = state.index.has_work();
         if let Some(disk) = &self.disk {
             let json = (change != Change::Deleted).then(|| object.json.clone());
-            state.pending.push(Pending {
-                resource: Arc::clone(resource),
-                key,
-                revision,
-                json,
-            });
+            state.pending.push(Pending { resource: Arc::clone(resource), key, revision, json });
             disk.wake();
         } else {
             state.settled = revision;
@@ -434,10 +405,7 @@ impl Shared {
             let place = state.place(&resource);
             place.objects.insert(key, Arc::new(object));
         }
-        Self {
-            state: Mutex::new(state),
-            ..Self::default()
-        }
+        Self { state: Mutex::new(state), ..Self::default() }
     }
 
     /// Hands over commits that wait for the disk; called by the disk's own thread.
@@ -477,10 +445,7 @@ impl State {
         let floor = self.opened_at;
         self.resources
             .entry(Arc::clone(resource))
-            .or_insert_with(|| Resource {
-                floor,
-                ..Resource::default()
-            })
+            .or_insert_with(|| Resource { floor, ..Resource::default() })
     }
 
     fn expect(

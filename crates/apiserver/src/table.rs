@@ -35,11 +35,7 @@ pub(crate) fn table(
         }));
     }
     for Column(name, of, priority, _, description) in &kind.columns {
-        let of = if of == "date" && kind.custom.is_none() {
-            "string"
-        } else {
-            of
-        };
+        let of = if of == "date" && kind.custom.is_none() { "string" } else { of };
         columns.push(json!({
             "name": name,
             "type": of,

@@ -16,10 +16,7 @@ pub struct User {
 
 impl User {
     pub(crate) fn master(name: &str) -> Arc<Self> {
-        Arc::new(Self {
-            name: name.to_owned(),
-            groups: vec![MASTERS.to_owned()],
-        })
+        Arc::new(Self { name: name.to_owned(), groups: vec![MASTERS.to_owned()] })
     }
 
     pub(crate) fn is_master(&self) -> bool {

@@ -26,11 +26,7 @@ pub(crate) fn check(kind: &Kind, old: Option<&Value>, object: &Value, causes: &m
             workload(&object["spec"], causes);
         }
         ("batch", "Job") => {
-            pod_spec(
-                &object["spec"]["template"]["spec"],
-                "spec.template.spec",
-                causes,
-            );
+            pod_spec(&object["spec"]["template"]["spec"], "spec.template.spec", causes);
             restart_policy(&object["spec"]["template"]["spec"], causes);
         }
         ("", "Service") => service(&object["spec"], causes),
@@ -49,11 +45,7 @@ pub(crate) fn check(kind: &Kind, old: Option<&Value>, object: &Value, causes: &m
 
 fn required(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
     let at = |name: &str| {
-        if path.is_empty() {
-            name.to_owned()
-        } else {
-            format!("{path}.{name}")
-        }
+        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
     };
     let target = schema.get();
     match &target.shape {
@@ -93,9 +85,7 @@ fn workload(spec: &Value, causes: &mut Vec<Cause>) {
     }
     let selector = &spec["selector"];
     let empty = |name: &str| {
-        selector[name]
-            .as_object()
-            .is_none_or(serde_json::Map::is_empty)
+        selector[name].as_object().is_none_or(serde_json::Map::is_empty)
             && selector[name].as_array().is_none_or(Vec::is_empty)
     };
     if empty("matchLabels") && empty("matchExpressions") {
@@ -105,17 +95,10 @@ fn workload(spec: &Value, causes: &mut Vec<Cause>) {
     let labels = &spec["template"]["metadata"]["labels"];
     names::check_labels(labels, "spec.template.labels", causes);
     let wanted = selector["matchLabels"].as_object();
-    let fits = wanted
-        .into_iter()
-        .flatten()
-        .all(|(key, value)| labels[key] == *value);
+    let fits = wanted.into_iter().flatten().all(|(key, value)| labels[key] == *value);
     if !fits {
         let detail = "`selector` does not match template `labels`";
-        causes.push(Cause::invalid(
-            "spec.template.metadata.labels",
-            labels,
-            detail,
-        ));
+        causes.push(Cause::invalid("spec.template.metadata.labels", labels, detail));
     }
     let pod = &spec["template"]["spec"];
     pod_spec(pod, "spec.template.spec", causes);
@@ -220,19 +203,13 @@ fn service(spec: &Value, causes: &mut Vec<Cause>) {
         if name.is_empty() && ports.len() > 1 {
             causes.push(Cause::required(format!("spec.ports[{index}].name"), ""));
         } else if !name.is_empty() && !seen.insert(name.to_owned()) {
-            causes.push(Cause::duplicate(
-                format!("spec.ports[{index}].name"),
-                &port["name"],
-            ));
+            causes.push(Cause::duplicate(format!("spec.ports[{index}].name"), &port["name"]));
         }
     }
 }
 
 fn port_number(port: &Value, path: &str, causes: &mut Vec<Cause>) {
-    if !port
-        .as_i64()
-        .is_some_and(|port| (1..=65_535).contains(&port))
-    {
+    if !port.as_i64().is_some_and(|port| (1..=65_535).contains(&port)) {
         let detail = "must be between 1 and 65535, inclusive";
         causes.push(Cause::invalid(path, port, detail));
     }
@@ -242,20 +219,12 @@ fn autoscaler(spec: &Value, causes: &mut Vec<Cause>) {
     let (least, most) = (spec["minReplicas"].as_i64(), spec["maxReplicas"].as_i64());
     if most.is_some_and(|most| most < 1) {
         let detail = "must be greater than 0";
-        causes.push(Cause::invalid(
-            "spec.maxReplicas",
-            &spec["maxReplicas"],
-            detail,
-        ));
+        causes.push(Cause::invalid("spec.maxReplicas", &spec["maxReplicas"], detail));
     }
     if let (Some(least), Some(most)) = (least, most)
         && most < least
     {
         let detail = "must be greater than or equal to `minReplicas`";
-        causes.push(Cause::invalid(
-            "spec.maxReplicas",
-            &spec["maxReplicas"],
-            detail,
-        ));
+        causes.push(Cause::invalid("spec.maxReplicas", &spec["maxReplicas"], detail));
     }
 }

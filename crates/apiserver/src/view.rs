@@ -15,10 +15,7 @@ use crate::{
 pub(crate) enum View {
     Plain,
     Metadata,
-    Table {
-        version: &'static str,
-        include: Include,
-    },
+    Table { version: &'static str, include: Include },
 }
 
 /// What a table's rows carry beside their cells.
@@ -81,9 +78,7 @@ impl View {
                 let value = value(call, json);
                 let revision = value["metadata"]["resourceVersion"].clone();
                 let meta = json!({ "resourceVersion": revision });
-                table::table(call, version, include, &meta, &[value])
-                    .to_string()
-                    .into()
+                table::table(call, version, include, &meta, &[value]).to_string().into()
             }
         }
     }
@@ -114,10 +109,8 @@ impl View {
                 text.into()
             }
             Self::Metadata => {
-                let items: Vec<Value> = items
-                    .iter()
-                    .map(|item| partial(&value(call, item)))
-                    .collect();
+                let items: Vec<Value> =
+                    items.iter().map(|item| partial(&value(call, item))).collect();
                 json!({
                     "kind": "PartialObjectMetadataList",
                     "apiVersion": "meta.k8s.io/v1",
@@ -129,9 +122,7 @@ impl View {
             }
             Self::Table { version, include } => {
                 let items: Vec<Value> = items.iter().map(|item| value(call, item)).collect();
-                table::table(call, version, include, meta, &items)
-                    .to_string()
-                    .into()
+                table::table(call, version, include, meta, &items).to_string().into()
             }
         }
     }
@@ -146,11 +137,7 @@ fn value(call: &Call, json: &Bytes) -> Value {
 /// The object in the served form when that is not how it is stored.
 fn served(call: &Call, json: &Bytes) -> Option<Value> {
     let alias = call.kind.group != call.shown.group;
-    let versions = call
-        .kind
-        .custom
-        .as_ref()
-        .is_some_and(|one| one.versions > 1);
+    let versions = call.kind.custom.as_ref().is_some_and(|one| one.versions > 1);
     if !alias && !versions {
         return None;
     }

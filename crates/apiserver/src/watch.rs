@@ -57,11 +57,8 @@ enum Wake {
 
 pub(crate) fn open(call: &Call) -> Result<Reply, Failure> {
     let query = &call.query;
-    let selector = Selector::parse(
-        &call.shown,
-        query.get("labelSelector"),
-        query.get("fieldSelector"),
-    )?;
+    let selector =
+        Selector::parse(&call.shown, query.get("labelSelector"), query.get("fieldSelector"))?;
     let asked = read::revision(query.get("resourceVersion"))?;
     let streaming = query.is_true("sendInitialEvents");
     let how = query.get("resourceVersionMatch");
@@ -207,9 +204,7 @@ impl Watch {
                 let kind = &self.call.shown;
                 self.ended = kind.custom.is_some() && {
                     let catalog = self.call.server.catalog();
-                    catalog
-                        .find(&kind.group, &kind.version, &kind.plural)
-                        .is_none()
+                    catalog.find(&kind.group, &kind.version, &kind.plural).is_none()
                 };
             }
             Err(expired) => {

@@ -94,12 +94,8 @@ fn create_named(
     applied: bool,
 ) -> Result<(Written, Vec<String>), Failure> {
     let (server, kind) = (&call.server, &call.kind);
-    let _allocating = admission::needs_allocation(kind).then(|| {
-        server
-            .allocation
-            .lock()
-            .expect("no holder of this lock panics")
-    });
+    let _allocating = admission::needs_allocation(kind)
+        .then(|| server.allocation.lock().expect("no holder of this lock panics"));
     stamp(call, &mut object);
     admission::default_new(call, &mut object)?;
     let warnings = admission::validate(call, None, &object)?;
@@ -147,12 +143,8 @@ pub(crate) fn replace(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         let cause = Cause::invalid(field, &empty, "must be specified for an update");
         return Err(Failure::invalid(call.kind_subject(name), &[cause]));
     }
-    let result = retry(call, unconditional, |_| {
-        Ok(Update {
-            object: object.clone(),
-            applied: false,
-        })
-    });
+    let result =
+        retry(call, unconditional, |_| Ok(Update { object: object.clone(), applied: false }));
     let (written, more) = result?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings;
@@ -191,21 +183,14 @@ fn update(
     call: &Call,
     current: &Arc<Object>,
     old: &Value,
-    Update {
-        mut object,
-        applied,
-    }: Update,
+    Update { mut object, applied }: Update,
 ) -> Result<Option<(Written, Vec<String>)>, Failure> {
     let (server, kind) = (&call.server, &call.kind);
     identity(call, old, &mut object)?;
     meta::keep(old, &mut object);
     confine(call, old, &mut object);
-    let _allocating = admission::needs_allocation(kind).then(|| {
-        server
-            .allocation
-            .lock()
-            .expect("no holder of this lock panics")
-    });
+    let _allocating = admission::needs_allocation(kind)
+        .then(|| server.allocation.lock().expect("no holder of this lock panics"));
     admission::default_update(call, old, &mut object)?;
     new_finalizers(call, old, &object)?;
     if kind.generation && call.subresource() != "status" {
@@ -246,29 +231,18 @@ fn update(
 
 impl Written {
     fn of(object: &Object) -> Self {
-        Self {
-            json: object.json.clone(),
-            revision: object.revision,
-        }
+        Self { json: object.json.clone(), revision: object.revision }
     }
 
     fn dry(object: &Value) -> Self {
-        Self {
-            json: object.to_string().into(),
-            revision: 0,
-        }
+        Self { json: object.to_string().into(), revision: 0 }
     }
 }
 
 /// Who writes, in the terms of field managers.
 pub(crate) fn writer<'a>(call: &'a Call, manager: &'a str, now: &'a str) -> Writer<'a> {
     let shown = &call.shown;
-    Writer {
-        manager,
-        api_version: shown.api_version(),
-        subresource: call.subresource(),
-        now,
-    }
+    Writer { manager, api_version: shown.api_version(), subresource: call.subresource(), now }
 }
 
 /// Other parts of the server that depend on what was written.
@@ -282,9 +256,9 @@ fn place_in_namespace(call: &Call, object: &mut Value) -> Result<(), Failure> {
     let meta = meta::meta_mut(object);
     let given = meta.get("namespace").and_then(Value::as_str).unwrap_or("");
     match &call.place.namespace {
-        None if call.kind.namespaced => Err(Failure::bad_request(
-            "an empty namespace may not be set during creation",
-        )),
+        None if call.kind.namespaced => {
+            Err(Failure::bad_request("an empty namespace may not be set during creation"))
+        }
         None => {
             meta.remove("namespace");
             Ok(())
@@ -392,10 +366,8 @@ fn new_finalizers(call: &Call, old: &Value, new: &Value) -> Result<(), Failure> 
         return Ok(());
     }
     let before = meta::finalizers(old);
-    let added: Vec<&str> = meta::finalizers(new)
-        .into_iter()
-        .filter(|one| !before.contains(one))
-        .collect();
+    let added: Vec<&str> =
+        meta::finalizers(new).into_iter().filter(|one| !before.contains(one)).collect();
     if added.is_empty() {
         return Ok(());
     }

@@ -63,36 +63,23 @@ async fn objects_versions_and_definitions_survive_a_restart() {
     let (created, revision) = {
         let server = open(&path).unwrap();
         let api = maps(&server);
-        let created = api
-            .create(&PostParams::default(), &config_map("kept"))
-            .await
-            .unwrap();
-        api.create(&PostParams::default(), &config_map("gone"))
-            .await
-            .unwrap();
+        let created = api.create(&PostParams::default(), &config_map("kept")).await.unwrap();
+        api.create(&PostParams::default(), &config_map("gone")).await.unwrap();
         api.delete("gone", &DeleteParams::default()).await.unwrap();
         let kind = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
         let definitions: Api<DynamicObject> =
             Api::all_with(client(&server), &ApiResource::from_gvk(&kind));
         let params = PatchParams::apply("test");
-        definitions
-            .patch("ships.hanse.dev", &params, &Patch::Apply(definition()))
-            .await
-            .unwrap();
+        definitions.patch("ships.hanse.dev", &params, &Patch::Apply(definition())).await.unwrap();
         let ships: Api<DynamicObject> = Api::default_namespaced_with(client(&server), &ship);
         let cog = json!({
             "apiVersion": "hanse.dev/v1", "kind": "Ship",
             "metadata": {"name": "cog"}, "masts": 1,
         });
-        ships
-            .patch("cog", &params, &Patch::Apply(cog))
-            .await
-            .unwrap();
+        ships.patch("cog", &params, &Patch::Apply(cog)).await.unwrap();
         let list = api.list(&ListParams::default()).await.unwrap();
         server.close();
-        let late = api
-            .create(&PostParams::default(), &config_map("late"))
-            .await;
+        let late = api.create(&PostParams::default(), &config_map("late")).await;
         assert!(late.unwrap_err().to_string().contains("it was closed"));
         (created, list.metadata.resource_version.unwrap())
     };
@@ -107,21 +94,11 @@ async fn objects_versions_and_definitions_survive_a_restart() {
     let list = api.list(&ListParams::default()).await.unwrap();
     assert_eq!(list.metadata.resource_version.as_ref(), Some(&revision));
     // A client that had seen everything goes on; one that had not must list again.
-    let mut watch = api
-        .watch(&WatchParams::default(), &revision)
-        .await
-        .unwrap()
-        .boxed();
-    api.create(&PostParams::default(), &config_map("new"))
-        .await
-        .unwrap();
+    let mut watch = api.watch(&WatchParams::default(), &revision).await.unwrap().boxed();
+    api.create(&PostParams::default(), &config_map("new")).await.unwrap();
     let next = watch.try_next().await.unwrap().unwrap();
     assert!(matches!(next, WatchEvent::Added(object) if object.name_any() == "new"));
-    let mut watch = api
-        .watch(&WatchParams::default(), "3")
-        .await
-        .unwrap()
-        .boxed();
+    let mut watch = api.watch(&WatchParams::default(), "3").await.unwrap().boxed();
     let next = watch.try_next().await.unwrap().unwrap();
     assert!(matches!(next, WatchEvent::Error(status) if status.code == 410));
 }
@@ -133,11 +110,7 @@ async fn a_store_in_use_is_named_as_such() {
     let server = open(&path).unwrap();
     let refused = open(&path).unwrap_err();
     assert!(matches!(refused, OpenError::Locked { .. }), "{refused}");
-    assert!(
-        refused
-            .to_string()
-            .contains("in use by another running instance")
-    );
+    assert!(refused.to_string().contains("in use by another running instance"));
     #[cfg(unix)]
     {
         let mode = std::os::unix::fs::PermissionsExt::mode(
@@ -156,18 +129,12 @@ async fn a_damaged_store_is_reported_and_left_as_it_is() {
     let server = open(&path).unwrap();
     for index in 0..50 {
         let object = config_map(&format!("c{index}"));
-        maps(&server)
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        maps(&server).create(&PostParams::default(), &object).await.unwrap();
     }
     server.close();
     let whole = std::fs::read(&path).unwrap();
-    let overwritten: Vec<u8> = whole
-        .iter()
-        .enumerate()
-        .map(|(at, byte)| if at < 4096 { *byte } else { 0x5a })
-        .collect();
+    let overwritten: Vec<u8> =
+        whole.iter().enumerate().map(|(at, byte)| if at < 4096 { *byte } else { 0x5a }).collect();
     let cases = [
         ("no store at all", b"hello, world".repeat(1000)),
         ("empty", Vec::new()),
@@ -197,9 +164,7 @@ async fn writes_until_it_is_killed() {
         async move {
             for index in 0.. {
                 let name = format!("w{writer}-{index}");
-                api.create(&PostParams::default(), &config_map(&name))
-                    .await
-                    .unwrap();
+                api.create(&PostParams::default(), &config_map(&name)).await.unwrap();
                 let mut out = std::io::stdout().lock();
                 writeln!(out, "written {name}").unwrap();
                 out.flush().unwrap();
@@ -215,12 +180,7 @@ async fn an_acknowledged_write_survives_a_kill() {
     let mut acknowledged: Vec<String> = Vec::new();
     for round in 1..=3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args([
-                "--ignored",
-                "--exact",
-                "--nocapture",
-                "writes_until_it_is_killed",
-            ])
+            .args(["--ignored", "--exact", "--nocapture", "writes_until_it_is_killed"])
             .env(STORE, folder.path().join(format!("{round}.redb")))
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

@@ -14,10 +14,7 @@ const LIMIT: usize = 200 << 10;
 /// Resident memory of this process in bytes.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
     let kibibytes: usize = line.split_whitespace().next().unwrap().parse().unwrap();
     kibibytes << 10
 }

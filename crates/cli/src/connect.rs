@@ -38,10 +38,7 @@ pub(crate) struct Connection {
 /// Which file or context is wrong, and what to do.
 pub(crate) async fn connect(global: &Global) -> Result<Connection> {
     let config = config(global).await?;
-    let namespace = global
-        .namespace
-        .clone()
-        .unwrap_or_else(|| config.default_namespace.clone());
+    let namespace = global.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
     let client = Client::try_from(config).context("the kubeconfig cannot be used")?;
     Ok(Connection { client, namespace })
 }
@@ -52,10 +49,8 @@ pub(crate) async fn connect(global: &Global) -> Result<Connection> {
 /// Which file or context is wrong, and what to do.
 pub(crate) async fn config(global: &Global) -> Result<Config> {
     let kubeconfig = read(global)?;
-    let options = KubeConfigOptions {
-        context: global.context.clone(),
-        ..KubeConfigOptions::default()
-    };
+    let options =
+        KubeConfigOptions { context: global.context.clone(), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
         .context("the kubeconfig cannot be used")?;

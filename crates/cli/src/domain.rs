@@ -29,14 +29,9 @@ pub(crate) enum Verb {
 pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<()> {
     let client = connect(global).await?.client;
     let members: Api<MemberCluster> = Api::all(client.clone());
-    let known = within("listing members", members.list(&ListParams::default()))
-        .await?
-        .items;
-    let inside: Vec<String> = known
-        .iter()
-        .filter(|member| belongs(member, domain))
-        .map(ResourceExt::name_any)
-        .collect();
+    let known = within("listing members", members.list(&ListParams::default())).await?.items;
+    let inside: Vec<String> =
+        known.iter().filter(|member| belongs(member, domain)).map(ResourceExt::name_any).collect();
     if inside.is_empty() {
         let names: Vec<_> = known.iter().map(ResourceExt::name_any).collect();
         bail!(
@@ -56,10 +51,7 @@ pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<
     if verb != Verb::Cordon {
         let federation: Api<Federation> = Api::all(client);
         let now = within("reading the federation", federation.get("default")).await?;
-        let drain = Drain {
-            domain: domain.kind.into(),
-            name: domain.name.clone(),
-        };
+        let drain = Drain { domain: domain.kind.into(), name: domain.name.clone() };
         let mut drains = now.spec.drains.clone();
         drains.retain(|other| *other != drain);
         if verb == Verb::Drain {
@@ -81,13 +73,7 @@ pub(crate) async fn run(global: &Global, verb: Verb, domain: &Domain) -> Result<
         global.output,
         &inside,
         || inside.clone(),
-        |_| {
-            inside
-                .iter()
-                .map(|name| format!("{name} {done}"))
-                .collect::<Vec<_>>()
-                .join("\n")
-        },
+        |_| inside.iter().map(|name| format!("{name} {done}")).collect::<Vec<_>>().join("\n"),
     )
 }
 

@@ -69,12 +69,7 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
     };
     bar.finish_and_clear();
     let verdict = done.status.as_ref().and_then(|status| status.verdict);
-    output::print(
-        global.output,
-        &done,
-        || vec![name.clone()],
-        |_| report_text(&done),
-    )?;
+    output::print(global.output, &done, || vec![name.clone()], |_| report_text(&done))?;
     Ok(match verdict {
         Some(DrillVerdict::Passed) => Ended::Passed,
         Some(DrillVerdict::Failed) => Ended::Failed,
@@ -85,25 +80,14 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
 /// What to send traffic to: the named services, or every one there is.
 async fn probes(client: kube::Client, wanted: &DrillRun) -> Result<Vec<DrillProbe>> {
     let rate = i32::try_from(wanted.rate).context("--rate is too high")?;
-    let probe = |global_service: String| DrillProbe {
-        global_service,
-        rate_per_second: rate,
-    };
+    let probe = |global_service: String| DrillProbe { global_service, rate_per_second: rate };
     if !wanted.probe.is_empty() {
         return Ok(wanted.probe.iter().cloned().map(probe).collect());
     }
     let services: Api<GlobalService> = Api::all(client);
-    let services = within(
-        "listing global services",
-        services.list(&ListParams::default()),
-    )
-    .await?;
+    let services = within("listing global services", services.list(&ListParams::default())).await?;
     let name = |service: &GlobalService| {
-        format!(
-            "{}/{}",
-            service.namespace().unwrap_or_default(),
-            service.name_any()
-        )
+        format!("{}/{}", service.namespace().unwrap_or_default(), service.name_any())
     };
     Ok(services.items.iter().map(name).map(probe).collect())
 }
@@ -118,30 +102,17 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
     let place = place(&target);
     let duration_seconds =
         i32::try_from(wanted.duration.as_secs()).context("--duration is too long")?;
-    ensure!(
-        duration_seconds > 0,
-        "--duration is under a second; write for instance 30s"
-    );
+    ensure!(duration_seconds > 0, "--duration is under a second; write for instance 30s");
     let fault = match wanted.fault {
         args::DrillFault::Isolate => DrillFault::Isolate,
         args::DrillFault::Evacuate => DrillFault::Evacuate,
         args::DrillFault::Simulate => DrillFault::Simulate,
     };
-    let spec = DrillSpec {
-        target,
-        fault,
-        duration_seconds,
-        probe,
-        ..DrillSpec::default()
-    };
+    let spec = DrillSpec { target, fault, duration_seconds, probe, ..DrillSpec::default() };
     let mut drill = Drill::new("", spec);
     drill.metadata.name = None;
     drill.metadata.generate_name = Some(format!("{place}-"));
-    within(
-        "creating the drill",
-        drills.create(&PostParams::default(), &drill),
-    )
-    .await
+    within("creating the drill", drills.create(&PostParams::default(), &drill)).await
 }
 
 /// Lists drills.
@@ -150,20 +121,11 @@ async fn create(drills: &Api<Drill>, wanted: &DrillRun, probe: Vec<DrillProbe>) 
 /// When the API cannot be reached.
 pub(crate) async fn list(global: &Global) -> Result<()> {
     let drills: Api<Drill> = Api::all(connect(global).await?.client);
-    let mut drills = within("listing drills", drills.list(&ListParams::default()))
-        .await?
-        .items;
+    let mut drills = within("listing drills", drills.list(&ListParams::default())).await?.items;
     drills.sort_by_key(|drill| drill.creation_timestamp().map(|time| time.0));
     let names = || drills.iter().map(ResourceExt::name_any).collect();
     output::print(global.output, &drills, names, |_| {
-        let header = [
-            "drill",
-            "fault",
-            "verdict",
-            "shifted ms",
-            "requests",
-            "errors",
-        ];
+        let header = ["drill", "fault", "verdict", "shifted ms", "requests", "errors"];
         output::table(&header, drills.iter().map(row))
     })
 }
@@ -176,9 +138,7 @@ fn row(drill: &Drill) -> Vec<String> {
     vec![
         drill.name_any(),
         format!("{:?}", drill.spec.fault),
-        status
-            .verdict
-            .map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
+        status.verdict.map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
         shown(measured.traffic_shifted_milliseconds),
         measured.requests.to_string(),
         measured.errors.to_string(),
@@ -200,25 +160,13 @@ pub(crate) async fn report(global: &Global, name: &str) -> Result<()> {
 
 /// The name of the domain that a drill takes out.
 fn place(target: &DrillTarget) -> String {
-    let place = [
-        &target.cluster,
-        &target.zone,
-        &target.region,
-        &target.provider,
-    ];
-    place
-        .into_iter()
-        .flatten()
-        .next()
-        .cloned()
-        .unwrap_or_default()
+    let place = [&target.cluster, &target.zone, &target.region, &target.provider];
+    place.into_iter().flatten().next().cloned().unwrap_or_default()
 }
 
 fn report_text(drill: &Drill) -> String {
     let status = drill.status.clone().unwrap_or_default();
-    let verdict = status
-        .verdict
-        .map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
+    let verdict = status.verdict.map_or_else(|| "running".to_owned(), |v| format!("{v:?}"));
     let mut lines = vec![
         format!("# Drill {}: {verdict}", drill.name_any()),
         String::new(),
@@ -234,10 +182,7 @@ fn report_text(drill: &Drill) -> String {
     lines.extend(without_room(&status.per_workload));
     if !status.not_exercised.is_empty() {
         lines.push(String::new());
-        lines.push(format!(
-            "Not exercised: {}",
-            status.not_exercised.join(", ")
-        ));
+        lines.push(format!("Not exercised: {}", status.not_exercised.join(", ")));
     }
     let finished = status.conditions.iter().find(|c| c.type_ == FINISHED);
     if let Some(finished) = finished {
@@ -260,45 +205,30 @@ fn figures(measured: &DrillMeasured) -> Vec<String> {
     let entered =
         |entered: Entered| format!("{} requests, {} errors", entered.requests, entered.errors);
     vec![
-        format!(
-            "- detected after {}",
-            milliseconds(measured.detected_milliseconds)
-        ),
-        format!(
-            "- traffic shifted after {}",
-            milliseconds(measured.traffic_shifted_milliseconds)
-        ),
+        format!("- detected after {}", milliseconds(measured.detected_milliseconds)),
+        format!("- traffic shifted after {}", milliseconds(measured.traffic_shifted_milliseconds)),
         replaced,
         format!(
             "- {} requests, {} errors, {} slow",
             measured.requests, measured.errors, measured.slow
         ),
-        format!(
-            "- entered elsewhere: {}",
-            entered(measured.entered_elsewhere)
-        ),
+        format!("- entered elsewhere: {}", entered(measured.entered_elsewhere)),
         format!("- entered there: {}", entered(measured.entered_there)),
     ]
 }
 
 fn without_room(workloads: &[DrillWorkload]) -> Vec<String> {
-    let short = workloads
-        .iter()
-        .filter(|work| work.shortfall > 0)
-        .map(|work| {
-            let missing: Vec<_> = work
-                .missing
-                .iter()
-                .map(|(what, amount)| format!("{what} {amount}"))
-                .collect();
-            format!(
-                "- {}: {} of {} replicas, missing {}",
-                work.binding,
-                work.shortfall,
-                work.replicas,
-                missing.join(", ")
-            )
-        });
+    let short = workloads.iter().filter(|work| work.shortfall > 0).map(|work| {
+        let missing: Vec<_> =
+            work.missing.iter().map(|(what, amount)| format!("{what} {amount}")).collect();
+        format!(
+            "- {}: {} of {} replicas, missing {}",
+            work.binding,
+            work.shortfall,
+            work.replicas,
+            missing.join(", ")
+        )
+    });
     let mut lines: Vec<String> = short.collect();
     if !lines.is_empty() {
         lines.splice(0..0, [String::new(), "No room for:".to_owned()]);

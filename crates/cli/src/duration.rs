@@ -7,9 +7,7 @@ use std::time::Duration;
 /// # Errors
 /// What to write instead.
 pub(crate) fn parse(text: &str) -> Result<Duration, String> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at(end);
     let wrong = || format!("`{text}` is not a duration; write for instance 30s, 2m or 500ms");
     let number: u64 = digits.parse().map_err(|_| wrong())?;

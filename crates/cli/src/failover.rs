@@ -29,10 +29,7 @@ pub(crate) async fn run(global: &Global, verb: &Failover) -> Result<()> {
     let done = match verb {
         Failover::Approve { domain, lasting } => {
             operator.approvals.retain(|other| other.id != *domain);
-            operator.approvals.push(Approval {
-                id: domain.clone(),
-                until: until(*lasting)?,
-            });
+            operator.approvals.push(Approval { id: domain.clone(), until: until(*lasting)? });
             format!("{domain} may be evacuated; `hanse status` shows the moves")
         }
         Failover::Hold => {
@@ -49,17 +46,8 @@ pub(crate) async fn run(global: &Global, verb: &Failover) -> Result<()> {
         "spec": {"operator": operator},
     }));
     let params = PatchParams::default();
-    within(
-        "writing the operator's word",
-        federations.patch("default", &params, &patch),
-    )
-    .await?;
-    output::print(
-        global.output,
-        &operator,
-        || vec!["default".to_owned()],
-        |_| done,
-    )
+    within("writing the operator's word", federations.patch("default", &params, &patch)).await?;
+    output::print(global.output, &operator, || vec!["default".to_owned()], |_| done)
 }
 
 fn until(lasting: Duration) -> Result<Time> {

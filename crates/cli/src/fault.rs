@@ -50,10 +50,7 @@ pub(crate) async fn run(global: &Global, fault: &Fault) -> Result<()> {
             if faults.is_empty() {
                 return format!("{name}: no faults");
             }
-            let texts: Vec<_> = faults
-                .iter()
-                .map(|fault| format!("{:?}", fault.type_))
-                .collect();
+            let texts: Vec<_> = faults.iter().map(|fault| format!("{:?}", fault.type_)).collect();
             format!("{name}: {}", texts.join(", "))
         },
     )
@@ -64,20 +61,8 @@ fn read(fault: FaultType, value: Option<&str>) -> Result<ApiFault> {
         Some(Ok(number)) if number >= 0 => Ok(Some(number)),
         _ => bail!("this fault needs {what}, for instance `100`"),
     };
-    let plain = |type_| {
-        Ok(ApiFault {
-            type_,
-            value: None,
-            to: None,
-        })
-    };
-    let valued = |type_, what: &str| {
-        Ok(ApiFault {
-            type_,
-            value: number(what)?,
-            to: None,
-        })
-    };
+    let plain = |type_| Ok(ApiFault { type_, value: None, to: None });
+    let valued = |type_, what: &str| Ok(ApiFault { type_, value: number(what)?, to: None });
     match fault {
         FaultType::Kill => plain(ApiFaultType::Kill),
         FaultType::Freeze => plain(ApiFaultType::Freeze),
@@ -86,11 +71,9 @@ fn read(fault: FaultType, value: Option<&str>) -> Result<ApiFault> {
         FaultType::Errors => valued(ApiFaultType::Errors, "a percentage of answers"),
         FaultType::LoseNodes => valued(ApiFaultType::LoseNodes, "a number of nodes"),
         FaultType::CutLink => match value {
-            Some(to) => Ok(ApiFault {
-                type_: ApiFaultType::CutLink,
-                value: None,
-                to: Some(to.to_owned()),
-            }),
+            Some(to) => {
+                Ok(ApiFault { type_: ApiFaultType::CutLink, value: None, to: Some(to.to_owned()) })
+            }
             None => bail!("cut-link needs the other member, or `hub`"),
         },
     }

@@ -46,17 +46,10 @@ pub(crate) async fn join(global: &Global, wanted: &Join) -> Result<()> {
     });
     let namespaces: Api<Namespace> = Api::all(hub.clone());
     let patch = Patch::Apply(namespace);
-    within(
-        "writing the system namespace",
-        namespaces.patch(SYSTEM_NAMESPACE, &params, &patch),
-    )
-    .await?;
+    within("writing the system namespace", namespaces.patch(SYSTEM_NAMESPACE, &params, &patch))
+        .await?;
     let patch = Patch::Apply(secret);
-    within(
-        "writing the kubeconfig",
-        secrets.patch(&secret_name, &params, &patch),
-    )
-    .await?;
+    within("writing the kubeconfig", secrets.patch(&secret_name, &params, &patch)).await?;
     let token = relay_token(&secrets, &wanted.name).await?;
     if let Some(path) = &wanted.token_file {
         hanse_rt::disk::write_atomically(path, token.as_bytes())?;
@@ -87,12 +80,7 @@ pub(crate) async fn join(global: &Global, wanted: &Join) -> Result<()> {
         global.output,
         &joined,
         || vec![wanted.name.clone()],
-        |_| {
-            format!(
-                "{} has joined ({}, {})",
-                wanted.name, wanted.provider, wanted.region
-            )
-        },
+        |_| format!("{} has joined ({}, {})", wanted.name, wanted.provider, wanted.region),
     )
 }
 
@@ -104,10 +92,7 @@ pub(crate) async fn leave(global: &Global, name: &str) -> Result<()> {
     let hub = connect(global).await?.client;
     let members: Api<MemberCluster> = Api::all(hub.clone());
     let member = within(&format!("reading member {name}"), members.get(name)).await?;
-    let workloads = member
-        .status
-        .and_then(|status| status.workloads)
-        .unwrap_or_default();
+    let workloads = member.status.and_then(|status| status.workloads).unwrap_or_default();
     output::say(&format!(
         "{name} holds {} bindings and {} replicas; they stay there and are no longer managed",
         workloads.bindings, workloads.replicas
@@ -123,12 +108,7 @@ pub(crate) async fn leave(global: &Global, name: &str) -> Result<()> {
             Err(error) => tracing::debug!(%error, secret, "not deleted"),
         }
     }
-    output::print(
-        global.output,
-        &name,
-        || vec![name.to_owned()],
-        |_| format!("{name} leaves"),
-    )
+    output::print(global.output, &name, || vec![name.to_owned()], |_| format!("{name} leaves"))
 }
 
 /// The bearer token of a member's relay and gateway: made once, kept in a Secret.
@@ -148,11 +128,7 @@ pub(crate) async fn relay_token(secrets: &Api<Secret>, member: &str) -> Result<S
         "metadata": {"name": name, "labels": {hanse_api::MEMBER_LABEL: member}},
         "stringData": {"token": token},
     }))?;
-    within(
-        "writing the relay's token",
-        secrets.create(&PostParams::default(), &secret),
-    )
-    .await?;
+    within("writing the relay's token", secrets.create(&PostParams::default(), &secret)).await?;
     Ok(token)
 }
 
@@ -170,31 +146,17 @@ fn select(path: &Path, context: Option<&str>) -> Result<String> {
     let name = match context {
         Some(context) => context.to_owned(),
         None => kubeconfig.current_context.clone().with_context(|| {
-            format!(
-                "{} has no current context; name one with --member-context",
-                path.display()
-            )
+            format!("{} has no current context; name one with --member-context", path.display())
         })?,
     };
     let known: Vec<String> = kubeconfig.contexts.iter().map(|c| c.name.clone()).collect();
     kubeconfig.contexts.retain(|context| context.name == name);
-    let Some(chosen) = kubeconfig
-        .contexts
-        .first()
-        .and_then(|context| context.context.clone())
+    let Some(chosen) = kubeconfig.contexts.first().and_then(|context| context.context.clone())
     else {
-        bail!(
-            "{} has no context `{name}`; it has {}",
-            path.display(),
-            known.join(", ")
-        );
+        bail!("{} has no context `{name}`; it has {}", path.display(), known.join(", "));
     };
-    kubeconfig
-        .clusters
-        .retain(|cluster| cluster.name == chosen.cluster);
-    kubeconfig
-        .auth_infos
-        .retain(|user| Some(&user.name) == chosen.user.as_ref());
+    kubeconfig.clusters.retain(|cluster| cluster.name == chosen.cluster);
+    kubeconfig.auth_infos.retain(|user| Some(&user.name) == chosen.user.as_ref());
     kubeconfig.current_context = Some(name);
     // The tokens inside are secrets that serde leaves out of debug output, not of this text.
     let text = serde_json::to_string(&kubeconfig)?;
@@ -226,20 +188,14 @@ fn restore_secrets(text: &str, kubeconfig: &Kubeconfig) -> Result<String> {
 
 /// The uid of the cluster's kube-system namespace.
 async fn identity(name: &str, kubeconfig: &str) -> Result<String> {
-    let connection = Connection::Direct {
-        kubeconfig: kubeconfig.to_owned(),
-    };
-    let client: Client = DirectConnector::default()
-        .connect(name, &connection)
-        .await?;
+    let connection = Connection::Direct { kubeconfig: kubeconfig.to_owned() };
+    let client: Client = DirectConnector::default().connect(name, &connection).await?;
     let namespaces: Api<Namespace> = Api::all(client);
     let system = namespaces
         .get("kube-system")
         .await
         .with_context(|| format!("the cluster behind {name} does not answer"))?;
-    system
-        .uid()
-        .with_context(|| format!("the cluster behind {name} has no identity"))
+    system.uid().with_context(|| format!("the cluster behind {name} has no identity"))
 }
 
 async fn follow(members: &Api<MemberCluster>, name: &str) -> Result<MemberCluster> {
@@ -249,9 +205,7 @@ async fn follow(members: &Api<MemberCluster>, name: &str) -> Result<MemberCluste
     loop {
         let member = within("following the member", members.get(name)).await?;
         let conditions = member.status.clone().unwrap_or_default().conditions;
-        let joined = conditions
-            .iter()
-            .find(|condition| condition.type_ == "Joined");
+        let joined = conditions.iter().find(|condition| condition.type_ == "Joined");
         if joined.is_some_and(|condition| condition.status == "True") {
             bar.finish_and_clear();
             return Ok(member);

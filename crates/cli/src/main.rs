@@ -44,15 +44,9 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> Result<ExitCode> {
-    let long_running = matches!(
-        cli.verb,
-        Verb::Up(_) | Verb::Hub(_) | Verb::Agent(_) | Verb::Gateway(_)
-    );
-    let filter = if long_running {
-        "warn,hanse=info"
-    } else {
-        "error"
-    };
+    let long_running =
+        matches!(cli.verb, Verb::Up(_) | Verb::Hub(_) | Verb::Agent(_) | Verb::Gateway(_));
+    let filter = if long_running { "warn,hanse=info" } else { "error" };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -60,11 +54,7 @@ fn start(cli: Cli) -> Result<ExitCode> {
     let telemetry = {
         let _inside = runtime.enter();
         let json = std::env::var_os("HANSE_LOG_FORMAT").is_some_and(|format| format == "json");
-        let format = if json {
-            LogFormat::Json
-        } else {
-            LogFormat::Text
-        };
+        let format = if json { LogFormat::Json } else { LogFormat::Text };
         telemetry::init("hanse", filter, format).context("telemetry")?
     };
     let code = runtime.block_on(run(cli));

@@ -38,20 +38,11 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         vec![header.iter().map(|title| title.to_uppercase()).collect()];
     lines.extend(rows);
     let width = |column: usize| {
-        lines
-            .iter()
-            .filter_map(|line| line.get(column))
-            .map(|cell| cell.chars().count())
-            .max()
+        lines.iter().filter_map(|line| line.get(column)).map(|cell| cell.chars().count()).max()
     };
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| width(column).unwrap_or(0))
-        .collect();
+    let widths: Vec<usize> = (0..header.len()).map(|column| width(column).unwrap_or(0)).collect();
     let text = lines.iter().map(|line| {
-        let cells = line
-            .iter()
-            .zip(&widths)
-            .map(|(cell, width)| format!("{cell:<width$}   "));
+        let cells = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}   "));
         cells.collect::<String>().trim_end().to_owned()
     });
     text.collect::<Vec<_>>().join("\n")

@@ -42,19 +42,12 @@ pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
     let (wall, rng) = (Wall::system(), Rng::from_seed(1));
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let api = |name: &str| {
-        let server = ApiServer::builder()
-            .wall(wall.clone())
-            .rng(rng.fork("api", name));
+        let server = ApiServer::builder().wall(wall.clone()).rng(rng.fork("api", name));
         server.memory().build()
     };
     let hub = api(HUB)?;
     hub.run(&tasks);
-    let world = World::new(
-        topology,
-        &|_, name| api(name),
-        (&wall, &rng),
-        &Options::default(),
-    )?;
+    let world = World::new(topology, &|_, name| api(name), (&wall, &rng), &Options::default())?;
     for member in world.members() {
         member.run(&tasks, Arc::new(|_, _| {}));
     }
@@ -62,15 +55,7 @@ pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
     up::objects::write(&client, &world).await?;
     let chance = (&wall, &rng);
     let seen = (&metrics, &readiness);
-    up::objects::hub(
-        &tasks,
-        &client,
-        &world,
-        &AddressMap::identity(),
-        chance,
-        seen,
-    )
-    .await?;
+    up::objects::hub(&tasks, &client, &world, &AddressMap::identity(), chance, seen).await?;
     readiness.ready().await;
     rooms_known(&client, world.members().count()).await?;
     for object in objects {
@@ -85,19 +70,14 @@ pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
 fn read(file: &Path) -> Result<Vec<Value>> {
     let mut text = String::new();
     if file == Path::new("-") {
-        std::io::stdin()
-            .read_to_string(&mut text)
-            .context("standard input")?;
+        std::io::stdin().read_to_string(&mut text).context("standard input")?;
     } else {
         text = String::from_utf8(hanse_rt::disk::read(file)?)
             .with_context(|| format!("{} is not text", file.display()))?;
     }
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text)
         .with_context(|| format!("{} does not parse", file.display()))?;
-    Ok(documents
-        .into_iter()
-        .filter(|document| !document.is_null())
-        .collect())
+    Ok(documents.into_iter().filter(|document| !document.is_null()).collect())
 }
 
 /// Every member has told its room, so that the plan does not depend on who came first.
@@ -123,16 +103,10 @@ async fn rooms_known(client: &Client, members: usize) -> Result<()> {
 async fn apply(client: &Client, object: Value) -> Result<()> {
     let parsed: DynamicObject = serde_json::from_value(object.clone())
         .context("a document is no Kubernetes object: it needs apiVersion, kind and metadata")?;
-    let types = parsed
-        .types
-        .clone()
-        .context("a document has no apiVersion and kind")?;
+    let types = parsed.types.clone().context("a document has no apiVersion and kind")?;
     let subject = format!("{}/{}", types.kind, parsed.name_any());
     let discovery = Discovery::new(client.clone()).run_aggregated().await?;
-    let (group, version) = types
-        .api_version
-        .split_once('/')
-        .unwrap_or(("", &types.api_version));
+    let (group, version) = types.api_version.split_once('/').unwrap_or(("", &types.api_version));
     let gvk = kube::api::GroupVersionKind::gvk(group, version, &types.kind);
     let (resource, capabilities) = discovery
         .resolve_gvk(&gvk)
@@ -144,9 +118,7 @@ async fn apply(client: &Client, object: Value) -> Result<()> {
         let body = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},
         });
-        namespaces
-            .patch(&namespace, &params, &Patch::Apply(body))
-            .await?;
+        namespaces.patch(&namespace, &params, &Patch::Apply(body)).await?;
         Api::namespaced_with(client.clone(), &namespace, &resource)
     } else {
         Api::all_with(client.clone(), &resource)
@@ -166,9 +138,7 @@ async fn settled(client: &Client) -> Result<Vec<ResourceBinding>> {
         let mut bindings = api.list(&ListParams::default()).await?.items;
         let decided = bindings.iter().all(|binding| {
             let conditions = binding.status.iter().flat_map(|status| &status.conditions);
-            conditions
-                .into_iter()
-                .any(|condition| condition.type_ == SCHEDULED)
+            conditions.into_iter().any(|condition| condition.type_ == SCHEDULED)
         });
         let state: BTreeSet<_> = bindings
             .iter()

@@ -48,17 +48,10 @@ pub(crate) async fn agent(global: &Global, agent: &Agent) -> Result<()> {
     };
     let relay =
         hanse_agent::run(&tasks, config).with_context(|| format!("--listen {}", agent.listen))?;
-    let admin = Admin {
-        metrics,
-        readiness,
-        pages: None,
-    };
+    let admin = Admin { metrics, readiness, pages: None };
     let at = admin::serve(&tasks, agent.admin, admin)
         .with_context(|| format!("--admin {}", agent.admin))?;
-    output::say(&format!(
-        "relay of {} serves {}, admin {at}",
-        agent.member, relay.address
-    ));
+    output::say(&format!("relay of {} serves {}, admin {at}", agent.member, relay.address));
     end(&tasks).await
 }
 
@@ -116,10 +109,9 @@ pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let client = Client::try_from(connect::config(global).await?)?;
     let place = match (&wanted.provider, &wanted.region) {
-        (Some(provider), Some(region)) => Some(HubPlace {
-            provider: provider.clone(),
-            region: region.clone(),
-        }),
+        (Some(provider), Some(region)) => {
+            Some(HubPlace { provider: provider.clone(), region: region.clone() })
+        }
         _ => None,
     };
     let config = HubConfig {
@@ -134,18 +126,12 @@ pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
         }),
         ..HubConfig::new(client, Arc::new(DirectConnector::default()))
     };
-    let admin = Admin {
-        metrics,
-        readiness: readiness.clone(),
-        pages: None,
-    };
+    let admin = Admin { metrics, readiness: readiness.clone(), pages: None };
     let at = admin::serve(&tasks, wanted.admin, admin)
         .with_context(|| format!("--admin {}", wanted.admin))?;
     let hub = Hub::run(&tasks, config).await?;
     readiness.ready().await;
-    let relays = hub
-        .relays()
-        .map_or_else(String::new, |relays| format!(", relays on {relays}"));
+    let relays = hub.relays().map_or_else(String::new, |relays| format!(", relays on {relays}"));
     output::say(&format!("hub ready{relays}, admin {at}"));
     end(&tasks).await
 }

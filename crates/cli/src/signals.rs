@@ -4,10 +4,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Resolves at SIGTERM or Ctrl-C; a second one then ends the process at once.
 pub(crate) async fn ended() {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
         tracing::error!("signals cannot be listened for; only a kill ends this process");
         return std::future::pending().await;
     };

@@ -25,9 +25,7 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
     let bindings: Api<ResourceBinding> = Api::all(client.clone());
     let bindings = within("listing bindings", bindings.list(&all)).await?.items;
     let services: Api<GlobalService> = Api::all(client.clone());
-    let services = within("listing global services", services.list(&all))
-        .await?
-        .items;
+    let services = within("listing global services", services.list(&all)).await?.items;
     let federation: Api<Federation> = Api::all(client);
     let federation = within("reading the federation", federation.get_opt("default")).await?;
     let moves = moves(&bindings);
@@ -47,13 +45,7 @@ pub(crate) async fn run(global: &Global) -> Result<()> {
 
 fn fleet(members: &[MemberCluster], wide: bool) -> String {
     let mut sorted: Vec<&MemberCluster> = members.iter().collect();
-    sorted.sort_by_key(|member| {
-        (
-            &member.spec.provider,
-            &member.spec.region,
-            member.name_any(),
-        )
-    });
+    sorted.sort_by_key(|member| (&member.spec.provider, &member.spec.region, member.name_any()));
     let mut header = vec![
         "provider",
         "region",
@@ -90,9 +82,7 @@ fn row(member: &MemberCluster, wide: bool) -> Vec<String> {
         member.spec.region.clone(),
         member.name_any(),
         verdict,
-        status
-            .nodes
-            .map_or_else(unknown, |nodes| format!("{}/{}", nodes.ready, nodes.total)),
+        status.nodes.map_or_else(unknown, |nodes| format!("{}/{}", nodes.ready, nodes.total)),
         amount("cpu"),
         memory,
         workloads.bindings.to_string(),
@@ -110,10 +100,7 @@ fn row(member: &MemberCluster, wide: bool) -> Vec<String> {
 /// How many moves stand in each state that is not over.
 fn moves(bindings: &[ResourceBinding]) -> BTreeMap<String, usize> {
     let mut count = BTreeMap::new();
-    for step in bindings
-        .iter()
-        .filter_map(|binding| binding.status.as_ref())
-        .flat_map(|s| &s.moves)
+    for step in bindings.iter().filter_map(|binding| binding.status.as_ref()).flat_map(|s| &s.moves)
     {
         if !matches!(step.state, MoveState::Done | MoveState::Withdrawn) {
             *count.entry(format!("{:?}", step.state)).or_default() += 1;
@@ -129,14 +116,8 @@ fn footer(
     federation: Option<&Federation>,
 ) -> Vec<String> {
     let mut lines = vec![String::new()];
-    let replicas: i64 = bindings
-        .iter()
-        .map(|binding| i64::from(binding.spec.replicas))
-        .sum();
-    lines.push(format!(
-        "{} bindings, {replicas} replicas wanted",
-        bindings.len()
-    ));
+    let replicas: i64 = bindings.iter().map(|binding| i64::from(binding.spec.replicas)).sum();
+    lines.push(format!("{} bindings, {replicas} replicas wanted", bindings.len()));
     if moves.is_empty() {
         lines.push("no moves under way".to_owned());
     } else {
@@ -147,10 +128,7 @@ fn footer(
         lines.push(format!("moves: {}", parts.join(", ")));
     }
     for service in services {
-        let Some(address) = service
-            .status
-            .as_ref()
-            .and_then(|status| status.addresses.first())
+        let Some(address) = service.status.as_ref().and_then(|status| status.addresses.first())
         else {
             continue;
         };
@@ -170,10 +148,8 @@ fn footer(
     let conditions = federation.and_then(|federation| federation.status.as_ref());
     for condition in conditions.iter().flat_map(|status| &status.conditions) {
         if condition.status != "True" {
-            lines.push(format!(
-                "{}: {} ({})",
-                condition.type_, condition.message, condition.reason
-            ));
+            lines
+                .push(format!("{}: {} ({})", condition.type_, condition.message, condition.reason));
         }
     }
     lines
@@ -181,22 +157,13 @@ fn footer(
 
 /// Conditions of any object as `Type=Status (Reason: message)` lines, those that are not True.
 pub(crate) fn complaints(status: &Value) -> Vec<String> {
-    let conditions = status["conditions"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let conditions = status["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
     conditions
         .iter()
         .filter(|condition| condition["status"] != "True")
         .map(|condition| {
             let text = |field: &str| condition[field].as_str().unwrap_or_default().to_owned();
-            format!(
-                "{}={} {}: {}",
-                text("type"),
-                text("status"),
-                text("reason"),
-                text("message")
-            )
+            format!("{}={} {}: {}", text("type"), text("status"), text("reason"), text("message"))
         })
         .collect()
 }

@@ -54,15 +54,10 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
         bail!("`{name}` is not KIND/NAME; write for instance deployment/frontend");
     };
     let Connection { client, namespace } = connect(global).await?;
-    let discovery = within(
-        "asking for the kinds",
-        Discovery::new(client.clone()).run_aggregated(),
-    );
+    let discovery = within("asking for the kinds", Discovery::new(client.clone()).run_aggregated());
     let discovery = discovery.await?;
     let wanted = kind.to_lowercase();
-    let resources = discovery
-        .groups()
-        .flat_map(kube::discovery::ApiGroup::recommended_resources);
+    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
     let (resource, capabilities) = resources
         .into_iter()
         .find(|(resource, _)| {
@@ -79,30 +74,17 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
     };
     let template = within("reading the template", api.get_opt(name)).await?;
     let template = template.with_context(|| {
-        format!(
-            "no {} `{name}` in namespace `{namespace}`; name another with -n",
-            resource.kind
-        )
+        format!("no {} `{name}` in namespace `{namespace}`; name another with -n", resource.kind)
     })?;
-    let home = if namespaced {
-        namespace.as_str()
-    } else {
-        hanse_api::SYSTEM_NAMESPACE
-    };
+    let home = if namespaced { namespace.as_str() } else { hanse_api::SYSTEM_NAMESPACE };
     let bindings: Api<ResourceBinding> = Api::namespaced(client.clone(), home);
     let bindings = within("listing bindings", bindings.list(&ListParams::default())).await?;
     let binding = bindings.items.into_iter().find(|binding| {
         binding.spec.template.kind == resource.kind && binding.spec.template.name == name
     });
     let members: Api<MemberCluster> = Api::all(client);
-    let members = within("listing members", members.list(&ListParams::default()))
-        .await?
-        .items;
-    Ok(Found {
-        template,
-        binding,
-        members,
-    })
+    let members = within("listing members", members.list(&ListParams::default())).await?.items;
+    Ok(Found { template, binding, members })
 }
 
 /// The short names people use most.
@@ -130,24 +112,14 @@ fn draw(name: &str, found: &Found) -> String {
     };
     if let Some(policy) = &binding.spec.policy {
         let home = if policy.namespace.is_empty() { "" } else { "/" };
-        lines.push(format!(
-            "├─ policy {} {}{home}{}",
-            policy.kind, policy.namespace, policy.name
-        ));
+        lines.push(format!("├─ policy {} {}{home}{}", policy.kind, policy.namespace, policy.name));
     }
-    lines.push(format!(
-        "└─ binding {} ({} replicas)",
-        binding.name_any(),
-        binding.spec.replicas
-    ));
+    lines.push(format!("└─ binding {} ({} replicas)", binding.name_any(), binding.spec.replicas));
     let status = binding.status.clone().unwrap_or_default();
     let last = binding.spec.clusters.len().saturating_sub(1);
     for (index, cluster) in binding.spec.clusters.iter().enumerate() {
         let branch = if index == last { "└─" } else { "├─" };
-        let seen = status
-            .clusters
-            .iter()
-            .find(|seen| seen.name == cluster.name);
+        let seen = status.clusters.iter().find(|seen| seen.name == cluster.name);
         let state = seen.map_or_else(
             || "not applied yet".to_owned(),
             |seen| {
@@ -156,10 +128,7 @@ fn draw(name: &str, found: &Found) -> String {
                 } else {
                     format!(": {}", seen.message)
                 };
-                format!(
-                    "{}/{} ready, {:?}{said}",
-                    seen.ready, seen.replicas, seen.health
-                )
+                format!("{}/{} ready, {:?}{said}", seen.ready, seen.replicas, seen.health)
             },
         );
         let verdict = found
@@ -194,18 +163,13 @@ fn reasons(name: &str, found: &Found) -> String {
     let mut lines = Vec::new();
     match &binding.spec.policy {
         Some(policy) => lines.push(format!("selected by {} {}", policy.kind, policy.name)),
-        None if !binding.spec.follows.is_empty() => lines.push(format!(
-            "follows {}: it goes wherever they go",
-            binding.spec.follows.join(", ")
-        )),
+        None if !binding.spec.follows.is_empty() => lines
+            .push(format!("follows {}: it goes wherever they go", binding.spec.follows.join(", "))),
         None => lines.push("its policy is gone: the placement stays as it was".to_owned()),
     }
     let status = binding.status.clone().unwrap_or_default();
     let decision = status.decision.clone().unwrap_or_default();
-    lines.push(format!(
-        "considered {} clusters",
-        decision.clusters_considered
-    ));
+    lines.push(format!("considered {} clusters", decision.clusters_considered));
     for rejection in &decision.rejected {
         lines.push(format!(
             "  rejected {:>3}  {}  ({})",
@@ -236,8 +200,6 @@ fn reasons(name: &str, found: &Found) -> String {
             step.replicas, step.from, step.to, step.reason, step.state, step.evidence
         ));
     }
-    lines.extend(status::complaints(
-        &json!({ "conditions": status.conditions }),
-    ));
+    lines.extend(status::complaints(&json!({ "conditions": status.conditions })));
     lines.join("\n")
 }

@@ -34,13 +34,7 @@ pub(crate) fn run(global: &Global, verb: &args::Topology) -> Result<()> {
     match verb {
         args::Topology::Show { file } => {
             let topology = read(file.as_deref())?;
-            let names = || {
-                topology
-                    .clusters
-                    .iter()
-                    .map(|cluster| cluster.name.clone())
-                    .collect()
-            };
+            let names = || topology.clusters.iter().map(|cluster| cluster.name.clone()).collect();
             output::print(global.output, &topology, names, |_| draw(&topology))
         }
         args::Topology::Check { file } => {
@@ -64,10 +58,7 @@ fn draw(topology: &Topology) -> String {
             .map(|nodes| format!("{} × {} cores, {}", nodes.count, nodes.cpu, nodes.memory))
             .collect();
         let line = format!("      {}  {}", cluster.name, nodes.join("; "));
-        regions
-            .entry((&cluster.provider, &cluster.region))
-            .or_default()
-            .push(line);
+        regions.entry((&cluster.provider, &cluster.region)).or_default().push(line);
     }
     let mut lines = Vec::new();
     let mut last = "";
@@ -76,11 +67,7 @@ fn draw(topology: &Topology) -> String {
             lines.push((*provider).to_owned());
             last = provider;
         }
-        let hub = if topology.hub.region == *region {
-            "  (hub)"
-        } else {
-            ""
-        };
+        let hub = if topology.hub.region == *region { "  (hub)" } else { "" };
         lines.push(format!("   {region}{hub}"));
         lines.extend(clusters.iter().cloned());
     }

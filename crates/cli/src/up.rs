@@ -82,20 +82,14 @@ pub(crate) async fn run(up: &Up) -> Result<()> {
 /// Waits until everything is ready; says what is waited for when it takes long.
 async fn ready(readiness: &Readiness) {
     while hanse_rt::timeout(SLOW, readiness.ready()).await.is_err() {
-        output::say(&format!(
-            "waiting for: {}",
-            readiness.waiting_for().join(", ")
-        ));
+        output::say(&format!("waiting for: {}", readiness.waiting_for().join(", ")));
     }
 }
 
 /// Where this program lies, so that a shell finds it by name.
 fn program_folder() -> PathBuf {
     let program = std::env::current_exe().ok();
-    program
-        .as_deref()
-        .and_then(Path::parent)
-        .map_or_else(PathBuf::new, Path::to_owned)
+    program.as_deref().and_then(Path::parent).map_or_else(PathBuf::new, Path::to_owned)
 }
 
 /// A federation that runs.
@@ -127,10 +121,7 @@ async fn start(
     let address = listener.local_addr()?;
     serve(&hub, tasks, listener, pki)?;
     let addresses = AddressMap::loopback();
-    let options = Options {
-        pace: Pace::default(),
-        sockets: Some(addresses.clone()),
-    };
+    let options = Options { pace: Pace::default(), sockets: Some(addresses.clone()) };
     let (chance, sight) = ((&wall, &rng), (&metrics, &readiness));
     let world = members::world(data, topology, chance, pki, &options)?;
     let client = kube::Client::new(hub.as_user("system:admin"), "default");
@@ -140,19 +131,10 @@ async fn start(
     let roles = members::roles(&world, data, &addresses, relays, tokens, sight);
     power_on(&world, tasks, pki, &served, roles);
     faults::follow(tasks, client, world, &rng);
-    let pages = Admin {
-        metrics,
-        readiness: readiness.clone(),
-        pages: None,
-    };
+    let pages = Admin { metrics, readiness: readiness.clone(), pages: None };
     let admin = admin::serve(tasks, admin, pages).with_context(|| format!("--admin {admin}"))?;
     drop(hold);
-    Ok(Federation {
-        address,
-        admin,
-        members: served.into_iter().collect(),
-        readiness,
-    })
+    Ok(Federation { address, admin, members: served.into_iter().collect(), readiness })
 }
 
 /// Switches every member on: its API for the administrator, and its other roles.

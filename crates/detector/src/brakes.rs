@@ -79,12 +79,7 @@ enum State {
 impl Brakes {
     /// Remembers a domain whose evacuation was already released, for instance before a restart.
     pub fn resume(&mut self, domain: &str, members: BTreeSet<String>, now: Moment) {
-        let loss = Loss {
-            began: now,
-            last_lost: now,
-            members,
-            state: State::Released,
-        };
+        let loss = Loss { began: now, last_lost: now, members, state: State::Released };
         self.losses.insert(domain.to_owned(), loss);
     }
 
@@ -149,8 +144,7 @@ impl Brakes {
                 }
             }
         }
-        self.losses
-            .retain(|domain, loss| lost.contains_key(domain) || !loss.last_lost.is_zero());
+        self.losses.retain(|domain, loss| lost.contains_key(domain) || !loss.last_lost.is_zero());
     }
 
     fn settle(&mut self, fleet: &BTreeMap<String, usize>, now: Moment, settings: &Settings) {
@@ -174,11 +168,7 @@ impl Brakes {
         let Some(loss) = self.losses.get(domain) else {
             return State::Settling;
         };
-        let others = || {
-            self.losses
-                .iter()
-                .filter(|(name, _)| name.as_str() != domain)
-        };
+        let others = || self.losses.iter().filter(|(name, _)| name.as_str() != domain);
         let at_once = others().any(|(_, other)| {
             other.began.abs_diff(loss.began) < settings.settle && other.state != State::Released
         });
@@ -188,11 +178,8 @@ impl Brakes {
         let Some((first, _)) = others().min_by_key(|(_, other)| other.began) else {
             return State::Released;
         };
-        let outside: usize = fleet
-            .iter()
-            .filter(|(name, _)| *name != first)
-            .map(|(_, count)| count)
-            .sum();
+        let outside: usize =
+            fleet.iter().filter(|(name, _)| *name != first).map(|(_, count)| count).sum();
         let lost: usize = self
             .losses
             .iter()

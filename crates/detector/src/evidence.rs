@@ -59,11 +59,8 @@ pub const HUB: &str = "hub";
 impl Evidence {
     /// Whether the hub has lost every member it knows at once: it is cut off, they are not.
     pub fn hub_isolated(&self) -> bool {
-        let known: Vec<_> = self
-            .control
-            .values()
-            .filter(|level| **level != Level::Unknown)
-            .collect();
+        let known: Vec<_> =
+            self.control.values().filter(|level| **level != Level::Unknown).collect();
         known.len() > 1 && known.iter().all(|level| **level == Level::Down)
     }
 
@@ -116,10 +113,7 @@ impl Evidence {
     fn cut_off(&self, suspected: &Place, levels: &BTreeMap<String, Level>) -> bool {
         let outside = levels.iter().filter(|(member, level)| {
             **level != Level::Unknown
-                && self
-                    .members
-                    .get(*member)
-                    .is_some_and(|place| place.region != suspected.region)
+                && self.members.get(*member).is_some_and(|place| place.region != suspected.region)
         });
         let (mut all, mut down) = (0_usize, 0_usize);
         for (_, level) in outside {
@@ -135,10 +129,7 @@ mod tests {
     use super::*;
 
     fn evidence(members: &[(&str, &str)]) -> Evidence {
-        let place = |region: &str| Place {
-            provider: "p".to_owned(),
-            region: region.to_owned(),
-        };
+        let place = |region: &str| Place { provider: "p".to_owned(), region: region.to_owned() };
         let mut evidence = Evidence::default();
         for (name, region) in members {
             evidence.members.insert((*name).to_owned(), place(region));
@@ -149,9 +140,7 @@ mod tests {
                 .iter()
                 .filter(|(observer, _)| observer != target)
                 .map(|(observer, _)| ((*observer).to_owned(), Level::Up));
-            evidence
-                .data
-                .insert((*target).to_owned(), reports.collect());
+            evidence.data.insert((*target).to_owned(), reports.collect());
         }
         evidence.hub_region = Some("eu".to_owned());
         evidence
@@ -161,11 +150,8 @@ mod tests {
         for member in lost {
             evidence.control.insert((*member).to_owned(), Level::Down);
             for (observer, level) in evidence.data.get_mut(*member).unwrap() {
-                *level = if lost.contains(&observer.as_str()) {
-                    Level::Unknown
-                } else {
-                    Level::Down
-                };
+                *level =
+                    if lost.contains(&observer.as_str()) { Level::Unknown } else { Level::Down };
             }
         }
         for (target, reports) in &mut evidence.data {
@@ -177,14 +163,8 @@ mod tests {
         }
     }
 
-    const SIX: [(&str, &str); 6] = [
-        ("a1", "eu"),
-        ("a2", "eu"),
-        ("b1", "us"),
-        ("b2", "us"),
-        ("c1", "asia"),
-        ("c2", "asia"),
-    ];
+    const SIX: [(&str, &str); 6] =
+        [("a1", "eu"), ("a2", "eu"), ("b1", "us"), ("b2", "us"), ("c1", "asia"), ("c2", "asia")];
 
     fn set(names: &[&str]) -> BTreeSet<String> {
         names.iter().map(|name| (*name).to_owned()).collect()

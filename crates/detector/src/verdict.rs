@@ -130,10 +130,7 @@ impl History {
     /// The history of a member whose last verdict was kept, for instance over a restart of the
     /// hub: a member that was Lost must soak, whatever it says first.
     pub fn resume(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            ..Self::default()
-        }
+        Self { verdict, ..Self::default() }
     }
 
     /// The last verdict and its reason.
@@ -219,10 +216,7 @@ impl History {
             self.up_since = None;
             return (self.verdict, Reason::Soaking);
         }
-        let long = settings
-            .soak
-            .saturating_mul(1 << self.flaps.min(16))
-            .min(settings.soak_max);
+        let long = settings.soak.saturating_mul(1 << self.flaps.min(16)).min(settings.soak_max);
         if now.saturating_sub(*self.up_since.get_or_insert(now)) < long {
             return (Verdict::Recovering, Reason::Soaking);
         }

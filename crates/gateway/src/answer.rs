@@ -78,9 +78,7 @@ pub(crate) fn failure(cluster: &str, failure: Failure) -> Response<Body> {
 /// The second hop found no pod: whoever asked may ask elsewhere.
 pub(crate) fn unsent(cluster: &str) -> Response<Body> {
     let mut response = failure(cluster, Failure::DestinationUnavailable);
-    response
-        .headers_mut()
-        .insert(UNSENT, HeaderValue::from_static("1"));
+    response.headers_mut().insert(UNSENT, HeaderValue::from_static("1"));
     response
 }
 
@@ -89,7 +87,5 @@ pub(crate) fn empty() -> Body {
 }
 
 pub(crate) fn full(content: impl Into<Bytes>) -> Body {
-    Full::new(content.into())
-        .map_err(|never| match never {})
-        .boxed_unsync()
+    Full::new(content.into()).map_err(|never| match never {}).boxed_unsync()
 }

@@ -65,12 +65,7 @@ pub(crate) fn transport(route: &Route, hop: &Hop, tried: &Tried) -> Result<(), U
             return Err(Unusable::NoPod);
         }
         let fresh = |pod: &Arc<Endpoint>| !tried.pods.contains(&pod.address);
-        return route
-            .local
-            .iter()
-            .any(fresh)
-            .then_some(())
-            .ok_or(Unusable::Tried);
+        return route.local.iter().any(fresh).then_some(()).ok_or(Unusable::Tried);
     };
     if tried.clusters.contains(&hop.cluster) {
         return Err(Unusable::Tried);
@@ -119,11 +114,8 @@ pub(crate) fn choose(
     let order = route.order(wall);
     let usable = |hop: &&Hop| transport(route, hop, tried).is_ok();
     for priority in order {
-        let admitted: Vec<&Hop> = priority
-            .iter()
-            .filter(usable)
-            .filter(|hop| !ejected(route, hop, now))
-            .collect();
+        let admitted: Vec<&Hop> =
+            priority.iter().filter(usable).filter(|hop| !ejected(route, hop, now)).collect();
         if let Some(hop) = by_weight(&admitted, rng)
             && let Some(picked) = endpoint(route, hop, tried, now, rng, true)
         {
@@ -132,8 +124,7 @@ pub(crate) fn choose(
     }
     // Every place fails: past outcomes no longer tell them apart, and none may starve for it.
     let rest: Vec<&Hop> = order.iter().flatten().filter(usable).collect();
-    rest.first()
-        .and_then(|hop| endpoint(route, hop, tried, now, rng, false))
+    rest.first().and_then(|hop| endpoint(route, hop, tried, now, rng, false))
 }
 
 /// Chooses a pod of the own cluster, for a request that came over a hop already.
@@ -173,11 +164,8 @@ fn endpoint(
     if strict && !hop.outcome.admits(now) {
         return None;
     }
-    let alive: Vec<&Arc<PeerAddress>> = peer
-        .addresses
-        .iter()
-        .filter(|address| address.health.level() != Level::Down)
-        .collect();
+    let alive: Vec<&Arc<PeerAddress>> =
+        peer.addresses.iter().filter(|address| address.health.level() != Level::Down).collect();
     let best = two_choices(&alive, rng, |address| address.load.cost())?;
     Some(Picked::Peer(Arc::clone(best), Arc::clone(&hop.outcome)))
 }

@@ -50,15 +50,12 @@ pub(crate) async fn answer(
     );
     caller.adopt(&span);
     shared.with_rng(|rng| headers::hand_on(request.headers_mut(), &caller, &span, rng));
-    let (cluster, mut response) = forward(&shared, &service, request)
-        .instrument(span.clone())
-        .await;
+    let (cluster, mut response) =
+        forward(&shared, &service, request).instrument(span.clone()).await;
     let code = response.status();
     span.record("cluster", &cluster);
     span.record("status", code.as_u16());
-    shared
-        .counts
-        .request(&service, &cluster, code.as_str(), began.elapsed());
+    shared.counts.request(&service, &cluster, code.as_str(), began.elapsed());
     headers::strip_hop_by_hop(response.headers_mut());
     headers::strip_own(response.headers_mut());
     if explain && let Ok(cluster) = HeaderValue::from_str(&cluster) {
@@ -123,10 +120,7 @@ pub(crate) async fn prepare(
             .unwrap_or_else(|| http::uri::PathAndQuery::from_static("/")),
         headers: parts.headers,
     };
-    let small = body
-        .size_hint()
-        .exact()
-        .is_some_and(|size| size <= REPLAYABLE);
+    let small = body.size_hint().exact().is_some_and(|size| size <= REPLAYABLE);
     let body = if small {
         let left = deadline.saturating_duration_since(Mono::now());
         let whole = hanse_rt::timeout(left, body.collect()).await.ok()?.ok()?;
@@ -145,12 +139,7 @@ async fn attempts(
     deadline: Mono,
 ) -> Result<(String, Response<Body>), Failure> {
     let mut tried = Tried::default();
-    let mut judge = Judge {
-        route,
-        head,
-        resent: 0,
-        failure: Failure::DestinationUnavailable,
-    };
+    let mut judge = Judge { route, head, resent: 0, failure: Failure::DestinationUnavailable };
     for _ in 0..MAX_ATTEMPTS {
         let now = Mono::now();
         let left = deadline.saturating_duration_since(now);
@@ -166,11 +155,7 @@ async fn attempts(
         let sending = async {
             let attempt = send(route, &picked, head, body, connect, left).await;
             let repeatable = is_idempotent(&head.method) && body.is_there();
-            if repeatable {
-                whole(attempt, &picked).await
-            } else {
-                attempt
-            }
+            if repeatable { whole(attempt, &picked).await } else { attempt }
         };
         let Ok(attempt) = hanse_rt::timeout(left, sending).await else {
             note(&picked, false);
@@ -241,11 +226,7 @@ impl Judge<'_> {
                 if fallen { "PeerFell" } else { "Lost" }
             }
         };
-        if body.is_there() {
-            Next::Again(reason)
-        } else {
-            Next::GiveUp
-        }
+        if body.is_there() { Next::Again(reason) } else { Next::GiveUp }
     }
 
     /// Whether a request that may have been seen goes out again: only one that can be repeated, and
@@ -267,11 +248,7 @@ async fn whole(attempt: Attempt, picked: &Picked) -> Attempt {
     let Attempt::Answered(answer) = attempt else {
         return attempt;
     };
-    let small = answer
-        .body()
-        .size_hint()
-        .exact()
-        .is_some_and(|size| size <= REPLAYABLE);
+    let small = answer.body().size_hint().exact().is_some_and(|size| size <= REPLAYABLE);
     if !small {
         return Attempt::Answered(answer);
     }

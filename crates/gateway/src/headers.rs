@@ -57,11 +57,8 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 
 /// Takes out everything of ours.
 pub(crate) fn strip_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(PREFIX))
-        .cloned()
-        .collect();
+    let own: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(PREFIX)).cloned().collect();
     for name in own {
         headers.remove(name);
     }
@@ -102,12 +99,7 @@ mod tests {
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         pairs
             .iter()
-            .map(|(name, value)| {
-                (
-                    HeaderName::from_static(name),
-                    HeaderValue::from_static(value),
-                )
-            })
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
             .collect()
     }
 
@@ -127,11 +119,8 @@ mod tests {
 
     #[test]
     fn our_own_headers_are_taken_from_no_client() {
-        let mut map = headers(&[
-            ("x-hanse-service", "a/b/80"),
-            ("x-hanse-unsent", "1"),
-            ("x-other", "1"),
-        ]);
+        let mut map =
+            headers(&[("x-hanse-service", "a/b/80"), ("x-hanse-unsent", "1"), ("x-other", "1")]);
         strip_own(&mut map);
         assert_eq!(map, headers(&[("x-other", "1")]));
     }

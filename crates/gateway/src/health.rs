@@ -62,11 +62,7 @@ impl PeerHealth {
         Self {
             level: AtomicU8::new(0),
             probed: AtomicBool::new(false),
-            state: Mutex::new(PeerState {
-                heard: now,
-                answering_since: None,
-                excuses: 0,
-            }),
+            state: Mutex::new(PeerState { heard: now, answering_since: None, excuses: 0 }),
             falls: watch::Sender::new(0),
             changes,
         }
@@ -145,10 +141,7 @@ impl PeerHealth {
         if !self.probed.load(Ordering::Relaxed) {
             return;
         }
-        self.state
-            .lock()
-            .expect("no holder of this lock panics")
-            .answering_since = None;
+        self.state.lock().expect("no holder of this lock panics").answering_since = None;
         if self.set(Level::Down) {
             self.falls.send_modify(|count| *count += 1);
         }
@@ -287,11 +280,7 @@ mod tests {
         now += DOWN_AFTER;
         peer.excuse(now);
         peer.look(now);
-        assert_eq!(
-            peer.level(),
-            Level::Down,
-            "a dead peer is found under any load"
-        );
+        assert_eq!(peer.level(), Level::Down, "a dead peer is found under any load");
     }
 
     #[test]
@@ -314,18 +303,12 @@ mod tests {
         assert!(outcome.admits(now));
         assert!(outcome.failed(now));
         assert!(!outcome.admits(now));
-        assert!(
-            !outcome.failed(now),
-            "what was under way does not lengthen it"
-        );
+        assert!(!outcome.failed(now), "what was under way does not lengthen it");
         let trial = now + EJECTION.0;
         assert!(outcome.admits(trial));
         assert!(!outcome.admits(trial), "one trial at a time");
         assert!(outcome.failed(trial));
-        assert!(
-            !outcome.admits(trial + EJECTION.0),
-            "the second ejection is longer"
-        );
+        assert!(!outcome.admits(trial + EJECTION.0), "the second ejection is longer");
         outcome.succeeded();
         assert!(outcome.admits(trial));
     }

@@ -50,14 +50,10 @@ pub(crate) async fn answer(shared: Arc<Shared>, mut request: Request<Incoming>) 
     let span = tracing::info_span!("hop", %service, trace_id = %caller.trace_id());
     caller.adopt(&span);
     shared.with_rng(|rng| headers::hand_on(request.headers_mut(), &caller, &span, rng));
-    let mut response = to_local_pod(&shared, &route, request, began + limit)
-        .instrument(span)
-        .await;
+    let mut response = to_local_pod(&shared, &route, request, began + limit).instrument(span).await;
     headers::strip_hop_by_hop(response.headers_mut());
     let code = response.status();
-    shared
-        .counts
-        .request(&service, &shared.cluster, code.as_str(), began.elapsed());
+    shared.counts.request(&service, &shared.cluster, code.as_str(), began.elapsed());
     response
 }
 

@@ -55,12 +55,7 @@ struct Open {
 
 impl Listeners {
     pub(crate) fn new(shared: Arc<Shared>, tasks: TaskSet, bind: IpAddr) -> Self {
-        Self {
-            shared,
-            tasks,
-            bind,
-            open: BTreeMap::new(),
-        }
+        Self { shared, tasks, bind, open: BTreeMap::new() }
     }
 
     /// Opens and closes what `view` asks for; returns the ports that could not be opened.
@@ -96,11 +91,7 @@ impl Listeners {
                 Ok(listener) => {
                     let tasks = self.tasks.child(service);
                     serve(&self.shared, &tasks, listener, service.into(), tcp);
-                    let open = Open {
-                        service: service.to_owned(),
-                        tcp,
-                        tasks,
-                    };
+                    let open = Open { service: service.to_owned(), tcp, tasks };
                     self.open.insert(port, open);
                 }
                 Err(error) => {

@@ -37,18 +37,14 @@ impl Counts {
                 "hanse_gateway_request_seconds",
                 "time from request head to answer head by service",
             ),
-            retries: metrics.counters(
-                "hanse_gateway_retries",
-                "further attempts by service and reason",
-            ),
+            retries: metrics
+                .counters("hanse_gateway_retries", "further attempts by service and reason"),
             peers: metrics.gauges(
                 "hanse_gateway_peer_level",
                 "transport evidence of other gateways by cluster: 0 unknown, 1 up, 2 down",
             ),
-            snapshots: metrics.counters(
-                "hanse_gateway_snapshots",
-                "route snapshots by what became of them",
-            ),
+            snapshots: metrics
+                .counters("hanse_gateway_snapshots", "route snapshots by what became of them"),
             services: Arc::default(),
         }
     }
@@ -61,16 +57,11 @@ impl Counts {
             ("code", code.to_owned()),
         ];
         self.requests.get_or_create(&labels).inc();
-        self.seconds
-            .get_or_create(&vec![("service", service)])
-            .observe(after.as_secs_f64());
+        self.seconds.get_or_create(&vec![("service", service)]).observe(after.as_secs_f64());
     }
 
     pub(crate) fn retry(&self, service: &str, reason: &'static str) {
-        let labels = vec![
-            ("service", self.label(service)),
-            ("reason", reason.to_owned()),
-        ];
+        let labels = vec![("service", self.label(service)), ("reason", reason.to_owned())];
         self.retries.get_or_create(&labels).inc();
     }
 
@@ -80,15 +71,11 @@ impl Counts {
             Level::Up => 1,
             Level::Down => 2,
         };
-        self.peers
-            .get_or_create(&vec![("peer", cluster.to_owned())])
-            .set(value);
+        self.peers.get_or_create(&vec![("peer", cluster.to_owned())]).set(value);
     }
 
     pub(crate) fn snapshot(&self, result: &'static str) {
-        self.snapshots
-            .get_or_create(&vec![("result", result.to_owned())])
-            .inc();
+        self.snapshots.get_or_create(&vec![("result", result.to_owned())]).inc();
     }
 
     fn label(&self, service: &str) -> String {

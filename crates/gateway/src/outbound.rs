@@ -105,9 +105,7 @@ pub(crate) async fn to_pod(
                 Ok(h2) => {
                     let mut sender = h2.sender;
                     let sent = sender.try_send_request(request).await;
-                    settle(sent, body, |answer| {
-                        Passing::h2(answer, in_flight, h2.stream)
-                    })
+                    settle(sent, body, |answer| Passing::h2(answer, in_flight, h2.stream))
                 }
             }
         }
@@ -185,9 +183,7 @@ pub(crate) async fn to_peer(
     map.insert(headers::TIMEOUT, millis.into());
     let mut sender = h2.sender;
     let sent = sender.try_send_request(request).await;
-    let mut attempt = settle(sent, body, |answer| {
-        Passing::h2(answer, in_flight, h2.stream)
-    });
+    let mut attempt = settle(sent, body, |answer| Passing::h2(answer, in_flight, h2.stream));
     match &mut attempt {
         Attempt::Answered(_) => peer.health.heard(Mono::now()),
         Attempt::Lost { fallen } => *fallen = peer.health.level() == Level::Down,
@@ -293,12 +289,7 @@ impl Passing {
         stream: Option<StreamUse>,
         connection: Option<(Arc<Endpoint>, http1::SendRequest<Body>)>,
     ) -> Body {
-        let mut passing = Self {
-            inner,
-            in_flight: Some(in_flight),
-            stream,
-            connection,
-        };
+        let mut passing = Self { inner, in_flight: Some(in_flight), stream, connection };
         if passing.inner.is_end_stream() {
             passing.release();
         }

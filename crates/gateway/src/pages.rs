@@ -60,10 +60,7 @@ fn page(shared: &Shared, uri: &http::Uri) -> Option<(&'static str, String)> {
 }
 
 fn config(shared: &Shared) -> Value {
-    let failed = shared
-        .failed_ports
-        .lock()
-        .expect("no holder of this lock panics");
+    let failed = shared.failed_ports.lock().expect("no holder of this lock panics");
     json!({
         "cluster": shared.cluster,
         "view": *shared.table.load().view,

@@ -53,12 +53,12 @@ impl Dialer {
         address: SocketAddr,
         limit: Duration,
     ) -> Result<net::TcpStream, ConnectError> {
-        net::connect(self.addresses.resolve(address), limit)
-            .await
-            .map_err(|error| match error.kind() {
+        net::connect(self.addresses.resolve(address), limit).await.map_err(|error| {
+            match error.kind() {
                 std::io::ErrorKind::ConnectionRefused => ConnectError::Refused,
                 _ => ConnectError::Failed,
-            })
+            }
+        })
     }
 }
 
@@ -79,29 +79,18 @@ pub(crate) struct H1 {
 
 impl H1Pool {
     pub(crate) fn new(dialer: Dialer, address: SocketAddr) -> Self {
-        Self {
-            dialer,
-            address,
-            idle: Mutex::default(),
-        }
+        Self { dialer, address, idle: Mutex::default() }
     }
 
     /// An idle connection, or a new one.
     pub(crate) async fn get(&self, limit: Duration) -> Result<H1, ConnectError> {
         loop {
-            let idle = self
-                .idle
-                .lock()
-                .expect("no holder of this lock panics")
-                .pop();
+            let idle = self.idle.lock().expect("no holder of this lock panics").pop();
             let Some(mut sender) = idle else {
                 return self.open(limit).await;
             };
             if let Ok(Ok(())) = hanse_rt::timeout(READY, sender.ready()).await {
-                return Ok(H1 {
-                    sender,
-                    reused: true,
-                });
+                return Ok(H1 { sender, reused: true });
             }
         }
     }
@@ -116,18 +105,14 @@ impl H1Pool {
 
     async fn open(&self, limit: Duration) -> Result<H1, ConnectError> {
         let stream = self.dialer.connect(self.address, limit).await?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|_| ConnectError::Failed)?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(|_| ConnectError::Failed)?;
         self.dialer.tasks.spawn("pod connection", async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, "connection to a pod ended");
             }
         });
-        Ok(H1 {
-            sender,
-            reused: false,
-        })
+        Ok(H1 { sender, reused: false })
     }
 }
 
@@ -206,9 +191,7 @@ impl H2Pool {
             }
         };
         self.open();
-        hanse_rt::timeout(limit, wait)
-            .await
-            .unwrap_or(Err(ConnectError::Failed))
+        hanse_rt::timeout(limit, wait).await.unwrap_or(Err(ConnectError::Failed))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, H2State> {
@@ -218,19 +201,15 @@ impl H2Pool {
     fn pick(self: &Arc<Self>) -> Option<H2> {
         let (found, full) = {
             let mut state = self.lock();
-            state
-                .connections
-                .retain(|connection| !connection.sender.is_closed());
+            state.connections.retain(|connection| !connection.sender.is_closed());
             let room = state.connections.len() < MAX_CONNECTIONS;
             let best = state
                 .connections
                 .iter()
                 .min_by_key(|connection| connection.streams.load(Ordering::Relaxed))?;
             let streams = best.streams.fetch_add(1, Ordering::Relaxed);
-            let found = H2 {
-                sender: best.sender.clone(),
-                stream: StreamUse(Arc::clone(&best.streams)),
-            };
+            let found =
+                H2 { sender: best.sender.clone(), stream: StreamUse(Arc::clone(&best.streams)) };
             (found, room && streams >= STREAMS)
         };
         if full {
@@ -296,9 +275,6 @@ impl H2Pool {
             }
             tasks.kill().await;
         });
-        Ok(H2Connection {
-            sender,
-            streams: Arc::default(),
-        })
+        Ok(H2Connection { sender, streams: Arc::default() })
     }
 }

@@ -54,9 +54,7 @@ async fn connection(
     shutdown: &Shutdown,
     ticks: &mut tokio::time::Interval,
 ) {
-    let left = DOWN_AFTER
-        .saturating_sub(peer.health.silence(Mono::now()))
-        .max(PERIOD);
+    let left = DOWN_AFTER.saturating_sub(peer.health.silence(Mono::now())).max(PERIOD);
     let stream = match shared.dialer.connect(peer.address, left).await {
         Ok(stream) => stream,
         Err(ConnectError::Refused) => return peer.health.refused(),
@@ -126,9 +124,7 @@ async fn look(
         return false;
     };
     match ready.send_request(request, true) {
-        Ok((answer, _)) => answer
-            .await
-            .is_ok_and(|answer| answer.status().is_success()),
+        Ok((answer, _)) => answer.await.is_ok_and(|answer| answer.status().is_success()),
         Err(_) => false,
     }
 }

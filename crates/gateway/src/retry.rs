@@ -14,15 +14,8 @@ pub(crate) const MAX_ATTEMPTS: usize = 3;
 
 /// Whether a request may be sent twice (RFC 9110, 9.2.2).
 pub(crate) fn is_idempotent(method: &Method) -> bool {
-    [
-        Method::GET,
-        Method::HEAD,
-        Method::OPTIONS,
-        Method::TRACE,
-        Method::PUT,
-        Method::DELETE,
-    ]
-    .contains(method)
+    [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE]
+        .contains(method)
 }
 
 /// Counts requests and retries of one service.
@@ -91,11 +84,7 @@ mod tests {
             ledger.request(now);
         }
         assert_eq!(granted(now), 190);
-        assert_eq!(
-            granted(now + Duration::from_secs(11)),
-            10,
-            "old traffic does not count"
-        );
+        assert_eq!(granted(now + Duration::from_secs(11)), 10, "old traffic does not count");
     }
 
     #[test]

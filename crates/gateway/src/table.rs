@@ -57,24 +57,15 @@ impl Load {
 
     /// Expected cost of one more request.
     pub(crate) fn cost(&self) -> u64 {
-        let waiting = u64::try_from(self.in_flight())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
-        self.micros
-            .load(Ordering::Relaxed)
-            .max(100)
-            .saturating_mul(waiting)
+        let waiting = u64::try_from(self.in_flight()).unwrap_or(u64::MAX).saturating_add(1);
+        self.micros.load(Ordering::Relaxed).max(100).saturating_mul(waiting)
     }
 
     /// Moving average that rises at once and falls slowly (peak EWMA). A lost update between two
     /// threads costs one sample.
     fn sample(&self, micros: u64) {
         let before = self.micros.load(Ordering::Relaxed);
-        let after = if micros > before {
-            micros
-        } else {
-            before - (before - micros) / 8
-        };
+        let after = if micros > before { micros } else { before - (before - micros) / 8 };
         self.micros.store(after, Ordering::Relaxed);
     }
 }
@@ -158,10 +149,7 @@ pub(crate) struct Route {
 impl Route {
     /// The order that holds at `now`: isolations end here, without a word from anybody.
     pub(crate) fn order(&self, now: i64) -> &[Vec<Hop>] {
-        self.orders
-            .range(..=now)
-            .next_back()
-            .map_or(&[], |(_, order)| order.as_slice())
+        self.orders.range(..=now).next_back().map_or(&[], |(_, order)| order.as_slice())
     }
 }
 
@@ -208,11 +196,7 @@ impl Registry {
             for address in &addresses {
                 address.health.set_probed(peer.probe, Mono::now());
             }
-            let peer = Peer {
-                observe: peer.observe,
-                probe: peer.probe,
-                addresses,
-            };
+            let peer = Peer { observe: peer.observe, probe: peer.probe, addresses };
             peers.insert(cluster.clone(), Arc::new(peer));
         }
         let mut routes = BTreeMap::new();
@@ -242,11 +226,7 @@ impl Registry {
             routes.insert(name.clone(), Arc::new(route));
         }
         *self = next;
-        Table {
-            routes,
-            peers,
-            view,
-        }
+        Table { routes, peers, view }
     }
 
     fn hops(

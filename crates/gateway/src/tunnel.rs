@@ -33,9 +33,7 @@ pub(crate) async fn carry(shared: Arc<Shared>, service: Arc<str>, mut client: ne
     };
     let _in_flight = shared.load.begin();
     let Some((cluster, far, _load)) = open(&shared, &route).await else {
-        shared
-            .counts
-            .request(&service, "", "unavailable", began.elapsed());
+        shared.counts.request(&service, "", "unavailable", began.elapsed());
         return;
     };
     let ended = match far {
@@ -43,9 +41,7 @@ pub(crate) async fn carry(shared: Arc<Shared>, service: Arc<str>, mut client: ne
         Far::Peer(mut peer, _stream) => copy_bidirectional(&mut client, &mut peer).await,
     };
     let code = if ended.is_ok() { "closed" } else { "broken" };
-    shared
-        .counts
-        .request(&service, &cluster, code, began.elapsed());
+    shared.counts.request(&service, &cluster, code, began.elapsed());
 }
 
 /// Opens the far side; nothing is lost by trying several places, because nothing was sent yet.
@@ -141,9 +137,7 @@ pub(crate) async fn accept(
                 }
                 Err(_) => "broken",
             };
-            shared
-                .counts
-                .request(&service, &shared.cluster, code, began.elapsed());
+            shared.counts.request(&service, &shared.cluster, code, began.elapsed());
             drop(load);
         });
         return Response::new(answer::empty());

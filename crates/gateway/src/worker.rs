@@ -74,10 +74,7 @@ pub fn run(tasks: &TaskSet, config: GatewayConfig) -> Result<Gateway, StartError
         address: at,
         source,
     })?;
-    let dialer = Dialer {
-        tasks: tasks.child("outgoing"),
-        addresses: config.addresses.clone(),
-    };
+    let dialer = Dialer { tasks: tasks.child("outgoing"), addresses: config.addresses.clone() };
     let shared = Arc::new(Shared {
         cluster: config.cluster.clone(),
         table: ArcSwap::default(),
@@ -123,27 +120,20 @@ fn report_upward(
 ) {
     let seen = Arc::clone(shared);
     let token = config.token.clone();
-    report::send(
-        tasks,
-        config.relay,
-        token,
-        &config.rng,
-        changes,
-        move || {
-            let (table, now) = (seen.table.load(), Mono::now());
-            let mut observations = Vec::new();
-            for (cluster, peer) in &table.peers {
-                let level = peer.level();
-                seen.counts.peer(cluster, level);
-                if peer.observe {
-                    // The level is true now: silence is measured against this clock all the time.
-                    observations.push(Observation::new(cluster, level, Duration::ZERO));
-                }
+    report::send(tasks, config.relay, token, &config.rng, changes, move || {
+        let (table, now) = (seen.table.load(), Mono::now());
+        let mut observations = Vec::new();
+        for (cluster, peer) in &table.peers {
+            let level = peer.level();
+            seen.counts.peer(cluster, level);
+            if peer.observe {
+                // The level is true now: silence is measured against this clock all the time.
+                observations.push(Observation::new(cluster, level, Duration::ZERO));
             }
-            tracing::trace!(?now, count = observations.len(), "observations");
-            observations
-        },
-    );
+        }
+        tracing::trace!(?now, count = observations.len(), "observations");
+        observations
+    });
 }
 
 struct Worker {
@@ -188,14 +178,7 @@ impl Worker {
                 _ = reopen.tick() => self.reopen(),
             }
         }
-        let Self {
-            listeners,
-            hop_tasks,
-            probe_tasks,
-            probes,
-            shared,
-            ..
-        } = self;
+        let Self { listeners, hop_tasks, probe_tasks, probes, shared, .. } = self;
         futures::future::join(listeners.drain(), hop_tasks.drain(DRAIN)).await;
         for probe in probes.into_values() {
             probe.kill().await;
@@ -229,11 +212,7 @@ impl Worker {
 
     fn open_ports(&mut self, view: &View) {
         let failed = self.listeners.apply(view);
-        *self
-            .shared
-            .failed_ports
-            .lock()
-            .expect("no holder of this lock panics") = failed;
+        *self.shared.failed_ports.lock().expect("no holder of this lock panics") = failed;
     }
 
     fn reopen(&mut self) {

@@ -24,24 +24,17 @@ pub struct Key {
 impl Key {
     /// The key of a name in a namespace.
     pub fn new(namespace: &str, name: &str) -> Self {
-        Self {
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     /// The key of an object.
     pub fn of<K: kube::ResourceExt>(object: &K) -> Self {
-        Self {
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-        }
+        Self { namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
     }
 
     /// Reads `namespace/name`.
     pub fn parse(text: &str) -> Option<Self> {
-        text.split_once('/')
-            .map(|(namespace, name)| Self::new(namespace, name))
+        text.split_once('/').map(|(namespace, name)| Self::new(namespace, name))
     }
 }
 
@@ -71,17 +64,13 @@ struct Shared<K> {
 
 impl<K> Clone for Cache<K> {
     fn clone(&self) -> Self {
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<K> Debug for Cache<K> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cache")
-            .field("objects", &self.read().len())
-            .finish()
+        f.debug_struct("Cache").field("objects", &self.read().len()).finish()
     }
 }
 
@@ -92,9 +81,7 @@ impl<K> Default for Cache<K> {
             listeners: RwLock::default(),
             writer: Mutex::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 }
 
@@ -120,11 +107,7 @@ impl<K> Cache<K> {
         &self,
         listener: impl Fn(&Key, Option<&Arc<K>>, Option<&Arc<K>>) + Send + Sync + 'static,
     ) {
-        let mut listeners = self
-            .shared
-            .listeners
-            .write()
-            .expect("no holder of this lock panics");
+        let mut listeners = self.shared.listeners.write().expect("no holder of this lock panics");
         listeners.push(Box::new(listener));
     }
 
@@ -132,22 +115,14 @@ impl<K> Cache<K> {
     pub fn set(&self, key: impl std::borrow::Borrow<Key>, object: K) {
         let key = key.borrow();
         let object = Arc::new(object);
-        let _turn = self
-            .shared
-            .writer
-            .lock()
-            .expect("no holder of this lock panics");
+        let _turn = self.shared.writer.lock().expect("no holder of this lock panics");
         let old = self.write().insert(key.clone(), Arc::clone(&object));
         self.announce(key, old.as_ref(), Some(&object));
     }
 
     /// Takes an object out.
     pub fn remove(&self, key: &Key) {
-        let _turn = self
-            .shared
-            .writer
-            .lock()
-            .expect("no holder of this lock panics");
+        let _turn = self.shared.writer.lock().expect("no holder of this lock panics");
         let old = self.write().remove(key);
         if old.is_some() {
             self.announce(key, old.as_ref(), None);
@@ -155,28 +130,18 @@ impl<K> Cache<K> {
     }
 
     fn announce(&self, key: &Key, old: Option<&Arc<K>>, new: Option<&Arc<K>>) {
-        let listeners = self
-            .shared
-            .listeners
-            .read()
-            .expect("no holder of this lock panics");
+        let listeners = self.shared.listeners.read().expect("no holder of this lock panics");
         for listener in listeners.iter() {
             listener(key, old, new);
         }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<Key, Arc<K>>> {
-        self.shared
-            .objects
-            .read()
-            .expect("no holder of this lock panics")
+        self.shared.objects.read().expect("no holder of this lock panics")
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<Key, Arc<K>>> {
-        self.shared
-            .objects
-            .write()
-            .expect("no holder of this lock panics")
+        self.shared.objects.write().expect("no holder of this lock panics")
     }
 }
 
@@ -197,10 +162,7 @@ where
         let mut hold = Some(readiness.hold(what));
         let shutdown = tasks.shutdown();
         tasks.spawn(what, async move {
-            let mut filler = Filler {
-                cache,
-                listed: None,
-            };
+            let mut filler = Filler { cache, listed: None };
             let watch = run_watch(api, None, rng, move |event| {
                 if matches!(event, Watched::Synced) {
                     hold.take();
@@ -277,14 +239,9 @@ mod tests {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
         cache.on_change(move |key, old: Option<&Arc<ConfigMap>>, new| {
-            ears.lock()
-                .unwrap()
-                .push((key.name.clone(), old.is_some(), new.is_some()));
+            ears.lock().unwrap().push((key.name.clone(), old.is_some(), new.is_some()));
         });
-        let mut filler = Filler {
-            cache: cache.clone(),
-            listed: None,
-        };
+        let mut filler = Filler { cache: cache.clone(), listed: None };
         filler.take(Watched::Listing, "x");
         for name in ["a", "b"] {
             filler.take(Watched::Listed(object(name, "1")), "x");
@@ -296,11 +253,6 @@ mod tests {
         assert_eq!(cache.keys(), [Key::new("shop", "b")]);
         let heard = heard.lock().unwrap();
         let expected = [("a", false, true), ("b", false, true), ("a", true, false)];
-        assert!(
-            heard
-                .iter()
-                .map(|(n, o, w)| (n.as_str(), *o, *w))
-                .eq(expected)
-        );
+        assert!(heard.iter().map(|(n, o, w)| (n.as_str(), *o, *w)).eq(expected));
     }
 }

@@ -32,11 +32,7 @@ pub(crate) struct Capacity {
 impl Capacity {
     pub(crate) fn new(world: World, table: SyncTable) -> Self {
         let queue = Queue::new(world.means().rng.fork("queue", "capacity"));
-        let this = Self {
-            world,
-            table,
-            queue,
-        };
+        let this = Self { world, table, queue };
         this.listen();
         this
     }
@@ -65,11 +61,7 @@ impl Capacity {
         });
         let this = self.clone();
         self.world.objects().bindings.on_change(move |_, old, new| {
-            for cluster in old
-                .into_iter()
-                .chain(new)
-                .flat_map(|binding| &binding.spec.clusters)
-            {
+            for cluster in old.into_iter().chain(new).flat_map(|binding| &binding.spec.clusters) {
                 this.queue.add_after(Key::new("", &cluster.name), DELAY);
             }
         });
@@ -79,10 +71,7 @@ impl Capacity {
         let Some(cluster) = self.world.member(&key.name) else {
             return Ok(());
         };
-        let room = self
-            .world
-            .session(&key.name)
-            .and_then(|session| session.room());
+        let room = self.world.session(&key.name).and_then(|session| session.room());
         let workloads = self.workloads(&key.name);
         let failure = self.table.first_failure(&key.name);
         let now = Time(self.world.means().wall.now());
@@ -93,11 +82,7 @@ impl Capacity {
                 fill(status, room, &now);
             }
             let (holds, why, words) = match &failure {
-                None => (
-                    true,
-                    reason::SYNCED,
-                    format!("{} bindings", workloads.bindings),
-                ),
+                None => (true, reason::SYNCED, format!("{} bindings", workloads.bindings)),
                 Some((binding, Stand::Failed(why, words))) => {
                     (false, *why, format!("{binding}: {words}"))
                 }
@@ -112,9 +97,7 @@ impl Capacity {
         };
         let api: Api<MemberCluster> = Api::all(self.world.means().client.clone());
         let bucket = &self.world.means().status_writes;
-        change_status(&api, bucket, Arc::clone(&cluster), change)
-            .await
-            .map(|_| ())
+        change_status(&api, bucket, Arc::clone(&cluster), change).await.map(|_| ())
     }
 
     fn workloads(&self, member: &str) -> WorkloadCounts {
@@ -131,10 +114,7 @@ impl Capacity {
 
 fn fill(status: &mut MemberClusterStatus, room: &RoomSeen, now: &Time) {
     let count = |count: u32| i32::try_from(count).unwrap_or(i32::MAX);
-    status.nodes = Some(NodeCounts {
-        total: count(room.nodes),
-        ready: count(room.ready_nodes),
-    });
+    status.nodes = Some(NodeCounts { total: count(room.nodes), ready: count(room.ready_nodes) });
     let free = room.allocatable.minus(&room.requested, 1);
     let free_pods = room.allocatable_pods.saturating_sub(room.pods);
     let mut capacity = MemberCapacity {

@@ -29,16 +29,12 @@ const OVERRUN: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
 
 /// Members that a running drill isolates now.
 pub(crate) fn isolated(world: &World) -> BTreeSet<String> {
-    faulted(world, DrillFault::Isolate)
-        .map(|(_, member)| member)
-        .collect()
+    faulted(world, DrillFault::Isolate).map(|(_, member)| member).collect()
 }
 
 /// Members that a running drill drains now, with the drill's name.
 pub(crate) fn evacuated(world: &World) -> BTreeMap<String, String> {
-    faulted(world, DrillFault::Evacuate)
-        .map(|(drill, member)| (member, drill))
-        .collect()
+    faulted(world, DrillFault::Evacuate).map(|(drill, member)| (member, drill)).collect()
 }
 
 /// Isolated members with the time at which gateways must end the isolation by themselves.
@@ -49,10 +45,7 @@ pub fn isolations(world: &World) -> BTreeMap<String, Timestamp> {
         if drill.spec.fault != DrillFault::Isolate || !is_faulted(&drill, now) {
             continue;
         }
-        let ends = drill
-            .status
-            .as_ref()
-            .and_then(|status| status.ends_at.as_ref());
+        let ends = drill.status.as_ref().and_then(|status| status.ends_at.as_ref());
         let Some(deadline) = ends.and_then(|ends| ends.0.checked_add(OVERRUN).ok()) else {
             continue;
         };
@@ -100,9 +93,5 @@ fn inside(target: &DrillTarget, member: &MemberCluster) -> bool {
     is(&target.cluster, &member.name_any())
         || is(&target.region, &member.spec.region)
         || is(&target.provider, &member.spec.provider)
-        || member
-            .spec
-            .zone
-            .as_deref()
-            .is_some_and(|zone| is(&target.zone, zone))
+        || member.spec.zone.as_deref().is_some_and(|zone| is(&target.zone, zone))
 }

@@ -69,10 +69,7 @@ impl Recorder {
                 () = write_all(client, wall, rng, receiver) => {}
             }
         });
-        Self {
-            sender,
-            said: Arc::default(),
-        }
+        Self { sender, said: Arc::default() }
     }
 
     /// Says something about an object.
@@ -81,10 +78,7 @@ impl Recorder {
         {
             let mut said = self.said.lock().expect("no holder of this lock panics");
             let now = Mono::now();
-            if said
-                .get(&key)
-                .is_some_and(|at| now.duration_since(*at) < QUIET)
-            {
+            if said.get(&key).is_some_and(|at| now.duration_since(*at) < QUIET) {
                 return;
             }
             if said.len() >= BOUND {
@@ -92,12 +86,7 @@ impl Recorder {
             }
             said.insert(key, now);
         }
-        let event = Event {
-            subject: subject.clone(),
-            tone,
-            reason,
-            note,
-        };
+        let event = Event { subject: subject.clone(), tone, reason, note };
         if self.sender.try_send(event).is_err() {
             tracing::debug!(reason, "an event was dropped: too many wait");
         }
@@ -114,11 +103,8 @@ async fn write_all(client: Client, wall: Wall, mut rng: Rng, mut events: mpsc::R
     };
     while let Some(event) = events.recv().await {
         let subject = &event.subject;
-        let namespace = if subject.namespace.is_empty() {
-            "default"
-        } else {
-            subject.namespace.as_str()
-        };
+        let namespace =
+            if subject.namespace.is_empty() { "default" } else { subject.namespace.as_str() };
         let stem: String = subject.name.chars().take(200).collect();
         let name = format!("{stem}.{}", rng.name_suffix(10));
         let note: String = event.note.chars().take(1000).collect();

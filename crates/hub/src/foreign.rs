@@ -62,21 +62,14 @@ pub async fn refuse_foreign_controllers(client: &Client) -> Result<(), ForeignEr
             other?;
         }
     }
-    if found? {
-        Err(ForeignError::Active)
-    } else {
-        Ok(())
-    }
+    if found? { Err(ForeignError::Active) } else { Ok(()) }
 }
 
 async fn is_observed(api: &Api<Deployment>) -> Result<bool, kube::Error> {
     let deadline = Mono::now() + WINDOW;
     while Mono::now() < deadline {
         let probe = api.get(NAME).await?;
-        if probe
-            .status
-            .is_some_and(|status| status.observed_generation.is_some())
-        {
+        if probe.status.is_some_and(|status| status.observed_generation.is_some()) {
             return Ok(true);
         }
         hanse_rt::sleep(Duration::from_millis(250)).await;

@@ -53,15 +53,9 @@ struct Judge {
 
 /// Judges members until the task ends.
 pub(crate) async fn run(world: World, reports: ReportTable, settings: Settings) {
-    let mut judge = Judge {
-        started: Mono::now(),
-        settings,
-        histories: BTreeMap::new(),
-    };
-    let verdicts = world
-        .means()
-        .metrics
-        .gauges("hanse_members", "members by verdict and its reason");
+    let mut judge = Judge { started: Mono::now(), settings, histories: BTreeMap::new() };
+    let verdicts =
+        world.means().metrics.gauges("hanse_members", "members by verdict and its reason");
     let mut written = apply::Written::default();
     let mut ticks = hanse_rt::interval(LOOK, Duration::ZERO);
     loop {
@@ -83,16 +77,13 @@ pub(crate) async fn run(world: World, reports: ReportTable, settings: Settings) 
 impl Judge {
     fn judge(&mut self, observed: &observe::Observed, now: Mono) -> BTreeMap<String, Judgement> {
         let now: Moment = now.saturating_duration_since(self.started);
-        self.histories
-            .retain(|name, _| observed.evidence.members.contains_key(name));
+        self.histories.retain(|name, _| observed.evidence.members.contains_key(name));
         let isolated_hub = observed.evidence.hub_isolated();
         let mut judgements = BTreeMap::new();
         for name in observed.evidence.members.keys() {
             let kept = observed.kept.get(name).copied().unwrap_or_default();
-            let history = self
-                .histories
-                .entry(name.clone())
-                .or_insert_with(|| History::resume(kept));
+            let history =
+                self.histories.entry(name.clone()).or_insert_with(|| History::resume(kept));
             let over = if observed.isolated.contains(name) {
                 Override::Isolated
             } else if isolated_hub {
@@ -102,10 +93,7 @@ impl Judge {
             };
             let votes = observed.evidence.votes(name);
             let (verdict, reason) = history.observe(&votes, over, now, &self.settings);
-            judgements.insert(
-                name.clone(),
-                plan::judgement(observed, name, verdict, reason),
-            );
+            judgements.insert(name.clone(), plan::judgement(observed, name, verdict, reason));
         }
         judgements
     }

@@ -84,9 +84,7 @@ pub struct Traffic {
 
 impl Debug for HubConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("HubConfig")
-            .field("place", &self.place)
-            .finish_non_exhaustive()
+        f.debug_struct("HubConfig").field("place", &self.place).finish_non_exhaustive()
     }
 }
 
@@ -157,10 +155,7 @@ impl Hub {
     /// # Errors
     /// The API does not answer, misses our kinds, or belongs to other controllers.
     pub async fn run(tasks: &TaskSet, config: HubConfig) -> Result<Self, HubError> {
-        let config = HubConfig {
-            client: bounded(config.client, Limits::default()),
-            ..config
-        };
+        let config = HubConfig { client: bounded(config.client, Limits::default()), ..config };
         let client = config.client.clone();
         ensure_namespace(&client).await?;
         let hub_id = federation(&config).await?;
@@ -168,12 +163,8 @@ impl Hub {
         let templates = Templates::new(client.clone(), tasks.clone(), rng.fork("hub", "templates"));
         templates.rediscover().await?;
         check_kinds(&templates)?;
-        let recorder = Recorder::start(
-            client.clone(),
-            config.wall.clone(),
-            rng.fork("hub", "events"),
-            tasks,
-        );
+        let recorder =
+            Recorder::start(client.clone(), config.wall.clone(), rng.fork("hub", "events"), tasks);
         let metrics = HubMetrics::new(&config.metrics);
         let means = Means {
             client: client.clone(),
@@ -219,10 +210,7 @@ impl Hub {
             let server = AdsServer::new(verifier, reports, &config.metrics);
             let bound = server
                 .serve(tasks, traffic.listen)
-                .map_err(|source| HubError::Listen {
-                    address: traffic.listen,
-                    source,
-                })?;
+                .map_err(|source| HubError::Listen { address: traffic.listen, source })?;
             self.relays = Some(bound);
             senses.traffic = Some((server, traffic.clone()));
         }
@@ -321,38 +309,20 @@ impl Senses {
                 }
             });
         };
-        let Self {
-            detection,
-            reports,
-            traffic,
-            orders_from_caller,
-        } = self;
-        until_end(
-            "health",
-            health::run(world.clone(), reports, detection).boxed(),
-        );
+        let Self { detection, reports, traffic, orders_from_caller } = self;
+        until_end("health", health::run(world.clone(), reports, detection).boxed());
         if !orders_from_caller {
             until_end("failover", failover::run(world.clone(), detection).boxed());
         }
         let addresses = match traffic {
-            Some((
-                server,
-                Traffic {
-                    addresses,
-                    round_trips,
-                    ..
-                },
-            )) => {
+            Some((server, Traffic { addresses, round_trips, .. })) => {
                 let run = traffic::run(world.clone(), tasks.clone(), server, round_trips);
                 until_end("traffic", run.boxed());
                 addresses
             }
             None => AddressMap::identity(),
         };
-        until_end(
-            "drills",
-            drill::run(world, tasks.clone(), addresses).boxed(),
-        );
+        until_end("drills", drill::run(world, tasks.clone(), addresses).boxed());
     }
 }
 
@@ -396,17 +366,12 @@ async fn federation(config: &HubConfig) -> Result<String, HubError> {
     let known = if let Some(known) = api.get_opt("default").await? {
         known
     } else {
-        let spec = FederationSpec {
-            hub: config.place.clone(),
-            ..FederationSpec::default()
-        };
-        api.create(&PostParams::default(), &Federation::new("default", spec))
-            .await?
+        let spec = FederationSpec { hub: config.place.clone(), ..FederationSpec::default() };
+        api.create(&PostParams::default(), &Federation::new("default", spec)).await?
     };
     if config.place.is_some() && known.spec.hub != config.place {
         let body = json!({"spec": {"hub": config.place}});
-        api.patch("default", &PatchParams::default(), &Patch::Merge(&body))
-            .await?;
+        api.patch("default", &PatchParams::default(), &Patch::Merge(&body)).await?;
     }
     let id = known.status.as_ref().and_then(|status| status.id.clone());
     if let Some(id) = id {

@@ -48,11 +48,7 @@ pub(crate) struct Membership {
 impl Membership {
     pub(crate) fn new(world: World) -> Self {
         let queue = Queue::new(world.means().rng.fork("queue", "membership"));
-        let this = Self {
-            world,
-            queue,
-            connected: Arc::default(),
-        };
+        let this = Self { world, queue, connected: Arc::default() };
         this.listen();
         this
     }
@@ -69,20 +65,14 @@ impl Membership {
 
     fn listen(&self) {
         let this = self.clone();
-        self.world
-            .objects()
-            .members
-            .on_change(move |key, old, new| {
-                let look = |member: &MemberCluster| {
-                    (
-                        member.spec.clone(),
-                        member.metadata.deletion_timestamp.clone(),
-                    )
-                };
-                if old.map(|m| look(m)) != new.map(|m| look(m)) {
-                    this.queue.add(key.clone());
-                }
-            });
+        self.world.objects().members.on_change(move |key, old, new| {
+            let look = |member: &MemberCluster| {
+                (member.spec.clone(), member.metadata.deletion_timestamp.clone())
+            };
+            if old.map(|m| look(m)) != new.map(|m| look(m)) {
+                this.queue.add(key.clone());
+            }
+        });
         let this = self.clone();
         self.world.on_session(move |member, event| {
             if matches!(event, SessionEvent::Sight) {
@@ -93,12 +83,7 @@ impl Membership {
         self.world.objects().bindings.on_change(move |_, old, new| {
             // A member that leaves waits for the last binding that names it.
             let named = |binding: &hanse_api::ResourceBinding| {
-                binding
-                    .spec
-                    .clusters
-                    .iter()
-                    .map(|c| c.name.clone())
-                    .collect::<Vec<_>>()
+                binding.spec.clusters.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
             };
             let after = new.map(|binding| named(binding)).unwrap_or_default();
             for name in old.map(|binding| named(binding)).unwrap_or_default() {
@@ -119,11 +104,7 @@ impl Membership {
         if cluster.metadata.deletion_timestamp.is_some() {
             return self.leave(&cluster).await;
         }
-        if !cluster
-            .finalizers()
-            .iter()
-            .any(|name| name == MEMBER_FINALIZER)
-        {
+        if !cluster.finalizers().iter().any(|name| name == MEMBER_FINALIZER) {
             return self.hold(&cluster).await;
         }
         let joining = self.join(&cluster).await;
@@ -149,10 +130,7 @@ impl Membership {
             Err(error) => return Joining::Refused(error),
         };
         let known = {
-            let connected = self
-                .connected
-                .lock()
-                .expect("no holder of this lock panics");
+            let connected = self.connected.lock().expect("no holder of this lock panics");
             connected.get(&name) == Some(&source)
         };
         if let Some(session) = self.world.session(&name).filter(|_| known) {
@@ -173,20 +151,14 @@ impl Membership {
         let expected = matches!(verdict, Verdict::Silent(_)) && cluster.spec.identity.is_some();
         if verdict.is_joined() || expected {
             join::observe(&self.world, &name, client);
-            let mut connected = self
-                .connected
-                .lock()
-                .expect("no holder of this lock panics");
+            let mut connected = self.connected.lock().expect("no holder of this lock panics");
             connected.insert(name, source);
         }
         joining
     }
 
     async fn disconnect(&self, name: &str) {
-        self.connected
-            .lock()
-            .expect("no holder of this lock panics")
-            .remove(name);
+        self.connected.lock().expect("no holder of this lock panics").remove(name);
         if let Some(session) = self.world.take_session(name) {
             session.stop().await;
             self.world.announce(name, &SessionEvent::Sight);
@@ -209,11 +181,7 @@ impl Membership {
     async fn leave(&self, cluster: &MemberCluster) -> Result<(), kube::Error> {
         let name = cluster.name_any();
         let names = |binding: &Arc<hanse_api::ResourceBinding>| {
-            binding
-                .spec
-                .clusters
-                .iter()
-                .any(|cluster| cluster.name == name)
+            binding.spec.clusters.iter().any(|cluster| cluster.name == name)
         };
         if self.world.objects().bindings.all().iter().any(names) {
             self.queue.add_after(Key::new("", &name), TRY_AGAIN);
@@ -260,11 +228,7 @@ impl Membership {
         body: &serde_json::Value,
     ) -> Result<(), kube::Error> {
         let patch = Patch::Merge(body);
-        match self
-            .api()
-            .patch(&cluster.name_any(), &PatchParams::default(), &patch)
-            .await
-        {
+        match self.api().patch(&cluster.name_any(), &PatchParams::default(), &patch).await {
             Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
             other => other.map(|_| ()),
         }
@@ -284,16 +248,9 @@ impl Membership {
             let make = |type_: &str, holds, why: &str, words| {
                 conditions::condition(type_, holds, why, words, generation, now.clone())
             };
-            conditions::set(
-                &mut status.conditions,
-                make(member::JOINED, joined, why, words),
-            );
+            conditions::set(&mut status.conditions, make(member::JOINED, joined, why, words));
             if let Some((up, words)) = verdict.reachable() {
-                let why = if up {
-                    reason::ANSWERS
-                } else {
-                    reason::UNREACHABLE
-                };
+                let why = if up { reason::ANSWERS } else { reason::UNREACHABLE };
                 let reachable = make(member::API_REACHABLE, up, why, words);
                 conditions::set(&mut status.conditions, reachable);
             }
@@ -313,10 +270,7 @@ impl Membership {
                 name: cluster.name_any(),
                 uid: cluster.uid().unwrap_or_default(),
             };
-            self.world
-                .means()
-                .recorder
-                .say(&subject, Tone::Warning, why, words);
+            self.world.means().recorder.say(&subject, Tone::Warning, why, words);
         }
         Ok(())
     }

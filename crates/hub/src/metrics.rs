@@ -28,9 +28,7 @@ impl HubMetrics {
 
     /// Counts a decision.
     pub(crate) fn decided(&self, reason: &str) {
-        self.decisions
-            .get_or_create(&vec![("reason", reason.to_owned())])
-            .inc();
+        self.decisions.get_or_create(&vec![("reason", reason.to_owned())]).inc();
     }
 
     /// Counts a write to a member.

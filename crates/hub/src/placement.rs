@@ -92,24 +92,18 @@ impl Placement {
 
     fn listen(&self) {
         let this = self.clone();
-        self.world
-            .objects()
-            .bindings
-            .on_change(move |key, old, new| {
-                this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
-                let Some(new) = new else {
-                    this.waiting
-                        .lock()
-                        .expect("no holder of this lock panics")
-                        .remove(key);
-                    return;
-                };
-                let asks = |binding: &ResourceBinding| binding.spec.clone();
-                if old.is_none_or(|old| asks(old) != asks(new)) {
-                    this.add(new);
-                    this.wake_companions(new);
-                }
-            });
+        self.world.objects().bindings.on_change(move |key, old, new| {
+            this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
+            let Some(new) = new else {
+                this.waiting.lock().expect("no holder of this lock panics").remove(key);
+                return;
+            };
+            let asks = |binding: &ResourceBinding| binding.spec.clone();
+            if old.is_none_or(|old| asks(old) != asks(new)) {
+                this.add(new);
+                this.wake_companions(new);
+            }
+        });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, new| {
             let Some(template) = new else { return };
@@ -130,18 +124,15 @@ impl Placement {
             }
         });
         let this = self.clone();
-        self.world
-            .objects()
-            .cluster_policies
-            .on_change(move |key, _, new| {
-                if new.is_none() {
-                    this.wake_orphans(&PolicyKey {
-                        cluster: true,
-                        namespace: String::new(),
-                        name: key.name.clone(),
-                    });
-                }
-            });
+        self.world.objects().cluster_policies.on_change(move |key, _, new| {
+            if new.is_none() {
+                this.wake_orphans(&PolicyKey {
+                    cluster: true,
+                    namespace: String::new(),
+                    name: key.name.clone(),
+                });
+            }
+        });
         self.listen_to_members();
     }
 
@@ -157,28 +148,22 @@ impl Placement {
 
     fn listen_to_members(&self) {
         let this = self.clone();
-        self.world
-            .objects()
-            .members
-            .on_change(move |key, old, new| {
-                this.book(|book| book.stale(&key.name));
-                // Only what placement looks at: conditions and counts change all the time.
-                let look = |member: &hanse_api::MemberCluster| {
-                    (
-                        member.spec.clone(),
-                        member.metadata.labels.clone(),
-                        member.metadata.deletion_timestamp.is_some(),
-                        member
-                            .status
-                            .as_ref()
-                            .and_then(|status| status.verdict.clone()),
-                        fleet::is_joined(member),
-                    )
-                };
-                if old.map(|m| look(m)) != new.map(|m| look(m)) {
-                    this.wake_all();
-                }
-            });
+        self.world.objects().members.on_change(move |key, old, new| {
+            this.book(|book| book.stale(&key.name));
+            // Only what placement looks at: conditions and counts change all the time.
+            let look = |member: &hanse_api::MemberCluster| {
+                (
+                    member.spec.clone(),
+                    member.metadata.labels.clone(),
+                    member.metadata.deletion_timestamp.is_some(),
+                    member.status.as_ref().and_then(|status| status.verdict.clone()),
+                    fleet::is_joined(member),
+                )
+            };
+            if old.map(|m| look(m)) != new.map(|m| look(m)) {
+                this.wake_all();
+            }
+        });
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
             SessionEvent::Room | SessionEvent::Kinds => {
@@ -206,8 +191,7 @@ impl Placement {
     }
 
     fn add(&self, binding: &ResourceBinding) {
-        self.queue
-            .add_with(Key::of(binding), binding.spec.importance);
+        self.queue.add_with(Key::of(binding), binding.spec.importance);
     }
 
     /// Companions go where their workload goes.
@@ -237,11 +221,7 @@ impl Placement {
     /// A member answers or does not: what it holds, what wants a place, and what goes everywhere.
     fn wake_for(&self, member: &str) {
         for binding in self.world.objects().bindings.all() {
-            let holds = binding
-                .spec
-                .clusters
-                .iter()
-                .any(|cluster| cluster.name == member);
+            let holds = binding.spec.clusters.iter().any(|cluster| cluster.name == member);
             if holds || binding.spec.replicas == 0 || moves::has_open(&binding) {
                 self.add(&binding);
             }

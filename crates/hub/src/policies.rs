@@ -26,11 +26,7 @@ pub struct PolicyKey {
 impl PolicyKey {
     /// Its kind.
     pub const fn kind(&self) -> &'static str {
-        if self.cluster {
-            "ClusterPropagationPolicy"
-        } else {
-            "PropagationPolicy"
-        }
+        if self.cluster { "ClusterPropagationPolicy" } else { "PropagationPolicy" }
     }
 
     /// The policy that a binding names.
@@ -153,11 +149,7 @@ impl Policy {
             namespaces: Some(selector.namespaces.clone()),
         });
         Self {
-            key: PolicyKey {
-                cluster: true,
-                namespace: String::new(),
-                name: policy.name_any(),
-            },
+            key: PolicyKey { cluster: true, namespace: String::new(), name: policy.name_any() },
             generation: policy.metadata.generation,
             created: created(&policy.metadata),
             uid: policy.uid().unwrap_or_default(),
@@ -188,10 +180,7 @@ impl Policy {
         if template.is_never_selected() {
             return None;
         }
-        self.selectors
-            .iter()
-            .filter_map(|selector| self.selected_by(selector, template))
-            .max()
+        self.selectors.iter().filter_map(|selector| self.selected_by(selector, template)).max()
     }
 
     fn selected_by(&self, selector: &Selector, template: &Template) -> Option<Specificity> {
@@ -202,9 +191,7 @@ impl Policy {
         let in_reach = match &selector.namespaces {
             None => key.namespace == self.key.namespace,
             Some(_) if key.namespace.is_empty() => true,
-            Some(list) => list
-                .iter()
-                .any(|name| name == "*" || *name == key.namespace),
+            Some(list) => list.iter().any(|name| name == "*" || *name == key.namespace),
         };
         if !in_reach || is_system_namespace(&key.namespace) {
             return None;
@@ -226,9 +213,7 @@ impl Policy {
     pub fn complaints(&self, is_namespaced: impl Fn(&str, &str) -> Option<bool>) -> Vec<String> {
         let mut all = Vec::new();
         for (at, selector) in self.selectors.iter().enumerate() {
-            let Selector {
-                api_version, kind, ..
-            } = selector;
+            let Selector { api_version, kind, .. } = selector;
             let path = format!("spec.resourceSelectors[{at}]");
             match is_namespaced(api_version, kind) {
                 None => all.push(format!(
@@ -247,9 +232,7 @@ impl Policy {
                 Some(_) => {}
             }
             if kind == "Secret" && selector.name.is_none() {
-                all.push(format!(
-                    "{path}: Secrets travel by name or as a dependency: write name"
-                ));
+                all.push(format!("{path}: Secrets travel by name or as a dependency: write name"));
             }
         }
         all
@@ -289,9 +272,7 @@ impl Policies {
     /// The policy of a key.
     pub fn get(&self, key: &PolicyKey) -> Option<Arc<Policy>> {
         let all = self.all();
-        all.binary_search_by(|policy| policy.key.cmp(key))
-            .ok()
-            .map(|at| Arc::clone(&all[at]))
+        all.binary_search_by(|policy| policy.key.cmp(key)).ok().map(|at| Arc::clone(&all[at]))
     }
 
     pub(crate) fn set(&self, key: &PolicyKey, policy: Option<Policy>) {
@@ -309,19 +290,12 @@ impl Policies {
 }
 
 fn created(metadata: &kube::core::ObjectMeta) -> i64 {
-    metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(0, |time| time.0.as_second())
+    metadata.creation_timestamp.as_ref().map_or(0, |time| time.0.as_second())
 }
 
 fn hash(rules: &impl serde::Serialize) -> String {
     let bytes = serde_json::to_vec(rules).expect("rules are plain data");
-    Sha256::digest(&bytes)
-        .iter()
-        .take(6)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Sha256::digest(&bytes).iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
@@ -344,10 +318,7 @@ mod tests {
             name: name.to_owned(),
         };
         let metadata = json!({"name": name, "namespace": namespace, "uid": "u", "labels": labels});
-        Template::read(
-            key,
-            &json!({"apiVersion": api, "kind": kind, "metadata": metadata}),
-        )
+        Template::read(key, &json!({"apiVersion": api, "kind": kind, "metadata": metadata}))
     }
 
     fn namespaced(name: &str, priority: i32, selector: Value) -> Arc<Policy> {
@@ -378,11 +349,8 @@ mod tests {
     fn precedence_follows_the_documented_order() {
         let web = template("shop", "web", json!({"app": "web"}));
         let by_kind = namespaced("kind", 0, json!({}));
-        let by_label = namespaced(
-            "label",
-            0,
-            json!({"labelSelector": {"matchLabels": {"app": "web"}}}),
-        );
+        let by_label =
+            namespaced("label", 0, json!({"labelSelector": {"matchLabels": {"app": "web"}}}));
         let by_name = namespaced("name", 0, json!({"name": "web"}));
         let urgent = namespaced("urgent", 5, json!({}));
         let wide = cluster("wide", false, json!({"namespaces": ["*"], "name": "web"}));
@@ -399,16 +367,8 @@ mod tests {
     #[test]
     fn a_namespaced_policy_stays_in_its_namespace() {
         let policy = namespaced("p", 0, json!({}));
-        assert!(
-            policy
-                .selects(&template("shop", "web", json!({})))
-                .is_some()
-        );
-        assert!(
-            policy
-                .selects(&template("other", "web", json!({})))
-                .is_none()
-        );
+        assert!(policy.selects(&template("shop", "web", json!({}))).is_some());
+        assert!(policy.selects(&template("other", "web", json!({}))).is_none());
     }
 
     #[test]
@@ -427,10 +387,7 @@ mod tests {
             let object = template_of(api, kind, namespace, name, json!({}));
             let mut policy = Policy::clone(&all(kind));
             policy.selectors[0].api_version = api.to_owned();
-            assert!(
-                policy.selects(&object).is_none(),
-                "{kind} {namespace}/{name}"
-            );
+            assert!(policy.selects(&object).is_none(), "{kind} {namespace}/{name}");
         }
         let mut owned = template("shop", "web", json!({}));
         owned.owned = true;

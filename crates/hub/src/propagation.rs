@@ -38,12 +38,7 @@ impl Propagation {
         let rng = &world.means().rng;
         let templates = Queue::new(rng.fork("queue", "propagation"));
         let counts = Queue::new(rng.fork("queue", "policies"));
-        let this = Self {
-            world,
-            policies,
-            templates,
-            counts,
-        };
+        let this = Self { world, policies, templates, counts };
         this.listen();
         this
     }
@@ -71,27 +66,15 @@ impl Propagation {
                 namespace: key.namespace.clone(),
                 name: key.name.clone(),
             };
-            this.policy_changed(
-                &key,
-                new.map(|policy| Policy::of_namespaced(policy)).as_ref(),
-            );
+            this.policy_changed(&key, new.map(|policy| Policy::of_namespaced(policy)).as_ref());
         });
         let this = self.clone();
-        self.world
-            .objects()
-            .cluster_policies
-            .on_change(move |key, _, new| {
-                let key = PolicyKey {
-                    cluster: true,
-                    namespace: String::new(),
-                    name: key.name.clone(),
-                };
-                this.policy_changed(&key, new.map(|policy| Policy::of_cluster(policy)).as_ref());
-            });
+        self.world.objects().cluster_policies.on_change(move |key, _, new| {
+            let key = PolicyKey { cluster: true, namespace: String::new(), name: key.name.clone() };
+            this.policy_changed(&key, new.map(|policy| Policy::of_cluster(policy)).as_ref());
+        });
         let this = self.clone();
-        self.world
-            .templates()
-            .on_change(move |key, old, new| this.template_changed(key, old, new));
+        self.world.templates().on_change(move |key, old, new| this.template_changed(key, old, new));
         let this = self.clone();
         self.world.templates().on_synced(move |kind| {
             // What went while nobody looked is noticed by the bindings that are left.
@@ -126,10 +109,7 @@ impl Propagation {
         }
         self.policies.set(key, policy.cloned());
         self.counts.add(key.clone());
-        let selectors = policy
-            .into_iter()
-            .chain(before.as_deref())
-            .flat_map(|p| &p.selectors);
+        let selectors = policy.into_iter().chain(before.as_deref()).flat_map(|p| &p.selectors);
         let mut kinds: std::collections::BTreeSet<(String, String)> = selectors
             .map(|selector| (selector.api_version.clone(), selector.kind.clone()))
             .collect();
@@ -163,10 +143,7 @@ impl Propagation {
         };
         if relabelled {
             let selects = |policy: &&Arc<Policy>| {
-                policy
-                    .selectors
-                    .iter()
-                    .any(|selector| selector.kind == key.kind)
+                policy.selectors.iter().any(|selector| selector.kind == key.kind)
             };
             for policy in self.policies.all().iter().filter(selects) {
                 self.counts.add_after(policy.key.clone(), COUNT_DELAY);

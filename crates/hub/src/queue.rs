@@ -58,12 +58,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
             next: 0,
             rng,
         };
-        Self {
-            inner: Arc::new(Inner {
-                state: Mutex::new(state),
-                wake: Notify::new(),
-            }),
-        }
+        Self { inner: Arc::new(Inner { state: Mutex::new(state), wake: Notify::new() }) }
     }
 
     /// Adds a key, unless it waits already.
@@ -174,10 +169,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State<K>> {
-        self.inner
-            .state
-            .lock()
-            .expect("no holder of this lock panics")
+        self.inner.state.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -273,11 +265,7 @@ mod tests {
             queue.retry("a");
             let key = queue.next().await;
             queue.done(&key);
-            assert!(
-                start.elapsed() > last / 2,
-                "{:?} after {last:?}",
-                start.elapsed()
-            );
+            assert!(start.elapsed() > last / 2, "{:?} after {last:?}", start.elapsed());
             last = start.elapsed();
         }
         queue.succeeded(&"a");

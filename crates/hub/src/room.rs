@@ -92,10 +92,7 @@ impl RoomBook {
     /// Notes a pod; one that has ended or is not bound takes no room.
     pub fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value) {
         let key = (namespace.to_owned(), name.to_owned());
-        let ended = matches!(
-            pod["status"]["phase"].as_str(),
-            Some("Succeeded" | "Failed")
-        );
+        let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
         if ended || node.is_empty() {
             self.pods.remove(&key);
@@ -106,14 +103,7 @@ impl RoomBook {
             "spec": {"template": {"spec": pod["spec"]}}});
         let request = resources(&pod_needs(&wrapped).requests);
         let owner = owner_of(namespace, pod);
-        self.pods.insert(
-            key,
-            PodEntry {
-                node: node.to_owned(),
-                request,
-                owner,
-            },
-        );
+        self.pods.insert(key, PodEntry { node: node.to_owned(), request, owner });
     }
 
     /// Forgets a pod.
@@ -164,12 +154,7 @@ fn add_shape(shapes: &mut Vec<NodeShape>, node: &NodeEntry, requested: &Resource
         labels: node.labels.clone(),
         taints: node.taints.clone(),
     };
-    let same = |other: &&mut NodeShape| {
-        NodeShape {
-            nodes: 1,
-            ..(**other).clone()
-        } == shape
-    };
+    let same = |other: &&mut NodeShape| NodeShape { nodes: 1, ..(**other).clone() } == shape;
     match shapes.iter_mut().find(same) {
         Some(known) => known.nodes += 1,
         None => shapes.push(shape),
@@ -189,10 +174,7 @@ impl RoomSeen {
 pub(crate) fn quantities(resources: &Resources) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     if resources.cpu_milli > 0 {
-        all.insert(
-            "cpu".to_owned(),
-            format_milli(i128::from(resources.cpu_milli)),
-        );
+        all.insert("cpu".to_owned(), format_milli(i128::from(resources.cpu_milli)));
     }
     if resources.memory_bytes > 0 {
         let bytes = i128::from(resources.memory_bytes) * 1000;
@@ -229,9 +211,7 @@ fn amounts(value: &Value) -> BTreeMap<String, i128> {
     let fields = value.as_object().into_iter().flatten();
     fields
         .filter_map(|(name, amount)| {
-            let text = amount
-                .as_str()
-                .map_or_else(|| amount.to_string(), str::to_owned);
+            let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
             Some((name.clone(), milli(&text).ok()?))
         })
         .collect()
@@ -250,11 +230,7 @@ fn taints(value: &Value) -> Vec<Taint> {
                 "NoExecute" => TaintEffect::NoExecute,
                 _ => return None,
             };
-            Some(Taint {
-                key: text(&taint["key"]),
-                value: text(&taint["value"]),
-                effect,
-            })
+            Some(Taint { key: text(&taint["key"]), value: text(&taint["value"]), effect })
         })
         .collect()
 }

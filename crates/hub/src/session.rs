@@ -117,9 +117,7 @@ pub struct Copy {
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("name", &self.name).finish_non_exhaustive()
     }
 }
 
@@ -134,11 +132,7 @@ impl Session {
         limits: SessionLimits,
         listener: Listener,
     ) -> Arc<Self> {
-        let sight = Sight {
-            up: None,
-            since: Mono::now(),
-            error: String::new(),
-        };
+        let sight = Sight { up: None, since: Mono::now(), error: String::new() };
         let session = Arc::new(Self {
             name: name.to_owned(),
             client,
@@ -192,18 +186,12 @@ impl Session {
 
     /// The kinds that it serves, once known.
     pub fn kinds(&self) -> Option<Arc<Kinds>> {
-        self.kinds
-            .read()
-            .expect("no holder of this lock panics")
-            .clone()
+        self.kinds.read().expect("no holder of this lock panics").clone()
     }
 
     /// Its free room, once known.
     pub fn room(&self) -> Option<Arc<RoomSeen>> {
-        self.room
-            .read()
-            .expect("no holder of this lock panics")
-            .clone()
+        self.room.read().expect("no holder of this lock panics").clone()
     }
 
     /// The copy of a template.
@@ -215,8 +203,7 @@ impl Session {
     pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
         let copies = self.read();
         let keys = copies.by_binding.get(binding).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), copies.by_key.get(key)?.clone())))
-            .collect()
+        keys.filter_map(|key| Some((key.clone(), copies.by_key.get(key)?.clone()))).collect()
     }
 
     /// All bindings that have copies here.
@@ -231,9 +218,7 @@ impl Session {
 
     /// Follows the copies of a kind from now on. False while the kind is not known to be served.
     pub fn follow(self: &Arc<Self>, api_version: &str, kind: &str) -> bool {
-        let Some(served) = self
-            .kinds()
-            .and_then(|kinds| kinds.get(api_version, kind).cloned())
+        let Some(served) = self.kinds().and_then(|kinds| kinds.get(api_version, kind).cloned())
         else {
             return false;
         };
@@ -243,9 +228,7 @@ impl Session {
         }
         let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
         let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
-        self.spawn("copies", move |session| {
-            session.follow_copies(api, api_version, kind)
-        });
+        self.spawn("copies", move |session| session.follow_copies(api, api_version, kind));
         true
     }
 
@@ -314,11 +297,7 @@ impl Session {
         if before == Some(up) {
             return;
         }
-        self.sight.send_replace(Sight {
-            up: Some(up),
-            since: Mono::now(),
-            error,
-        });
+        self.sight.send_replace(Sight { up: Some(up), since: Mono::now(), error });
         if up && before == Some(false) {
             // What the cut swallowed is only seen by listing again.
             self.epoch.send_modify(|epoch| *epoch += 1);
@@ -412,11 +391,7 @@ impl Session {
             let mut book = session.book.lock().expect("no holder of this lock panics");
             let mut put = |pod: Pod| {
                 let key = (pod.namespace().unwrap_or_default(), pod.name_any());
-                book.set_pod(
-                    &key.0,
-                    &key.1,
-                    &serde_json::to_value(&pod).unwrap_or_default(),
-                );
+                book.set_pod(&key.0, &key.1, &serde_json::to_value(&pod).unwrap_or_default());
                 key
             };
             match event {
@@ -463,11 +438,7 @@ impl Session {
         loop {
             self.book_changed.notified().await;
             hanse_rt::sleep(self.limits.room_delay).await;
-            let seen = self
-                .book
-                .lock()
-                .expect("no holder of this lock panics")
-                .sum();
+            let seen = self.book.lock().expect("no holder of this lock panics").sum();
             let changed = {
                 let mut room = self.room.write().expect("no holder of this lock panics");
                 let changed = room.as_deref() != Some(&seen);
@@ -529,10 +500,7 @@ impl Session {
         let old_binding = {
             let mut copies = self.write();
             let old = copies.by_key.get(key).cloned();
-            if old
-                .as_ref()
-                .is_some_and(|old| old.digest.is_newer_than(&digest))
-            {
+            if old.as_ref().is_some_and(|old| old.digest.is_newer_than(&digest)) {
                 return;
             }
             let same = old.as_ref().is_some_and(|old| {
@@ -543,26 +511,14 @@ impl Session {
                 (_, object) => object.map(Arc::new),
             };
             let old_binding = old.as_ref().and_then(|old| Key::parse(&old.digest.binding));
-            if let Some(binding) = old_binding
-                .as_ref()
-                .filter(|old| binding.as_ref() != Some(*old))
+            if let Some(binding) = old_binding.as_ref().filter(|old| binding.as_ref() != Some(*old))
             {
                 copies.unlink(binding, key);
             }
             if let Some(binding) = &binding {
-                copies
-                    .by_binding
-                    .entry(binding.clone())
-                    .or_default()
-                    .insert(key.clone());
+                copies.by_binding.entry(binding.clone()).or_default().insert(key.clone());
             }
-            copies.by_key.insert(
-                key.clone(),
-                Copy {
-                    digest: Arc::new(digest),
-                    unseen,
-                },
-            );
+            copies.by_key.insert(key.clone(), Copy { digest: Arc::new(digest), unseen });
             old_binding
         };
         if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
@@ -594,10 +550,7 @@ impl Session {
         let gone: Vec<TemplateKey> = {
             let copies = self.read();
             let of_kind = copies.by_key.keys().filter(|key| key.kind_id() == kind_id);
-            of_kind
-                .filter(|key| !listed.contains(*key))
-                .cloned()
-                .collect()
+            of_kind.filter(|key| !listed.contains(*key)).cloned().collect()
         };
         for key in gone {
             self.remove(&key);

@@ -28,11 +28,7 @@ pub(crate) struct Status {
 
 impl Status {
     pub(crate) fn new(world: World, table: SyncTable, queue: Queue<Key>) -> Self {
-        let this = Self {
-            world,
-            table,
-            queue,
-        };
+        let this = Self { world, table, queue };
         this.listen();
         this
     }
@@ -49,26 +45,22 @@ impl Status {
 
     fn listen(&self) {
         let this = self.clone();
-        self.world
-            .objects()
-            .bindings
-            .on_change(move |key, old, new| {
-                let moves = |binding: &hanse_api::ResourceBinding| {
-                    binding
-                        .status
-                        .as_ref()
-                        .map(|status| (status.moves.clone(), status.decision.clone()))
-                };
-                if let Some(new) = new
-                    && old.is_none_or(|old| old.spec != new.spec || moves(old) != moves(new))
-                {
-                    this.queue.add_after(key.clone(), COLLECT);
-                }
-            });
+        self.world.objects().bindings.on_change(move |key, old, new| {
+            let moves = |binding: &hanse_api::ResourceBinding| {
+                binding
+                    .status
+                    .as_ref()
+                    .map(|status| (status.moves.clone(), status.decision.clone()))
+            };
+            if let Some(new) = new
+                && old.is_none_or(|old| old.spec != new.spec || moves(old) != moves(new))
+            {
+                this.queue.add_after(key.clone(), COLLECT);
+            }
+        });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, _| {
-            this.queue
-                .add_after(crate::propagation::key_of_binding(key), COLLECT);
+            this.queue.add_after(crate::propagation::key_of_binding(key), COLLECT);
         });
     }
 

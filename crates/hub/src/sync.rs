@@ -81,10 +81,7 @@ impl SyncTable {
     }
 
     fn forget(&self, binding: &Key) {
-        self.0
-            .write()
-            .expect("no holder of this lock panics")
-            .remove(binding);
+        self.0.write().expect("no holder of this lock panics").remove(binding);
     }
 }
 
@@ -93,9 +90,7 @@ pub(crate) fn input(template: &Template, share: Option<Share>) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     template.hash.hash(&mut hasher);
-    share
-        .map(|share| (share.before, share.own, share.total))
-        .hash(&mut hasher);
+    share.map(|share| (share.before, share.own, share.total)).hash(&mut hasher);
     hasher.finish()
 }
 
@@ -198,39 +193,33 @@ impl Sync {
 
     fn listen(&self) {
         let this = self.clone();
-        self.world
-            .objects()
-            .bindings
-            .on_change(move |key, old, new| {
-                let deleting = new.is_some_and(|b| b.metadata.deletion_timestamp.is_some());
-                if new.is_none() {
-                    this.table.forget(key);
-                }
-                if deleting {
-                    this.releases.add(key.clone());
-                }
-                if let (Some(old), Some(new)) = (old, new)
-                    && old.spec == new.spec
-                    && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
-                {
-                    return;
-                }
-                let both = old
-                    .into_iter()
-                    .chain(new)
-                    .flat_map(|binding| &binding.spec.clusters);
-                let mut members: Vec<String> = both.map(|cluster| cluster.name.clone()).collect();
-                members.extend(this.holders(key));
-                members.sort();
-                members.dedup();
-                for member in members {
-                    this.add(&member, key.clone());
-                }
-                // A companion is removed after its workload, and an autoscaler follows its shares.
-                if let Some(binding) = new.or(old) {
-                    this.add_companions(&key_of_template(&binding.spec.template), None);
-                }
-            });
+        self.world.objects().bindings.on_change(move |key, old, new| {
+            let deleting = new.is_some_and(|b| b.metadata.deletion_timestamp.is_some());
+            if new.is_none() {
+                this.table.forget(key);
+            }
+            if deleting {
+                this.releases.add(key.clone());
+            }
+            if let (Some(old), Some(new)) = (old, new)
+                && old.spec == new.spec
+                && old.metadata.deletion_timestamp == new.metadata.deletion_timestamp
+            {
+                return;
+            }
+            let both = old.into_iter().chain(new).flat_map(|binding| &binding.spec.clusters);
+            let mut members: Vec<String> = both.map(|cluster| cluster.name.clone()).collect();
+            members.extend(this.holders(key));
+            members.sort();
+            members.dedup();
+            for member in members {
+                this.add(&member, key.clone());
+            }
+            // A companion is removed after its workload, and an autoscaler follows its shares.
+            if let Some(binding) = new.or(old) {
+                this.add_companions(&key_of_template(&binding.spec.template), None);
+            }
+        });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, new| {
             if new.is_some() {
@@ -256,31 +245,26 @@ impl Sync {
             SessionEvent::Room => {}
         });
         let this = self.clone();
-        self.world
-            .objects()
-            .members
-            .on_change(move |key, old, new| {
-                let verdict = |member: Option<&Arc<hanse_api::MemberCluster>>| {
-                    member.map(|member| {
-                        let status = member.status.as_ref();
-                        (
-                            status.and_then(|status| status.verdict.clone()),
-                            member.metadata.deletion_timestamp.is_some(),
-                        )
-                    })
-                };
-                if verdict(old) != verdict(new) {
-                    this.member_changed(&key.name);
-                }
-            });
+        self.world.objects().members.on_change(move |key, old, new| {
+            let verdict = |member: Option<&Arc<hanse_api::MemberCluster>>| {
+                member.map(|member| {
+                    let status = member.status.as_ref();
+                    (
+                        status.and_then(|status| status.verdict.clone()),
+                        member.metadata.deletion_timestamp.is_some(),
+                    )
+                })
+            };
+            if verdict(old) != verdict(new) {
+                this.member_changed(&key.name);
+            }
+        });
     }
 
     /// Members with a copy of a binding.
     fn holders(&self, binding: &Key) -> Vec<String> {
         let sessions = self.world.sessions();
-        let holding = sessions
-            .iter()
-            .filter(|session| !session.copies_of(binding).is_empty());
+        let holding = sessions.iter().filter(|session| !session.copies_of(binding).is_empty());
         holding.map(|session| session.name().to_owned()).collect()
     }
 
@@ -295,12 +279,7 @@ impl Sync {
 
     fn member_changed(&self, member: &str) {
         for binding in self.world.objects().bindings.all() {
-            if binding
-                .spec
-                .clusters
-                .iter()
-                .any(|cluster| cluster.name == member)
-            {
+            if binding.spec.clusters.iter().any(|cluster| cluster.name == member) {
                 self.touch(member, &Key::of(binding.as_ref()));
             }
         }
@@ -366,12 +345,7 @@ impl Sync {
         lane: &Queue<Key>,
     ) -> Result<(), kube::Error> {
         let Some(session) = self.world.session(member) else {
-            self.stands(
-                member,
-                key,
-                0,
-                Stand::Waiting("the member is not connected".into()),
-            );
+            self.stands(member, key, 0, Stand::Waiting("the member is not connected".into()));
             return Ok(());
         };
         let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)

@@ -101,10 +101,7 @@ impl Template {
             labels: labels
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
-            owned: owners
-                .into_iter()
-                .flatten()
-                .any(|owner| owner["controller"] == true),
+            owned: owners.into_iter().flatten().any(|owner| owner["controller"] == true),
             secret_type: object["type"].as_str().map(str::to_owned),
             replicas: hanse_render::replicas(object),
             needs: Arc::new(hanse_render::pod_needs(object)),
@@ -135,12 +132,7 @@ impl Template {
     /// Whether this is one of the objects that no policy may take: the system's own, what belongs
     /// to a controller, and what every cluster makes for itself.
     pub fn is_never_selected(&self) -> bool {
-        let TemplateKey {
-            api_version,
-            kind,
-            namespace,
-            name,
-        } = &self.key;
+        let TemplateKey { api_version, kind, namespace, name } = &self.key;
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let own_kind = matches!(
             (group, kind.as_str()),
@@ -220,9 +212,7 @@ struct Objects {
 
 impl std::fmt::Debug for Templates {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Templates")
-            .field("objects", &self.read().by_key.len())
-            .finish()
+        f.debug_struct("Templates").field("objects", &self.read().by_key.len()).finish()
     }
 }
 
@@ -238,9 +228,7 @@ impl Templates {
             listeners: RwLock::default(),
             synced_listeners: RwLock::default(),
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// The template of a key.
@@ -261,8 +249,7 @@ impl Templates {
     pub fn workloads(&self, namespace: &str) -> Vec<Arc<Template>> {
         let objects = self.read();
         let keys = objects.workloads.get(namespace).into_iter().flatten();
-        keys.filter_map(|key| objects.by_key.get(key).cloned())
-            .collect()
+        keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
     }
 
     /// Workloads that name this object.
@@ -273,13 +260,8 @@ impl Templates {
             name: key.name.clone(),
         };
         let objects = self.read();
-        let keys = objects
-            .namers
-            .get(&(key.namespace.clone(), reference))
-            .into_iter()
-            .flatten();
-        keys.filter_map(|key| objects.by_key.get(key).cloned())
-            .collect()
+        let keys = objects.namers.get(&(key.namespace.clone(), reference)).into_iter().flatten();
+        keys.filter_map(|key| objects.by_key.get(key).cloned()).collect()
     }
 
     /// What travels with a workload: objects that exist on the hub and may be taken.
@@ -295,12 +277,7 @@ impl Templates {
                 namespace: namespace.clone(),
                 name: reference.name.clone(),
             })
-            .filter(|key| {
-                objects
-                    .by_key
-                    .get(key)
-                    .is_some_and(|found| !found.is_never_selected())
-            })
+            .filter(|key| objects.by_key.get(key).is_some_and(|found| !found.is_never_selected()))
             .collect();
         for (api_version, kind) in COMPANION_KINDS {
             let from = TemplateKey {
@@ -312,10 +289,7 @@ impl Templates {
             let same = |key: &TemplateKey| {
                 key.kind == kind && key.api_version == api_version && key.namespace == *namespace
             };
-            let list = objects
-                .by_key
-                .range(from..)
-                .take_while(|(key, _)| same(key));
+            let list = objects.by_key.range(from..).take_while(|(key, _)| same(key));
             found.extend(
                 list.filter(|(_, template)| selects(template, workload))
                     .map(|(key, _)| key.clone()),
@@ -326,11 +300,7 @@ impl Templates {
 
     /// The kinds that the hub's API serves, as of the last look.
     pub fn kinds(&self) -> Arc<Kinds> {
-        let kinds = self
-            .shared
-            .kinds
-            .read()
-            .expect("no holder of this lock panics");
+        let kinds = self.shared.kinds.read().expect("no holder of this lock panics");
         Arc::clone(&kinds)
     }
 
@@ -345,11 +315,7 @@ impl Templates {
     /// The API does not answer.
     pub async fn rediscover(&self) -> Result<(), kube::Error> {
         let kinds = hanse_member::discover(&self.shared.client).await?;
-        *self
-            .shared
-            .kinds
-            .write()
-            .expect("no holder of this lock panics") = Arc::new(kinds);
+        *self.shared.kinds.write().expect("no holder of this lock panics") = Arc::new(kinds);
         Ok(())
     }
 
@@ -359,13 +325,7 @@ impl Templates {
         let Some(served) = self.kinds().get(api_version, kind).cloned() else {
             return false;
         };
-        if !self
-            .shared
-            .watched
-            .lock()
-            .expect("no holder of this lock panics")
-            .insert(id.clone())
-        {
+        if !self.shared.watched.lock().expect("no holder of this lock panics").insert(id.clone()) {
             return true;
         }
         let api: Api<DynamicObject> = Api::all_with(self.shared.client.clone(), &served.resource);
@@ -415,21 +375,13 @@ impl Templates {
         + Sync
         + 'static,
     ) {
-        let mut all = self
-            .shared
-            .listeners
-            .write()
-            .expect("no holder of this lock panics");
+        let mut all = self.shared.listeners.write().expect("no holder of this lock panics");
         all.push(Box::new(listener));
     }
 
     /// Calls `listener` with `apiVersion/Kind` when the list of a kind is whole.
     pub(crate) fn on_synced(&self, listener: impl Fn(&str) + Send + Sync + 'static) {
-        let mut all = self
-            .shared
-            .synced_listeners
-            .write()
-            .expect("no holder of this lock panics");
+        let mut all = self.shared.synced_listeners.write().expect("no holder of this lock panics");
         all.push(Box::new(listener));
     }
 
@@ -452,10 +404,7 @@ impl Templates {
             objects.index(&template);
             old
         };
-        if old
-            .as_ref()
-            .is_some_and(|old| old.same_but_status(&template))
-        {
+        if old.as_ref().is_some_and(|old| old.same_but_status(&template)) {
             return;
         }
         self.announce(key, old.as_ref(), Some(&template));
@@ -487,11 +436,7 @@ impl Templates {
         }
         let id = format!("{api_version}/{kind}");
         self.write().synced.insert(id.clone());
-        let listeners = self
-            .shared
-            .synced_listeners
-            .read()
-            .expect("no holder of this lock panics");
+        let listeners = self.shared.synced_listeners.read().expect("no holder of this lock panics");
         for listener in listeners.iter() {
             listener(&id);
         }
@@ -503,28 +448,18 @@ impl Templates {
         old: Option<&Arc<Template>>,
         new: Option<&Arc<Template>>,
     ) {
-        let listeners = self
-            .shared
-            .listeners
-            .read()
-            .expect("no holder of this lock panics");
+        let listeners = self.shared.listeners.read().expect("no holder of this lock panics");
         for listener in listeners.iter() {
             listener(key, old, new);
         }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Objects> {
-        self.shared
-            .objects
-            .read()
-            .expect("no holder of this lock panics")
+        self.shared.objects.read().expect("no holder of this lock panics")
     }
 
     fn write(&self) -> std::sync::RwLockWriteGuard<'_, Objects> {
-        self.shared
-            .objects
-            .write()
-            .expect("no holder of this lock panics")
+        self.shared.objects.write().expect("no holder of this lock panics")
     }
 }
 
@@ -543,16 +478,10 @@ impl Objects {
             return;
         }
         let namespace = &template.key.namespace;
-        self.workloads
-            .entry(namespace.clone())
-            .or_default()
-            .insert(template.key.clone());
+        self.workloads.entry(namespace.clone()).or_default().insert(template.key.clone());
         for reference in &template.names {
             let key = (namespace.clone(), reference.clone());
-            self.namers
-                .entry(key)
-                .or_default()
-                .insert(template.key.clone());
+            self.namers.entry(key).or_default().insert(template.key.clone());
         }
     }
 

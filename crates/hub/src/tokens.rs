@@ -35,13 +35,7 @@ pub(crate) fn follow(
     });
     let api = Api::namespaced(client.clone(), SYSTEM_NAMESPACE);
     secrets.follow(tasks, readiness, api, "relay tokens", rng);
-    Arc::new(move |token| {
-        known
-            .read()
-            .expect("no holder of this lock panics")
-            .get(token)
-            .cloned()
-    })
+    Arc::new(move |token| known.read().expect("no holder of this lock panics").get(token).cloned())
 }
 
 fn read(secret: &Secret) -> Option<(String, String)> {

@@ -39,13 +39,7 @@ pub(crate) async fn run(world: World, tasks: TaskSet, server: AdsServer, round_t
     let templates = Cache::<Service>::default();
     let listed = hanse_rt::Readiness::new();
     let rng = means.rng.fork("traffic", "services");
-    templates.follow(
-        &tasks,
-        &listed,
-        Api::all(means.client.clone()),
-        "services",
-        rng,
-    );
+    templates.follow(&tasks, &listed, Api::all(means.client.clone()), "services", rng);
     on_change(&templates, &wake);
     listed.ready().await;
     let mut endpoints = endpoints::Endpoints::new(&tasks, &means.rng, Arc::clone(&wake));

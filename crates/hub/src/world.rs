@@ -98,9 +98,7 @@ pub struct Evacuation {
 
 impl std::fmt::Debug for Means {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Means")
-            .field("hub_id", &self.hub_id)
-            .finish_non_exhaustive()
+        f.debug_struct("Means").field("hub_id", &self.hub_id).finish_non_exhaustive()
     }
 }
 
@@ -125,9 +123,7 @@ impl World {
             evacuations: watch::Sender::new(Arc::default()),
             means,
         };
-        Self {
-            shared: Arc::new(shared),
-        }
+        Self { shared: Arc::new(shared) }
     }
 
     /// The hub's own objects.
@@ -176,22 +172,12 @@ impl World {
 
     /// Calls `listener` with the member and what its session announces. It must only note it.
     pub fn on_session(&self, listener: impl Fn(&str, &SessionEvent) + Send + Sync + 'static) {
-        let mut all = self
-            .shared
-            .hears
-            .0
-            .write()
-            .expect("no holder of this lock panics");
+        let mut all = self.shared.hears.0.write().expect("no holder of this lock panics");
         all.push(Box::new(listener));
     }
 
     pub(crate) fn announce(&self, member: &str, event: &SessionEvent) {
-        let all = self
-            .shared
-            .hears
-            .0
-            .read()
-            .expect("no holder of this lock panics");
+        let all = self.shared.hears.0.read().expect("no holder of this lock panics");
         for listener in all.iter() {
             listener(member, event);
         }
@@ -228,16 +214,10 @@ impl World {
     }
 
     fn sessions_read(&self) -> std::sync::RwLockReadGuard<'_, BTreeMap<String, Arc<Session>>> {
-        self.shared
-            .sessions
-            .read()
-            .expect("no holder of this lock panics")
+        self.shared.sessions.read().expect("no holder of this lock panics")
     }
 
     fn sessions_write(&self) -> std::sync::RwLockWriteGuard<'_, BTreeMap<String, Arc<Session>>> {
-        self.shared
-            .sessions
-            .write()
-            .expect("no holder of this lock panics")
+        self.shared.sessions.write().expect("no holder of this lock panics")
     }
 }

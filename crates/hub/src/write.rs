@@ -37,14 +37,8 @@ struct Bucket {
 impl TokenBucket {
     /// `per_second` tokens, of which one second's worth may be saved up.
     pub fn new(per_second: u32) -> Self {
-        let bucket = Bucket {
-            per_second,
-            saved: f64::from(per_second),
-            at: Mono::now(),
-        };
-        Self {
-            state: Arc::new(Mutex::new(bucket)),
-        }
+        let bucket = Bucket { per_second, saved: f64::from(per_second), at: Mono::now() };
+        Self { state: Arc::new(Mutex::new(bucket)) }
     }
 
     /// Waits for a token.
@@ -143,10 +137,7 @@ where
             "metadata": {"resourceVersion": known.resource_version()},
             "status": patch,
         });
-        match api
-            .patch_status(&name, &PatchParams::default(), &Patch::Merge(&body))
-            .await
-        {
+        match api.patch_status(&name, &PatchParams::default(), &Patch::Merge(&body)).await {
             Ok(written) => return Ok(Some(Arc::new(written))),
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(None),
             Err(kube::Error::Api(status)) if status.is_conflict() && attempt + 1 < TRIES => {

@@ -98,26 +98,19 @@ async fn call(
 
 fn is_watch(request: &Request<Body>) -> bool {
     let query = request.uri().query().unwrap_or_default();
-    query
-        .split('&')
-        .any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
 }
 
 /// How long the server asks to wait before the call is repeated, at most a second.
 fn repeat_after(answer: &Response<Body>) -> Option<Duration> {
-    let repeatable = [
-        StatusCode::TOO_MANY_REQUESTS,
-        StatusCode::SERVICE_UNAVAILABLE,
-    ];
+    let repeatable = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     if !repeatable.contains(&answer.status()) {
         return None;
     }
     let asked = answer.headers().get(http::header::RETRY_AFTER);
     let seconds = asked.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     Some(
-        seconds
-            .map_or(Duration::from_millis(100), Duration::from_secs)
-            .min(Duration::from_secs(1)),
+        seconds.map_or(Duration::from_millis(100), Duration::from_secs).min(Duration::from_secs(1)),
     )
 }
 
@@ -143,10 +136,7 @@ mod tests {
         let seen = Arc::clone(&calls);
         let service =
             tower::service_fn(move |_: Request<Body>| answer(seen.fetch_add(1, Ordering::Relaxed)));
-        (
-            bounded(Client::new(service, "default"), Limits::default()),
-            calls,
-        )
+        (bounded(Client::new(service, "default"), Limits::default()), calls)
     }
 
     fn request(uri: &str) -> Request<Body> {
@@ -167,28 +157,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_watch_that_is_never_opened_ends() {
         let (client, _) = client(|_| std::future::pending());
-        assert!(
-            client
-                .send(request("/api/v1/nodes?&watch=true"))
-                .await
-                .is_err()
-        );
+        assert!(client.send(request("/api/v1/nodes?&watch=true")).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_busy_server_is_asked_once_more() {
         let (client, calls) = client(|call| async move {
-            status(if call == 0 {
-                StatusCode::TOO_MANY_REQUESTS
-            } else {
-                StatusCode::OK
-            })
+            status(if call == 0 { StatusCode::TOO_MANY_REQUESTS } else { StatusCode::OK })
         });
         let answer = client.send(request("/version")).await.unwrap();
-        assert_eq!(
-            (answer.status(), calls.load(Ordering::Relaxed)),
-            (StatusCode::OK, 2)
-        );
+        assert_eq!((answer.status(), calls.load(Ordering::Relaxed)), (StatusCode::OK, 2));
     }
 
     #[tokio::test(start_paused = true)]
@@ -199,9 +177,6 @@ mod tests {
             assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
         }
         let retries = calls.load(Ordering::Relaxed) - 100;
-        assert!(
-            (10..=21).contains(&retries),
-            "{retries} retries for 100 calls"
-        );
+        assert!((10..=21).contains(&retries), "{retries} retries for 100 calls");
     }
 }

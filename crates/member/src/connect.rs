@@ -71,9 +71,7 @@ async fn direct(kubeconfig: &str, limits: Limits) -> Result<Client, ConnectError
         .await
         .map_err(|error| unusable(&error))?;
     config.default_retry = false;
-    let tls = config
-        .rustls_client_config()
-        .map_err(|error| unusable(&error))?;
+    let tls = config.rustls_client_config().map_err(|error| unusable(&error))?;
     let mut sockets = hyper_util::client::legacy::connect::HttpConnector::new();
     sockets.enforce_http(false);
     sockets.set_nodelay(true);
@@ -91,19 +89,14 @@ async fn direct(kubeconfig: &str, limits: Limits) -> Result<Client, ConnectError
         .http2_keep_alive_while_idle(true)
         .build(connector);
     let auth = config.auth_layer().map_err(|error| unusable(&error))?;
-    let headers = config
-        .extra_headers_layer()
-        .map_err(|error| unusable(&error))?;
+    let headers = config.extra_headers_layer().map_err(|error| unusable(&error))?;
     let service = tower::ServiceBuilder::new()
         .layer(config.base_uri_layer())
         .option_layer(auth)
         .layer(headers)
         .map_err(BoxError::from)
         .service(http);
-    Ok(bounded(
-        Client::new(service, config.default_namespace),
-        limits,
-    ))
+    Ok(bounded(Client::new(service, config.default_namespace), limits))
 }
 
 #[cfg(test)]
@@ -113,11 +106,7 @@ mod tests {
     #[tokio::test]
     async fn a_simulated_member_is_refused_outside_of_the_embedded_mode() {
         let connector = DirectConnector::default();
-        let error = connector
-            .connect("aws-1", &Connection::Simulated)
-            .await
-            .err()
-            .unwrap();
+        let error = connector.connect("aws-1", &Connection::Simulated).await.err().unwrap();
         assert_eq!(
             error.to_string(),
             "member aws-1 is simulated, and only `hanse up` simulates members: give it \
@@ -134,11 +123,7 @@ mod tests {
                 users: [{name: u, user: {tokenFile: /t}}]\n"
                     .to_owned(),
         };
-        let error = DirectConnector::default()
-            .connect("m", &connection)
-            .await
-            .err()
-            .unwrap();
+        let error = DirectConnector::default().connect("m", &connection).await.err().unwrap();
         assert!(matches!(error, ConnectError::Refused(_)));
         assert_eq!(
             error.to_string(),

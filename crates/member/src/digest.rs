@@ -44,10 +44,7 @@ pub struct MarkNames {
 impl Digest {
     /// Whether `other` is older than this: watches may bring what a write has overtaken.
     pub fn is_newer_than(&self, other: &Self) -> bool {
-        match (
-            self.resource_version.parse::<u64>(),
-            other.resource_version.parse::<u64>(),
-        ) {
+        match (self.resource_version.parse::<u64>(), other.resource_version.parse::<u64>()) {
             (Ok(mine), Ok(theirs)) => self.uid == other.uid && mine > theirs,
             _ => false,
         }
@@ -92,11 +89,7 @@ mod tests {
 
     use super::*;
 
-    const MARKS: MarkNames = MarkNames {
-        binding: "b",
-        template_uid: "t",
-        digest: "d",
-    };
+    const MARKS: MarkNames = MarkNames { binding: "b", template_uid: "t", digest: "d" };
 
     #[test]
     fn only_what_a_manifest_can_say_changes_the_fingerprint() {
@@ -104,10 +97,7 @@ mod tests {
             "annotations": {"b": "shop/web", "t": "x", "d": "1-abc"}},
             "spec": {"replicas": 2}, "status": {"replicas": 1}});
         let before = digest(&object, MARKS);
-        assert_eq!(
-            (before.binding.as_str(), before.applied.as_str()),
-            ("shop/web", "1-abc")
-        );
+        assert_eq!((before.binding.as_str(), before.applied.as_str()), ("shop/web", "1-abc"));
         let mut later = object.clone();
         later["status"]["replicas"] = json!(2);
         later["metadata"]["resourceVersion"] = json!("6");

@@ -48,10 +48,8 @@ pub async fn discover(client: &Client) -> Result<Kinds, kube::Error> {
     for group in found.groups() {
         for version in group.versions() {
             for (resource, capabilities) in group.versioned_resources(version) {
-                let has_status = capabilities
-                    .subresources
-                    .iter()
-                    .any(|(sub, _)| sub.plural.ends_with("status"));
+                let has_status =
+                    capabilities.subresources.iter().any(|(sub, _)| sub.plural.ends_with("status"));
                 let key = format!("{}/{}", resource.api_version, resource.kind);
                 kinds.insert(
                     key,

@@ -36,10 +36,7 @@ pub fn read_kubeconfig(text: &str) -> Result<Kubeconfig, KubeconfigRefused> {
         .map_err(|error| KubeconfigRefused::Unreadable(chain(&error)))?;
     let wanted = config.current_context.clone().unwrap_or_default();
     if wanted.is_empty() {
-        return Err(missing(
-            "current-context",
-            "name the context that leads to the member",
-        ));
+        return Err(missing("current-context", "name the context that leads to the member"));
     }
     let context = config
         .contexts
@@ -102,21 +99,13 @@ fn check_user(name: &str, user: &AuthInfo) -> Result<(), KubeconfigRefused> {
             "it would run code in the hub; write token, or client-certificate-data with \
              client-key-data",
         ),
-        (
-            user.token_file.is_some(),
-            "tokenFile",
-            "it names a file; write token",
-        ),
+        (user.token_file.is_some(), "tokenFile", "it names a file; write token"),
         (
             user.client_certificate.is_some(),
             "client-certificate",
             "it names a file; write client-certificate-data",
         ),
-        (
-            user.client_key.is_some(),
-            "client-key",
-            "it names a file; write client-key-data",
-        ),
+        (user.client_key.is_some(), "client-key", "it names a file; write client-key-data"),
     ];
     for (present, field, instead) in rows {
         if present {
@@ -130,10 +119,7 @@ fn check_user(name: &str, user: &AuthInfo) -> Result<(), KubeconfigRefused> {
 }
 
 fn missing(field: &str, instead: &'static str) -> KubeconfigRefused {
-    KubeconfigRefused::Missing {
-        field: field.to_owned(),
-        instead,
-    }
+    KubeconfigRefused::Missing { field: field.to_owned(), instead }
 }
 
 /// An error with its sources, on one line: kube hides the place of a parse error in the source.
@@ -164,9 +150,7 @@ mod tests {
     }
 
     fn refusal(cluster: &str, user: &str) -> String {
-        read_kubeconfig(&config(cluster, user))
-            .unwrap_err()
-            .to_string()
+        read_kubeconfig(&config(cluster, user)).unwrap_err().to_string()
     }
 
     const SERVER: &str = "server: \"https://127.0.0.1:6443\"";
@@ -206,10 +190,7 @@ mod tests {
             assert_eq!(refusal(SERVER, user), expected);
         }
         assert_eq!(
-            refusal(
-                &format!("{SERVER}, certificate-authority: /ca.pem"),
-                "token: t"
-            ),
+            refusal(&format!("{SERVER}, certificate-authority: /ca.pem"), "token: t"),
             "clusters[k].cluster.certificate-authority is refused: it names a file; write \
              certificate-authority-data"
         );
@@ -226,9 +207,7 @@ mod tests {
             "clusters[k].cluster.server is missing: write the URL of the member's API server"
         );
         assert_eq!(
-            read_kubeconfig("apiVersion: v1\nkind: Config\n")
-                .unwrap_err()
-                .to_string(),
+            read_kubeconfig("apiVersion: v1\nkind: Config\n").unwrap_err().to_string(),
             "current-context is missing: name the context that leads to the member"
         );
     }
@@ -236,16 +215,8 @@ mod tests {
     #[test]
     fn a_text_that_does_not_parse_says_where() {
         let error = read_kubeconfig("clusters: {a: [}").unwrap_err().to_string();
-        assert!(
-            error.starts_with("the kubeconfig does not parse:"),
-            "{error}"
-        );
-        let error = read_kubeconfig("apiVersion: v1\nclusters: 5\n")
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains("clusters") || error.contains("line 2"),
-            "{error}"
-        );
+        assert!(error.starts_with("the kubeconfig does not parse:"), "{error}");
+        let error = read_kubeconfig("apiVersion: v1\nclusters: 5\n").unwrap_err().to_string();
+        assert!(error.contains("clusters") || error.contains("line 2"), "{error}");
     }
 }

@@ -34,11 +34,8 @@ where
     K: kube::Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     // Shorter than kube's 290 s: a stream that went silent in a cut is noticed by its end.
-    let config = watcher::Config {
-        label_selector: labels,
-        ..watcher::Config::default()
-    }
-    .timeout(60);
+    let config =
+        watcher::Config { label_selector: labels, ..watcher::Config::default() }.timeout(60);
     let mut events = std::pin::pin!(watcher::watcher(api, config));
     let mut backoff = Backoff::new(rng, Duration::from_millis(100), Duration::from_secs(5));
     while let Some(event) = events.next().await {

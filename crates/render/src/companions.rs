@@ -43,17 +43,9 @@ impl Selects {
     /// Whether a workload is among them.
     pub fn includes(&self, kind: &str, name: &str, pod_labels: &BTreeMap<String, String>) -> bool {
         match self {
-            Self::Workload {
-                kind: wanted,
-                name: named,
-            } => wanted == kind && named == name,
-            Self::Pods {
-                labels,
-                expressions,
-            } => {
-                labels
-                    .iter()
-                    .all(|(key, value)| pod_labels.get(key) == Some(value))
+            Self::Workload { kind: wanted, name: named } => wanted == kind && named == name,
+            Self::Pods { labels, expressions } => {
+                labels.iter().all(|(key, value)| pod_labels.get(key) == Some(value))
                     && expressions.iter().all(|(key, operator, values)| {
                         let value = pod_labels.get(key);
                         match operator.as_str() {
@@ -76,10 +68,7 @@ pub fn selects(object: &Value) -> Option<Selects> {
         Kind::Service => {
             let labels = spec.get("selector").map(string_map)?;
             // A Service without a selector has endpoints of its own and belongs to nobody.
-            (!labels.is_empty()).then_some(Selects::Pods {
-                labels,
-                expressions: Vec::new(),
-            })
+            (!labels.is_empty()).then_some(Selects::Pods { labels, expressions: Vec::new() })
         }
         Kind::PodDisruptionBudget => spec.get("selector").map(label_selector),
         Kind::NetworkPolicy => spec.get("podSelector").map(label_selector),
@@ -94,10 +83,7 @@ pub fn selects(object: &Value) -> Option<Selects> {
 fn label_selector(selector: &Value) -> Selects {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Selects::Pods {
-        labels: selector
-            .get("matchLabels")
-            .map(string_map)
-            .unwrap_or_default(),
+        labels: selector.get("matchLabels").map(string_map).unwrap_or_default(),
         expressions: list(selector.get("matchExpressions"))
             .map(|rule| {
                 let values = list(rule.get("values")).map(text).collect();
@@ -152,10 +138,7 @@ impl Named {
     fn volume(&mut self, volume: &Value) {
         self.add("ConfigMap", &volume["configMap"]["name"]);
         self.add("Secret", &volume["secret"]["secretName"]);
-        self.add(
-            "PersistentVolumeClaim",
-            &volume["persistentVolumeClaim"]["claimName"],
-        );
+        self.add("PersistentVolumeClaim", &volume["persistentVolumeClaim"]["claimName"]);
         for source in list(volume["projected"].get("sources")) {
             self.add("ConfigMap", &source["configMap"]["name"]);
             self.add("Secret", &source["secret"]["name"]);
@@ -168,10 +151,7 @@ impl Named {
             self.add("Secret", &source["secretRef"]["name"]);
         }
         for variable in list(container.get("env")) {
-            self.add(
-                "ConfigMap",
-                &variable["valueFrom"]["configMapKeyRef"]["name"],
-            );
+            self.add("ConfigMap", &variable["valueFrom"]["configMapKeyRef"]["name"]);
             self.add("Secret", &variable["valueFrom"]["secretKeyRef"]["name"]);
         }
     }
@@ -197,31 +177,11 @@ mod tests {
     fn what_selects_the_pods_or_targets_the_workload_follows_it() {
         let by_label = json!({"matchLabels": {"app": "web"}});
         for (companion, expected) in [
-            (
-                object("v1", "Service", json!({"selector": {"app": "web"}})),
-                true,
-            ),
-            (
-                object("v1", "Service", json!({"selector": {"app": "db"}})),
-                false,
-            ),
+            (object("v1", "Service", json!({"selector": {"app": "web"}})), true),
+            (object("v1", "Service", json!({"selector": {"app": "db"}})), false),
             (object("v1", "Service", json!({})), false),
-            (
-                object(
-                    "policy/v1",
-                    "PodDisruptionBudget",
-                    json!({"selector": by_label}),
-                ),
-                true,
-            ),
-            (
-                object(
-                    "networking.k8s.io/v1",
-                    "NetworkPolicy",
-                    json!({"podSelector": {}}),
-                ),
-                true,
-            ),
+            (object("policy/v1", "PodDisruptionBudget", json!({"selector": by_label})), true),
+            (object("networking.k8s.io/v1", "NetworkPolicy", json!({"podSelector": {}})), true),
             (
                 object(
                     "networking.k8s.io/v1",
@@ -267,10 +227,8 @@ mod tests {
                     {"valueFrom": {"secretKeyRef": {"name": "s-env"}}},
                     {"value": "plain"}]}]}}}),
         );
-        let names: Vec<String> = named_by(&web)
-            .into_iter()
-            .map(|r| format!("{}/{}", r.kind, r.name))
-            .collect();
+        let names: Vec<String> =
+            named_by(&web).into_iter().map(|r| format!("{}/{}", r.kind, r.name)).collect();
         assert_eq!(
             names,
             [

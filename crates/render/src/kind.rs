@@ -75,10 +75,7 @@ impl Kind {
 
     /// Whether replicas may be divided by setting `spec.replicas`.
     pub const fn has_replicas_field(self) -> bool {
-        matches!(
-            self,
-            Self::Deployment | Self::ReplicaSet | Self::StatefulSet
-        )
+        matches!(self, Self::Deployment | Self::ReplicaSet | Self::StatefulSet)
     }
 
     /// JSON pointer to the pod template.

@@ -61,25 +61,10 @@ pub fn manifest(stripped: &Value, share: Option<Share>, marks: Marks<'_>) -> Man
         take_share(&mut object, share);
     }
     set(&mut object, "labels", "hanse.dev/hub", marks.hub_id);
-    set(
-        &mut object,
-        "labels",
-        "hanse.dev/binding",
-        &marks.binding_hash(),
-    );
+    set(&mut object, "labels", "hanse.dev/binding", &marks.binding_hash());
     let binding = format!("{}/{}", marks.binding_namespace, marks.binding_name);
-    set(
-        &mut object,
-        "annotations",
-        "hanse.dev/binding-name",
-        &binding,
-    );
-    set(
-        &mut object,
-        "annotations",
-        "hanse.dev/template-uid",
-        marks.template_uid,
-    );
+    set(&mut object, "annotations", "hanse.dev/binding-name", &binding);
+    set(&mut object, "annotations", "hanse.dev/template-uid", marks.template_uid);
     let bytes = serde_json::to_vec(&object).expect("a JSON value can be written");
     let digest = format!("{RENDER_VERSION}-{}", hex(&Sha256::digest(&bytes), 8));
     set(&mut object, "annotations", "hanse.dev/digest", &digest);
@@ -87,13 +72,10 @@ pub fn manifest(stripped: &Value, share: Option<Share>, marks: Marks<'_>) -> Man
 }
 
 fn hex(bytes: &[u8], count: usize) -> String {
-    bytes
-        .iter()
-        .take(count)
-        .fold(String::new(), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-            text
-        })
+    bytes.iter().take(count).fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
 }
 
 fn set(object: &mut Value, map: &str, key: &str, value: &str) {
@@ -164,11 +146,7 @@ mod tests {
         let mut before = 0;
         owns.iter()
             .map(|own| {
-                let share = Share {
-                    before,
-                    own: *own,
-                    total,
-                };
+                let share = Share { before, own: *own, total };
                 before += own;
                 share
             })
@@ -176,9 +154,7 @@ mod tests {
     }
 
     fn field(object: &Value, share: Share, name: &str) -> u64 {
-        manifest(object, Some(share), MARKS).object["spec"][name]
-            .as_u64()
-            .unwrap()
+        manifest(object, Some(share), MARKS).object["spec"][name].as_u64().unwrap()
     }
 
     #[test]
@@ -186,32 +162,17 @@ mod tests {
         let made = manifest(&object("v1", "ConfigMap", json!({})), None, MARKS);
         let metadata = &made.object["metadata"];
         assert_eq!(metadata["labels"]["hanse.dev/hub"], "hub-1");
-        assert_eq!(
-            metadata["labels"]["hanse.dev/binding"],
-            json!(MARKS.binding_hash())
-        );
-        assert_eq!(
-            metadata["annotations"]["hanse.dev/binding-name"],
-            "shop/deployment-0123456789"
-        );
+        assert_eq!(metadata["labels"]["hanse.dev/binding"], json!(MARKS.binding_hash()));
+        assert_eq!(metadata["annotations"]["hanse.dev/binding-name"], "shop/deployment-0123456789");
         assert_eq!(metadata["annotations"]["hanse.dev/template-uid"], "uid-1");
-        assert_eq!(
-            metadata["annotations"]["hanse.dev/digest"],
-            json!(made.digest)
-        );
+        assert_eq!(metadata["annotations"]["hanse.dev/digest"], json!(made.digest));
         assert!(made.digest.starts_with("1-") && made.digest.len() == 18);
     }
 
     #[test]
     fn the_digest_changes_with_the_content_only() {
         let web = object("apps/v1", "Deployment", json!({"replicas": 9}));
-        let share = |own| {
-            Some(Share {
-                before: 0,
-                own,
-                total: 9,
-            })
-        };
+        let share = |own| Some(Share { before: 0, own, total: 9 });
         let digest = |share| manifest(&web, share, MARKS).digest;
         assert_eq!(digest(share(3)), digest(share(3)));
         assert_ne!(digest(share(3)), digest(share(4)));
@@ -220,28 +181,9 @@ mod tests {
     #[test]
     fn a_cluster_gets_its_replicas() {
         let web = object("apps/v1", "Deployment", json!({"replicas": 9}));
-        assert_eq!(
-            field(
-                &web,
-                Share {
-                    before: 3,
-                    own: 4,
-                    total: 9
-                },
-                "replicas"
-            ),
-            4
-        );
+        assert_eq!(field(&web, Share { before: 3, own: 4, total: 9 }, "replicas"), 4);
         let job = object("batch/v1", "Job", json!({"parallelism": 3}));
-        let made = manifest(
-            &job,
-            Some(Share {
-                before: 0,
-                own: 3,
-                total: 3,
-            }),
-            MARKS,
-        );
+        let made = manifest(&job, Some(Share { before: 0, own: 3, total: 3 }), MARKS);
         assert_eq!(made.object["spec"], json!({"parallelism": 3}));
     }
 
@@ -253,42 +195,19 @@ mod tests {
             json!({"minReplicas": 3, "maxReplicas": 10}),
         );
         let list = shares(6, &[1, 2, 3]);
-        let sum = |name: &str| {
-            list.iter()
-                .map(|share| field(&scaler, *share, name))
-                .sum::<u64>()
-        };
+        let sum = |name: &str| list.iter().map(|share| field(&scaler, *share, name)).sum::<u64>();
         assert_eq!(sum("maxReplicas"), 10);
-        assert!(
-            list.iter()
-                .all(|share| field(&scaler, *share, "minReplicas") >= 1)
-        );
+        assert!(list.iter().all(|share| field(&scaler, *share, "minReplicas") >= 1));
     }
 
     #[test]
     fn a_budget_never_forbids_every_disruption() {
-        let budget = object(
-            "policy/v1",
-            "PodDisruptionBudget",
-            json!({"minAvailable": 2}),
-        );
+        let budget = object("policy/v1", "PodDisruptionBudget", json!({"minAvailable": 2}));
         for share in shares(3, &[1, 1, 1]) {
             assert_eq!(field(&budget, share, "minAvailable"), 0);
         }
-        let percent = object(
-            "policy/v1",
-            "PodDisruptionBudget",
-            json!({"minAvailable": "50%"}),
-        );
-        let made = manifest(
-            &percent,
-            Some(Share {
-                before: 0,
-                own: 1,
-                total: 3,
-            }),
-            MARKS,
-        );
+        let percent = object("policy/v1", "PodDisruptionBudget", json!({"minAvailable": "50%"}));
+        let made = manifest(&percent, Some(Share { before: 0, own: 1, total: 3 }), MARKS);
         assert_eq!(made.object["spec"]["minAvailable"], "50%");
     }
 }

@@ -32,10 +32,7 @@ pub struct NodeToleration {
 /// or as many as there are nodes.
 pub fn replicas(template: &Value) -> Option<u32> {
     let count = |pointer: &str| {
-        let value = template
-            .pointer(pointer)
-            .and_then(Value::as_u64)
-            .unwrap_or(1);
+        let value = template.pointer(pointer).and_then(Value::as_u64).unwrap_or(1);
         Some(u32::try_from(value).unwrap_or(u32::MAX))
     };
     match Kind::of_object(template) {
@@ -57,16 +54,12 @@ pub fn pod_labels(template: &Value) -> BTreeMap<String, String> {
 /// What one pod of a workload needs. A quantity that cannot be read counts as nothing: the
 /// member's API server will refuse it with its own words.
 pub fn pod_needs(template: &Value) -> PodNeeds {
-    pod_template(template)
-        .map(|pod| needs_of(&pod["spec"]))
-        .unwrap_or_default()
+    pod_template(template).map(|pod| needs_of(&pod["spec"])).unwrap_or_default()
 }
 
 /// Whether a workload mounts volumes whose data stays behind when it moves.
 pub fn holds_data(template: &Value) -> bool {
-    let claims = template
-        .pointer("/spec/volumeClaimTemplates")
-        .and_then(Value::as_array);
+    let claims = template.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
     let volumes = pod_template(template).and_then(|pod| pod.pointer("/spec/volumes"));
     claims.is_some_and(|list| !list.is_empty())
         || list(volumes).any(|volume| volume.get("persistentVolumeClaim").is_some())
@@ -82,9 +75,7 @@ pub(crate) fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 
 pub(crate) fn string_map(value: &Value) -> BTreeMap<String, String> {
     let fields = value.as_object().into_iter().flatten();
-    fields
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect()
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
 }
 
 /// The needs of a pod, by the rules of the kube-scheduler: the sum of the containers and of the
@@ -118,20 +109,11 @@ fn needs_of(spec: &Value) -> PodNeeds {
 }
 
 fn toleration(value: &Value) -> NodeToleration {
-    let text = |key: &str| {
-        value[key]
-            .as_str()
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
+    let text = |key: &str| value[key].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let exists = value["operator"] == "Exists";
     NodeToleration {
         key: text("key"),
-        value: if exists {
-            None
-        } else {
-            Some(text("value").unwrap_or_default())
-        },
+        value: if exists { None } else { Some(text("value").unwrap_or_default()) },
         effect: text("effect"),
     }
 }
@@ -147,9 +129,7 @@ fn amounts(value: &Value) -> BTreeMap<String, i128> {
     let fields = value.as_object().into_iter().flatten();
     fields
         .filter_map(|(name, amount)| {
-            let text = amount
-                .as_str()
-                .map_or_else(|| amount.to_string(), str::to_owned);
+            let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
             Some((name.clone(), milli(&text).ok()?))
         })
         .collect()
@@ -181,11 +161,7 @@ mod tests {
     }
 
     fn cpu(pod: Value) -> i128 {
-        pod_needs(&deployment(pod))
-            .requests
-            .get("cpu")
-            .copied()
-            .unwrap_or(0)
+        pod_needs(&deployment(pod)).requests.get("cpu").copied().unwrap_or(0)
     }
 
     fn asks(cpu: &str) -> Value {
@@ -226,19 +202,14 @@ mod tests {
         assert_eq!(replicas(&unset), Some(1));
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"parallelism": 4}});
         assert_eq!(replicas(&job), Some(4));
-        assert_eq!(
-            replicas(&json!({"apiVersion": "v1", "kind": "ConfigMap"})),
-            None
-        );
+        assert_eq!(replicas(&json!({"apiVersion": "v1", "kind": "ConfigMap"})), None);
     }
 
     #[test]
     fn a_claim_or_a_claim_template_holds_data() {
         let claim = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]});
         assert!(holds_data(&deployment(claim)));
-        assert!(!holds_data(&deployment(
-            json!({"volumes": [{"emptyDir": {}}]})
-        )));
+        assert!(!holds_data(&deployment(json!({"volumes": [{"emptyDir": {}}]}))));
         let stateful = json!({"apiVersion": "apps/v1", "kind": "StatefulSet",
             "spec": {"volumeClaimTemplates": [{}]}});
         assert!(holds_data(&stateful));

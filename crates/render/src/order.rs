@@ -56,16 +56,10 @@ mod tests {
             ("v1", "Namespace"),
             ("v1", "ConfigMap"),
             ("apps/v1", "Deployment"),
-            (
-                "admissionregistration.k8s.io/v1",
-                "ValidatingWebhookConfiguration",
-            ),
+            ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
         ];
         let stages: Vec<Stage> = order.iter().map(|(api, kind)| stage(api, kind)).collect();
-        assert!(
-            stages.windows(2).all(|pair| pair[0] < pair[1]),
-            "{stages:?}"
-        );
+        assert!(stages.windows(2).all(|pair| pair[0] < pair[1]), "{stages:?}");
         assert_eq!(stage("example.com/v1", "Database"), Stage::Workloads);
     }
 }

@@ -30,9 +30,7 @@ fn parse(text: &str) -> Option<i128> {
     let (multiplier, shrink) = unit_of(unit)?;
     // value = digits / 10^fraction * multiplier / shrink, in thousandths.
     let above = digits.checked_mul(multiplier)?.checked_mul(1000)?;
-    let below = 10_i128
-        .checked_pow(u32::try_from(fraction.len()).ok()?)?
-        .checked_mul(shrink)?;
+    let below = 10_i128.checked_pow(u32::try_from(fraction.len()).ok()?)?.checked_mul(shrink)?;
     let value = above / below + i128::from(above % below != 0);
     Some(if negative { -value } else { value })
 }
@@ -109,15 +107,7 @@ mod tests {
 
     #[test]
     fn what_is_no_quantity_is_refused_with_an_example_of_one() {
-        for text in [
-            "",
-            "m",
-            "1 Gi",
-            "1Xi",
-            "one",
-            "1.2.3",
-            "99999999999999999999999999",
-        ] {
+        for text in ["", "m", "1 Gi", "1Xi", "one", "1.2.3", "99999999999999999999999999"] {
             let error = milli(text).unwrap_err().to_string();
             assert!(error.contains("such as 500m, 2 or 1Gi"), "{error}");
         }
@@ -125,12 +115,9 @@ mod tests {
 
     #[test]
     fn amounts_are_written_short() {
-        for (amount, expected) in [
-            (500, "500m"),
-            (2000, "2"),
-            (1_073_741_824_000, "1Gi"),
-            (67_108_864_000, "64Mi"),
-        ] {
+        for (amount, expected) in
+            [(500, "500m"), (2000, "2"), (1_073_741_824_000, "1Gi"), (67_108_864_000, "64Mi")]
+        {
             assert_eq!(format_milli(amount), expected);
         }
     }

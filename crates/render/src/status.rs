@@ -130,19 +130,11 @@ pub fn member_health(kind: Kind, state: MemberState<'_>) -> Health {
         Kind::Job => state.current && conditions::is_true(state.status, "Complete"),
         _ => state.current,
     };
-    if healthy {
-        Health::Healthy
-    } else {
-        Health::Progressing
-    }
+    if healthy { Health::Healthy } else { Health::Progressing }
 }
 
-const REPLICA_SET: [&str; 4] = [
-    "replicas",
-    "fullyLabeledReplicas",
-    "readyReplicas",
-    "availableReplicas",
-];
+const REPLICA_SET: [&str; 4] =
+    ["replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas"];
 
 fn total(members: &[MemberState<'_>], field: &str) -> u64 {
     members.iter().map(|member| member.count(field)).sum()
@@ -150,28 +142,16 @@ fn total(members: &[MemberState<'_>], field: &str) -> u64 {
 
 /// Sums only where the newest manifest has been observed: what an old one calls updated is not.
 fn total_of_observed(members: &[MemberState<'_>], field: &str) -> u64 {
-    members
-        .iter()
-        .filter(|member| member.has_observed())
-        .map(|member| member.count(field))
-        .sum()
+    members.iter().filter(|member| member.has_observed()).map(|member| member.count(field)).sum()
 }
 
 /// The generation that all members have observed: the template's own once they have, and what was
 /// said before until then.
 fn observed_generation(template: Template<'_>, members: &[MemberState<'_>]) -> i64 {
-    let generation = template.object["metadata"]["generation"]
-        .as_i64()
-        .unwrap_or(0);
-    let prior = template.object["status"]["observedGeneration"]
-        .as_i64()
-        .unwrap_or(0);
+    let generation = template.object["metadata"]["generation"].as_i64().unwrap_or(0);
+    let prior = template.object["status"]["observedGeneration"].as_i64().unwrap_or(0);
     let settled = template.decided && members.iter().all(MemberState::has_observed);
-    if settled && !members.is_empty() {
-        generation
-    } else {
-        prior.min(generation)
-    }
+    if settled && !members.is_empty() { generation } else { prior.min(generation) }
 }
 
 fn deployment(template: Template<'_>, members: &[MemberState<'_>]) -> Folded {
@@ -179,16 +159,10 @@ fn deployment(template: Template<'_>, members: &[MemberState<'_>]) -> Folded {
     let available = total(members, "availableReplicas");
     let ready = total(members, "readyReplicas");
     let updated = total_of_observed(members, "updatedReplicas");
-    let assigned: u64 = members
-        .iter()
-        .map(|member| u64::from(member.assigned))
-        .sum();
+    let assigned: u64 = members.iter().map(|member| u64::from(member.assigned)).sum();
     let goal = assigned.max(wanted.min(assigned));
     let mut status = Map::new();
-    status.insert(
-        "observedGeneration".into(),
-        json!(observed_generation(template, members)),
-    );
+    status.insert("observedGeneration".into(), json!(observed_generation(template, members)));
     for (field, count) in [
         ("replicas", total(members, "replicas")),
         ("updatedReplicas", updated),
@@ -222,9 +196,7 @@ fn max_unavailable(template: &Value, replicas: u64) -> u64 {
     if let Some(count) = value.as_u64() {
         return count;
     }
-    let percent = value
-        .as_str()
-        .and_then(|text| text.strip_suffix('%')?.parse::<u64>().ok());
+    let percent = value.as_str().and_then(|text| text.strip_suffix('%')?.parse::<u64>().ok());
     replicas.saturating_mul(percent.unwrap_or(25)) / 100
 }
 
@@ -235,18 +207,12 @@ fn counted(
     ready: &str,
 ) -> Folded {
     let mut status = Map::new();
-    status.insert(
-        "observedGeneration".into(),
-        json!(observed_generation(template, members)),
-    );
+    status.insert("observedGeneration".into(), json!(observed_generation(template, members)));
     for field in fields {
         status.insert((*field).to_owned(), json!(total(members, field)));
     }
     let ready = total(members, ready);
-    let assigned: u64 = members
-        .iter()
-        .map(|member| u64::from(member.assigned))
-        .sum();
+    let assigned: u64 = members.iter().map(|member| u64::from(member.assigned)).sum();
     Folded {
         status: Some(Value::Object(status)),
         ready,
@@ -257,13 +223,8 @@ fn counted(
 }
 
 fn stateful_set(template: Template<'_>, members: &[MemberState<'_>]) -> Folded {
-    let fields = [
-        "replicas",
-        "readyReplicas",
-        "currentReplicas",
-        "updatedReplicas",
-        "availableReplicas",
-    ];
+    let fields =
+        ["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"];
     let mut folded = counted(template, members, &fields, "readyReplicas");
     folded.updated = total_of_observed(members, "updatedReplicas");
     if let (Some(Value::Object(status)), Some(first)) = (folded.status.as_mut(), members.first()) {
@@ -305,15 +266,8 @@ fn service(members: &[MemberState<'_>]) -> Folded {
             }
         }
     }
-    let balancer = if ingress.is_empty() {
-        json!({})
-    } else {
-        json!({"ingress": ingress})
-    };
-    Folded {
-        status: Some(json!({"loadBalancer": balancer})),
-        ..applied_only(members)
-    }
+    let balancer = if ingress.is_empty() { json!({}) } else { json!({"ingress": ingress}) };
+    Folded { status: Some(json!({"loadBalancer": balancer})), ..applied_only(members) }
 }
 
 fn applied_only(members: &[MemberState<'_>]) -> Folded {

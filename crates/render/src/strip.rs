@@ -49,12 +49,8 @@ fn strip_metadata(fields: &mut Map<String, Value>) {
     let Some(Value::Object(metadata)) = fields.get_mut("metadata") else {
         return;
     };
-    metadata.retain(|key, _| {
-        matches!(
-            key.as_str(),
-            "name" | "namespace" | "labels" | "annotations"
-        )
-    });
+    metadata
+        .retain(|key, _| matches!(key.as_str(), "name" | "namespace" | "labels" | "annotations"));
     if let Some(Value::Object(annotations)) = metadata.get_mut("annotations") {
         annotations.retain(|key, _| {
             !STRIPPED_ANNOTATIONS
@@ -143,16 +139,8 @@ struct Owned<'a>(Vec<&'a Value>);
 
 impl<'a> Owned<'a> {
     fn read(object: &'a Value) -> Self {
-        let entries = object
-            .pointer("/metadata/managedFields")
-            .and_then(Value::as_array);
-        Self(
-            entries
-                .into_iter()
-                .flatten()
-                .map(|entry| &entry["fieldsV1"]["f:spec"])
-                .collect(),
-        )
+        let entries = object.pointer("/metadata/managedFields").and_then(Value::as_array);
+        Self(entries.into_iter().flatten().map(|entry| &entry["fieldsV1"]["f:spec"]).collect())
     }
 
     fn spec_field(&self, key: &str) -> bool {
@@ -161,18 +149,14 @@ impl<'a> Owned<'a> {
 
     fn port_field(&self, port: &Map<String, Value>, key: &str) -> bool {
         let number = port.get("port");
-        self.0
-            .iter()
-            .filter_map(|spec| spec["f:ports"].as_object())
-            .any(|ports| {
-                ports.iter().any(|(entry, fields)| {
-                    let names = entry
-                        .strip_prefix("k:")
-                        .and_then(|json| serde_json::from_str::<Map<String, Value>>(json).ok());
-                    fields.get(key).is_some()
-                        && names.is_some_and(|names| names.get("port") == number)
-                })
+        self.0.iter().filter_map(|spec| spec["f:ports"].as_object()).any(|ports| {
+            ports.iter().any(|(entry, fields)| {
+                let names = entry
+                    .strip_prefix("k:")
+                    .and_then(|json| serde_json::from_str::<Map<String, Value>>(json).ok());
+                fields.get(key).is_some() && names.is_some_and(|names| names.get("port") == number)
             })
+        })
     }
 }
 

@@ -29,14 +29,7 @@ const KEYS: [&[&str]; 7] = [
 ];
 
 /// Objects whose values are quantities.
-const QUANTITIES: [&str; 6] = [
-    "limits",
-    "requests",
-    "hard",
-    "capacity",
-    "sizeLimit",
-    "overhead",
-];
+const QUANTITIES: [&str; 6] = ["limits", "requests", "hard", "capacity", "sizeLimit", "overhead"];
 
 /// Where `live` is not what `rendered` asks for; nothing when it is.
 pub fn difference(rendered: &Value, live: &Value) -> Option<Difference> {
@@ -48,11 +41,7 @@ struct Path(Vec<String>);
 
 impl Path {
     fn differs(&self, rendered: &Value, live: &Value) -> Difference {
-        Difference {
-            path: self.0.concat(),
-            live: cut(live),
-            rendered: cut(rendered),
-        }
+        Difference { path: self.0.concat(), live: cut(live), rendered: cut(rendered) }
     }
 }
 
@@ -109,9 +98,7 @@ fn compare_lists(wanted: &[Value], have: &[Value], path: &mut Path) -> Option<Di
     };
     for wanted in wanted {
         path.0.push(format!("[{}]", plain(&wanted[keys[0]])));
-        let twin = have
-            .iter()
-            .find(|have| keys.iter().all(|key| same_key(key, wanted, have)));
+        let twin = have.iter().find(|have| keys.iter().all(|key| same_key(key, wanted, have)));
         let found = match twin {
             Some(twin) => compare(wanted, twin, path, false),
             None => Some(path.differs(wanted, &Value::Null)),
@@ -130,16 +117,11 @@ fn keys_of(list: &[Value]) -> Option<&'static [&'static str]> {
         .into_iter()
         .find(|keys| !list.is_empty() && list.iter().all(|entry| entry.get(keys[0]).is_some()))?;
     let key = |entry: &Value| {
-        keys.iter()
-            .map(|key| key_value(key, entry))
-            .collect::<Vec<_>>()
-            .join("\u{0}")
+        keys.iter().map(|key| key_value(key, entry)).collect::<Vec<_>>().join("\u{0}")
     };
     let mut all: Vec<String> = list.iter().map(key).collect();
     all.sort();
-    all.windows(2)
-        .all(|pair| pair[0] != pair[1])
-        .then_some(keys)
+    all.windows(2).all(|pair| pair[0] != pair[1]).then_some(keys)
 }
 
 /// The protocol of a port is TCP where it is not written.
@@ -156,9 +138,7 @@ fn same_key(key: &str, a: &Value, b: &Value) -> bool {
 }
 
 fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 fn same_quantity(a: &Value, b: &Value) -> bool {
@@ -207,15 +187,9 @@ mod tests {
 
     #[test]
     fn lists_of_plain_values_are_compared_whole() {
-        assert!(same(
-            json!({"args": ["a", "b"]}),
-            json!({"args": ["a", "b"]})
-        ));
+        assert!(same(json!({"args": ["a", "b"]}), json!({"args": ["a", "b"]})));
         assert!(!same(json!({"args": ["a"]}), json!({"args": ["a", "b"]})));
-        assert!(!same(
-            json!({"args": ["b", "a"]}),
-            json!({"args": ["a", "b"]})
-        ));
+        assert!(!same(json!({"args": ["b", "a"]}), json!({"args": ["a", "b"]})));
     }
 
     #[test]

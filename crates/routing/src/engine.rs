@@ -36,12 +36,7 @@ pub fn plan(world: &World, viewer: &ClusterName, now: UnixSeconds) -> Option<Sna
         .map(|(target, _)| target)
         .collect();
     let peers = peers(world, viewer, &routes, &observed);
-    Some(Snapshot {
-        viewer: viewer.name.clone(),
-        place: viewer.place.clone(),
-        routes,
-        peers,
-    })
+    Some(Snapshot { viewer: viewer.name.clone(), place: viewer.place.clone(), routes, peers })
 }
 
 fn route(world: &World, viewer: &Cluster, service: &ServiceSpec, now: UnixSeconds) -> Route {
@@ -61,10 +56,7 @@ fn route(world: &World, viewer: &Cluster, service: &ServiceSpec, now: UnixSecond
         .collect();
     for (from, priorities) in &orders {
         if priorities != last {
-            later.push(Later {
-                from: *from,
-                priorities: priorities.clone(),
-            });
+            later.push(Later { from: *from, priorities: priorities.clone() });
         }
         last = priorities;
     }
@@ -92,11 +84,7 @@ fn reachable(viewer: &Cluster, cluster: &Cluster) -> Vec<std::net::SocketAddr> {
         found
     };
     let own = of(&viewer.network);
-    if own.is_empty() {
-        of(PUBLIC_NETWORK)
-    } else {
-        own
-    }
+    if own.is_empty() { of(PUBLIC_NETWORK) } else { own }
 }
 
 fn peers(
@@ -108,15 +96,9 @@ fn peers(
     let mut used = BTreeSet::new();
     let mut probed = observed.clone();
     for route in routes.values() {
-        let elsewhere = route
-            .priorities
-            .iter()
-            .filter(|priority| !priority.keys().eq([&viewer.name]));
-        probed.extend(
-            elsewhere
-                .take(PROBED_PRIORITIES)
-                .flat_map(|p| p.keys().cloned()),
-        );
+        let elsewhere =
+            route.priorities.iter().filter(|priority| !priority.keys().eq([&viewer.name]));
+        probed.extend(elsewhere.take(PROBED_PRIORITIES).flat_map(|p| p.keys().cloned()));
         let orders = std::iter::once(&route.priorities)
             .chain(route.later.iter().map(|later| &later.priorities));
         for priority in orders.flatten() {
@@ -230,10 +212,7 @@ fn rank(
             ready,
             lost: cluster.verdict.is_lost_for_traffic() && cluster.name != viewer.name,
         };
-        ranked
-            .entry(rank)
-            .or_default()
-            .insert(cluster.name.clone(), target);
+        ranked.entry(rank).or_default().insert(cluster.name.clone(), target);
     }
     ranked.into_values().collect()
 }
@@ -259,11 +238,8 @@ fn nearest(
             None => (4, 0, Reason::UnknownDistance),
         }
     };
-    let region = if same_region {
-        String::new()
-    } else {
-        format!("{}/{}", place.provider, place.region)
-    };
+    let region =
+        if same_region { String::new() } else { format!("{}/{}", place.provider, place.region) };
     ((tier, class, distance, region), reason, ready)
 }
 
@@ -285,10 +261,7 @@ fn lower_lost(ranked: Vec<Priority>) -> Vec<Priority> {
 /// its priority, or, where all beside it are limited too, to the next priority.
 fn blend(world: &World, ranked: Vec<Priority>) -> Vec<Priority> {
     let share = |name: &ClusterName| {
-        world
-            .clusters
-            .get(name)
-            .map_or(100, |cluster| cluster.operator.share_percent.min(100))
+        world.clusters.get(name).map_or(100, |cluster| cluster.operator.share_percent.min(100))
     };
     let mut blended: Vec<Priority> = Vec::with_capacity(ranked.len());
     let mut rest = ranked.into_iter().peekable();
@@ -299,10 +272,7 @@ fn blend(world: &World, ranked: Vec<Priority>) -> Vec<Priority> {
         }
         let full = priority.keys().any(|name| share(name) == 100);
         let next = if full { None } else { rest.next() };
-        let total: u64 = priority
-            .values()
-            .map(|target| u64::from(target.weight))
-            .sum();
+        let total: u64 = priority.values().map(|target| u64::from(target.weight)).sum();
         let mut kept = 0;
         for (name, target) in &mut priority {
             let part = BLEND * u64::from(target.weight) / total.max(1);

@@ -35,11 +35,7 @@ impl ClusterName {
     /// When `name` cannot be the name of a Kubernetes object.
     pub fn new(name: impl Into<String>) -> Result<Self, InvalidName> {
         let name = name.into();
-        if is_name(&name) {
-            Ok(Self(name))
-        } else {
-            Err(InvalidName(name))
-        }
+        if is_name(&name) { Ok(Self(name)) } else { Err(InvalidName(name)) }
     }
 
     /// The name as text.
@@ -94,11 +90,7 @@ impl ServiceKey {
                 return Err(InvalidName(part.clone()));
             }
         }
-        Ok(Self {
-            namespace,
-            name,
-            port,
-        })
+        Ok(Self { namespace, name, port })
     }
 
     /// Namespace of the service.
@@ -221,10 +213,7 @@ pub struct Operator {
 
 impl Default for Operator {
     fn default() -> Self {
-        Self {
-            share_percent: 100,
-            isolated_until: None,
-        }
+        Self { share_percent: 100, isolated_until: None }
     }
 }
 
@@ -298,10 +287,7 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self {
-            request: Duration::from_secs(15),
-            retry_budget_percent: 20,
-        }
+        Self { request: Duration::from_secs(15), retry_budget_percent: 20 }
     }
 }
 
@@ -360,9 +346,6 @@ mod pairs {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<RoundTrips, D::Error> {
         let list = Vec::<(String, String, u64)>::deserialize(from)?;
-        Ok(list
-            .into_iter()
-            .map(|(a, b, value)| ((a, b), value))
-            .collect())
+        Ok(list.into_iter().map(|(a, b, value)| ((a, b), value)).collect())
     }
 }

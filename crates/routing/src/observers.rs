@@ -91,10 +91,7 @@ mod tests {
             };
             (cluster.name.clone(), cluster)
         });
-        World {
-            clusters: clusters.collect(),
-            ..World::default()
-        }
+        World { clusters: clusters.collect(), ..World::default() }
     }
 
     #[test]
@@ -108,10 +105,8 @@ mod tests {
             ("c2", "azure", "asia"),
         ]);
         for (target, by) in observers(&world) {
-            let regions: Vec<&str> = by
-                .iter()
-                .map(|o| world.clusters[o].place.region.as_str())
-                .collect();
+            let regions: Vec<&str> =
+                by.iter().map(|o| world.clusters[o].place.region.as_str()).collect();
             assert_eq!(by.len(), 4, "{target}: {by:?}");
             assert_ne!(regions[0], regions[1], "{target}: {by:?}");
             assert!(!regions.contains(&world.clusters[&target].place.region.as_str()));
@@ -130,10 +125,7 @@ mod tests {
             ("z1", "azure", "r6"),
         ]);
         let by = &observers(&world)[&ClusterName::new("t").unwrap()];
-        let aws = by
-            .iter()
-            .filter(|o| world.clusters[*o].place.provider == "aws")
-            .count();
+        let aws = by.iter().filter(|o| world.clusters[*o].place.provider == "aws").count();
         assert_eq!((by.len(), aws), (5, 2), "{by:?}");
     }
 
@@ -152,11 +144,6 @@ mod tests {
         let after = observers(&world)[&target].clone();
         assert_eq!(after.len(), 5);
         assert!(!after.contains(&before[2]));
-        assert!(
-            before
-                .iter()
-                .filter(|o| **o != before[2])
-                .all(|o| after.contains(o))
-        );
+        assert!(before.iter().filter(|o| **o != before[2]).all(|o| after.contains(o)));
     }
 }

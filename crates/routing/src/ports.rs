@@ -68,9 +68,7 @@ fn first_free(key: &ServiceKey, taken: &BTreeSet<u16>) -> Option<u16> {
     let count = LAST - FIRST + 1;
     let start =
         u16::try_from(hash.finish() % u64::from(count)).expect("a remainder below 20,000 fits");
-    (0..count)
-        .map(|step| FIRST + (start + step) % count)
-        .find(|port| !taken.contains(port))
+    (0..count).map(|step| FIRST + (start + step) % count).find(|port| !taken.contains(port))
 }
 
 #[cfg(test)]
@@ -96,11 +94,7 @@ mod tests {
     #[test]
     fn when_all_are_taken_the_rest_is_named() {
         let reserved: BTreeSet<u16> = (FIRST..LAST).collect();
-        let got = allocate(
-            &BTreeMap::new(),
-            &BTreeSet::from([key(1), key(2)]),
-            &reserved,
-        );
+        let got = allocate(&BTreeMap::new(), &BTreeSet::from([key(1), key(2)]), &reserved);
         assert_eq!(got.ports, BTreeMap::from([(key(1), LAST)]));
         assert_eq!(got.exhausted, BTreeSet::from([key(2)]));
     }

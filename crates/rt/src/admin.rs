@@ -25,9 +25,7 @@ pub struct Admin {
 
 impl std::fmt::Debug for Admin {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Admin")
-            .field("readiness", &self.readiness)
-            .finish_non_exhaustive()
+        f.debug_struct("Admin").field("readiness", &self.readiness).finish_non_exhaustive()
     }
 }
 
@@ -83,18 +81,12 @@ impl Admin {
             ),
             _ => match self.pages.as_ref().and_then(|pages| pages(request.uri())) {
                 Some((kind, body)) => (StatusCode::OK, kind, body),
-                None => (
-                    StatusCode::NOT_FOUND,
-                    "text/plain",
-                    "no such page".to_owned(),
-                ),
+                None => (StatusCode::NOT_FOUND, "text/plain", "no such page".to_owned()),
             },
         };
         let mut response = Response::new(Full::new(body.into()));
         *response.status_mut() = status;
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
         response
     }
 }

@@ -63,10 +63,7 @@ mod tests {
         write_atomically(&path, b"one").unwrap();
         write_atomically(&path, b"two").unwrap();
         assert_eq!(read(&path).unwrap(), b"two");
-        assert_eq!(
-            std::fs::read_dir(path.parent().unwrap()).unwrap().count(),
-            1
-        );
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]
@@ -79,9 +76,6 @@ mod tests {
     #[test]
     fn an_error_names_the_file() {
         let error = read(Path::new("/nowhere/at/all")).unwrap_err();
-        assert!(
-            error.to_string().starts_with("/nowhere/at/all: "),
-            "{error}"
-        );
+        assert!(error.to_string().starts_with("/nowhere/at/all: "), "{error}");
     }
 }

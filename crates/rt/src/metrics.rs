@@ -38,10 +38,7 @@ impl Metrics {
 
     /// The same registry; what is registered through the result carries the label.
     pub fn scoped(&self, label: &'static str, value: &str) -> Self {
-        Self {
-            registry: Arc::clone(&self.registry),
-            scope: Some((label, value.to_owned())),
-        }
+        Self { registry: Arc::clone(&self.registry), scope: Some((label, value.to_owned())) }
     }
 
     /// Registers counters. Names begin with `hanse_`; `_total` is added by the encoder.
@@ -87,16 +84,9 @@ mod tests {
     #[test]
     fn a_scoped_metric_carries_its_label() {
         let metrics = Metrics::new();
-        let moves = metrics
-            .scoped("cluster", "aws-1")
-            .counters("hanse_moves", "moves by reason");
-        moves
-            .get_or_create(&vec![("reason", "Lost".to_owned())])
-            .inc();
+        let moves = metrics.scoped("cluster", "aws-1").counters("hanse_moves", "moves by reason");
+        moves.get_or_create(&vec![("reason", "Lost".to_owned())]).inc();
         let page = metrics.encode();
-        assert!(
-            page.contains(r#"hanse_moves_total{cluster="aws-1",reason="Lost"} 1"#),
-            "{page}"
-        );
+        assert!(page.contains(r#"hanse_moves_total{cluster="aws-1",reason="Lost"} 1"#), "{page}");
     }
 }

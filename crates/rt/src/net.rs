@@ -31,10 +31,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 ///
 /// # Errors
 /// The system's error, or `TimedOut`.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one door to outgoing connections"
-)]
+#[expect(clippy::disallowed_methods, reason = "the one door to outgoing connections")]
 pub async fn connect(address: SocketAddr, limit: Duration) -> io::Result<TcpStream> {
     let stream = crate::timeout(limit, TcpStream::connect(address))
         .await
@@ -66,50 +63,28 @@ impl AddressMap {
 
     /// 10.64.0.0/10 is reached at the same place of 127.0.0.0/8.
     pub fn loopback() -> Self {
-        Self {
-            loopback: true,
-            ..Self::default()
-        }
+        Self { loopback: true, ..Self::default() }
     }
 
     /// Reaches `from` at `to` from now on, for all clones of this map.
     pub fn insert(&self, from: SocketAddr, to: SocketAddr) {
-        self.pairs
-            .write()
-            .expect("no holder of this lock panics")
-            .insert(from, to);
+        self.pairs.write().expect("no holder of this lock panics").insert(from, to);
     }
 
     /// Takes a pair out.
     pub fn remove(&self, from: SocketAddr) {
-        self.pairs
-            .write()
-            .expect("no holder of this lock panics")
-            .remove(&from);
+        self.pairs.write().expect("no holder of this lock panics").remove(&from);
     }
 
     /// A map of its own that starts with the same pairs and follows `rule` behind them.
     pub fn fork(&self, rule: Option<Rule>) -> Self {
-        let pairs = self
-            .pairs
-            .read()
-            .expect("no holder of this lock panics")
-            .clone();
-        Self {
-            loopback: self.loopback,
-            pairs: Arc::new(RwLock::new(pairs)),
-            rule,
-        }
+        let pairs = self.pairs.read().expect("no holder of this lock panics").clone();
+        Self { loopback: self.loopback, pairs: Arc::new(RwLock::new(pairs)), rule }
     }
 
     /// Where `address` is really reached.
     pub fn resolve(&self, address: SocketAddr) -> SocketAddr {
-        if let Some(to) = self
-            .pairs
-            .read()
-            .expect("no holder of this lock panics")
-            .get(&address)
-        {
+        if let Some(to) = self.pairs.read().expect("no holder of this lock panics").get(&address) {
             return *to;
         }
         if let Some(to) = self.rule.as_ref().and_then(|rule| rule(address)) {
@@ -155,10 +130,7 @@ mod tests {
         assert_eq!(map.resolve(at("10.127.255.1:80")), at("127.127.255.1:80"));
         assert_eq!(map.resolve(at("10.63.3.4:8080")), at("10.63.3.4:8080"));
         assert_eq!(map.resolve(at("[::1]:80")), at("[::1]:80"));
-        assert_eq!(
-            AddressMap::identity().resolve(at("10.64.3.4:80")),
-            at("10.64.3.4:80")
-        );
+        assert_eq!(AddressMap::identity().resolve(at("10.64.3.4:80")), at("10.64.3.4:80"));
     }
 
     #[test]

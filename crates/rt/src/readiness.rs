@@ -31,10 +31,7 @@ impl Default for Readiness {
 impl Readiness {
     /// Ready, until somebody holds.
     pub fn new() -> Self {
-        Self {
-            holds: Arc::default(),
-            changed: watch::Sender::new(true),
-        }
+        Self { holds: Arc::default(), changed: watch::Sender::new(true) }
     }
 
     /// Holds readiness back; `what` is shown to whoever asks.
@@ -42,20 +39,12 @@ impl Readiness {
         let mut holds = self.holds.lock().expect("no holder of this lock panics");
         *holds.entry(what.to_owned()).or_default() += 1;
         self.changed.send_replace(false);
-        ReadyHold {
-            readiness: self.clone(),
-            what: what.to_owned(),
-        }
+        ReadyHold { readiness: self.clone(), what: what.to_owned() }
     }
 
     /// What is still waited for, in order of name; empty when ready.
     pub fn waiting_for(&self) -> Vec<String> {
-        self.holds
-            .lock()
-            .expect("no holder of this lock panics")
-            .keys()
-            .cloned()
-            .collect()
+        self.holds.lock().expect("no holder of this lock panics").keys().cloned().collect()
     }
 
     /// Resolves when ready.
@@ -71,11 +60,7 @@ impl Readiness {
 
 impl Drop for ReadyHold {
     fn drop(&mut self) {
-        let mut holds = self
-            .readiness
-            .holds
-            .lock()
-            .expect("no holder of this lock panics");
+        let mut holds = self.readiness.holds.lock().expect("no holder of this lock panics");
         if let Some(count) = holds.get_mut(&self.what) {
             *count -= 1;
             if *count == 0 {

@@ -40,21 +40,12 @@ pub fn init(
     let colour = std::io::IsTerminal::is_terminal(&std::io::stderr()) && !plain;
     let (text, json) = match format {
         LogFormat::Text => (
-            Some(
-                tracing_subscriber::fmt::layer()
-                    .with_ansi(colour)
-                    .with_writer(std::io::stderr),
-            ),
+            Some(tracing_subscriber::fmt::layer().with_ansi(colour).with_writer(std::io::stderr)),
             None,
         ),
-        LogFormat::Json => (
-            None,
-            Some(
-                tracing_subscriber::fmt::layer()
-                    .json()
-                    .with_writer(std::io::stderr),
-            ),
-        ),
+        LogFormat::Json => {
+            (None, Some(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)))
+        }
     };
     let provider = match std::env::var(ENDPOINT) {
         Ok(endpoint) if !endpoint.is_empty() => Some(provider(service, &endpoint)?),
@@ -63,11 +54,7 @@ pub fn init(
     let traces = provider
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
-    let subscriber = tracing_subscriber::registry()
-        .with(filter)
-        .with(text)
-        .with(json)
-        .with(traces);
+    let subscriber = tracing_subscriber::registry().with(filter).with(text).with(json).with(traces);
     // A second call, in tests, keeps the first subscriber.
     drop(subscriber.try_init());
     Ok(Telemetry { provider })
@@ -88,15 +75,8 @@ fn provider(
     service: &'static str,
     endpoint: &str,
 ) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {
-    let exporter = opentelemetry_otlp::SpanExporter::builder()
-        .with_tonic()
-        .with_endpoint(endpoint)
-        .build()?;
-    let resource = opentelemetry_sdk::Resource::builder()
-        .with_service_name(service)
-        .build();
-    Ok(SdkTracerProvider::builder()
-        .with_batch_exporter(exporter)
-        .with_resource(resource)
-        .build())
+    let exporter =
+        opentelemetry_otlp::SpanExporter::builder().with_tonic().with_endpoint(endpoint).build()?;
+    let resource = opentelemetry_sdk::Resource::builder().with_service_name(service).build();
+    Ok(SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource).build())
 }

@@ -31,17 +31,11 @@ impl Wall {
 
     /// A clock that reads `origin` now and advances with [`Mono`]: for paused runtimes.
     pub fn starting_at(origin: Timestamp) -> Self {
-        Self(Source::Derived {
-            origin,
-            since: Mono::now(),
-        })
+        Self(Source::Derived { origin, since: Mono::now() })
     }
 
     /// The time now.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one door to the system's wall clock"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "the one door to the system's wall clock")]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => Timestamp::now(),
@@ -62,9 +56,7 @@ pub struct Elapsed(pub Duration);
 /// # Errors
 /// [`Elapsed`] when the limit passed first; the future is dropped.
 pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output, Elapsed> {
-    tokio::time::timeout(limit, future)
-        .await
-        .map_err(|_| Elapsed(limit))
+    tokio::time::timeout(limit, future).await.map_err(|_| Elapsed(limit))
 }
 
 /// Waits for `duration`.
@@ -97,25 +89,15 @@ pub struct Backoff {
 impl Backoff {
     /// Starts at `first`, doubles with each try, never waits longer than `max`.
     pub const fn new(rng: Rng, first: Duration, max: Duration) -> Self {
-        Self {
-            rng,
-            first,
-            max,
-            tries: 0,
-        }
+        Self { rng, first, max, tries: 0 }
     }
 
     /// How long to wait before the next try: between half of the step and the whole of it.
     pub fn next_delay(&mut self) -> Duration {
-        let step = self
-            .first
-            .saturating_mul(1 << self.tries.min(16))
-            .min(self.max);
+        let step = self.first.saturating_mul(1 << self.tries.min(16)).min(self.max);
         self.tries = self.tries.saturating_add(1);
         let half = step / 2;
-        let span = u64::try_from(half.as_micros())
-            .unwrap_or(u64::MAX)
-            .saturating_add(1);
+        let span = u64::try_from(half.as_micros()).unwrap_or(u64::MAX).saturating_add(1);
         half + Duration::from_micros(self.rng.below(span))
     }
 
@@ -139,11 +121,8 @@ mod tests {
 
     #[test]
     fn backoff_doubles_within_its_bounds_and_starts_over_after_a_reset() {
-        let mut backoff = Backoff::new(
-            Rng::from_seed(1),
-            Duration::from_millis(100),
-            Duration::from_secs(2),
-        );
+        let mut backoff =
+            Backoff::new(Rng::from_seed(1), Duration::from_millis(100), Duration::from_secs(2));
         for step in [100, 200, 400, 800, 1600, 2000, 2000] {
             let got = backoff.next_delay();
             assert!(got >= Duration::from_millis(step / 2), "{got:?} for {step}");

@@ -57,10 +57,7 @@ impl TraceParent {
 
     /// The same trace under a new span.
     pub fn child(&self, rng: &mut Rng) -> Self {
-        Self {
-            span: SpanId::from(rng.next_u64().max(1)),
-            ..*self
-        }
+        Self { span: SpanId::from(rng.next_u64().max(1)), ..*self }
     }
 
     /// The trace's id, for logs.
@@ -70,13 +67,8 @@ impl TraceParent {
 
     /// Makes `span` part of this trace. Without an exporter there is nothing to join.
     pub fn adopt(&self, span: &tracing::Span) {
-        let remote = SpanContext::new(
-            self.trace,
-            self.span,
-            self.flags,
-            true,
-            TraceState::default(),
-        );
+        let remote =
+            SpanContext::new(self.trace, self.span, self.flags, true, TraceState::default());
         let parent = Context::new().with_remote_span_context(remote);
         if let Err(error) = span.set_parent(parent) {
             tracing::trace!(%error, "the span stays outside the trace");
@@ -151,9 +143,6 @@ mod tests {
         let child = parent.child(&mut Rng::from_seed(1));
         assert_eq!(child.trace_id(), parent.trace_id());
         assert_ne!(child, parent);
-        assert_ne!(
-            TraceParent::new(&mut Rng::from_seed(1)).trace_id(),
-            "0".repeat(32)
-        );
+        assert_ne!(TraceParent::new(&mut Rng::from_seed(1)).trace_id(), "0".repeat(32));
     }
 }

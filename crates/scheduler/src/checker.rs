@@ -57,9 +57,7 @@ pub fn check(fleet: &Fleet, request: &Request, decision: &Decision) -> Vec<Viola
     for (name, count) in &decision.assignment {
         let before = request.previous.get(name).copied().unwrap_or(0);
         let Some(member) = fleet.get(name) else {
-            found.push(Violation::Closed {
-                member: name.clone(),
-            });
+            found.push(Violation::Closed { member: name.clone() });
             continue;
         };
         if *count > before || !request.previous.contains_key(name) {
@@ -80,46 +78,28 @@ fn check_sum(request: &Request, decision: &Decision, found: &mut Vec<Violation>)
     if !matches!(request.mode, Mode::Divide(_) | Mode::Whole) {
         return;
     }
-    let placed = decision
-        .assignment
-        .values()
-        .map(|count| u64::from(*count))
-        .sum::<u64>();
-    let short = decision
-        .shortfall
-        .as_ref()
-        .map_or(0, |shortfall| u64::from(shortfall.replicas));
+    let placed = decision.assignment.values().map(|count| u64::from(*count)).sum::<u64>();
+    let short = decision.shortfall.as_ref().map_or(0, |shortfall| u64::from(shortfall.replicas));
     let asked = u64::from(request.replicas);
     if placed + short != asked {
-        found.push(Violation::Sum {
-            placed,
-            short,
-            asked,
-        });
+        found.push(Violation::Sum { placed, short, asked });
     }
 }
 
 fn check_open(member: &Member, request: &Request, found: &mut Vec<Violation>) {
-    let tainted = member.taints.iter().any(|taint| {
-        !request
-            .tolerations
-            .iter()
-            .any(|toleration| toleration.tolerates(taint))
-    });
+    let tainted = member
+        .taints
+        .iter()
+        .any(|taint| !request.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
     let selected = request.tiers.is_empty() || request.tiers.iter().any(|tier| tier.admits(member));
     let closed = member.health != crate::Health::Good
         || member.cordoned
         || tainted
         || !selected
         || request.leaving.contains(&member.name)
-        || member
-            .kinds
-            .as_ref()
-            .is_some_and(|kinds| !kinds.contains(&request.kind));
+        || member.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&request.kind));
     if closed {
-        found.push(Violation::Closed {
-            member: member.name.clone(),
-        });
+        found.push(Violation::Closed { member: member.name.clone() });
     }
 }
 
@@ -127,11 +107,7 @@ fn check_room(member: &Member, request: &Request, more: u64, found: &mut Vec<Vio
     if let Some(fits) = room(member, &request.needs)
         && more > fits
     {
-        found.push(Violation::Room {
-            member: member.name.clone(),
-            more,
-            fits,
-        });
+        found.push(Violation::Room { member: member.name.clone(), more, fits });
     }
 }
 
@@ -145,21 +121,14 @@ fn check_bounds(
     if !matches!(request.mode, Mode::Divide(_)) {
         return;
     }
-    let Some(bounds) = request
-        .bounds
-        .iter()
-        .find(|bounds| bounds.clusters.admits(member))
-    else {
+    let Some(bounds) = request.bounds.iter().find(|bounds| bounds.clusters.admits(member)) else {
         return;
     };
     let above = bounds.max.is_some_and(|max| count > max);
     // Fewer than the minimum may stay where they were, or where there are not enough for all.
     let below = count > 0 && count < bounds.min && count > before;
     if above || below {
-        found.push(Violation::Bounds {
-            member: member.name.clone(),
-            count,
-        });
+        found.push(Violation::Bounds { member: member.name.clone(), count });
     }
 }
 
@@ -167,18 +136,14 @@ fn check_tiers(fleet: &Fleet, request: &Request, decision: &Decision, found: &mu
     let tier = |member: &Member| request.tiers.iter().position(|tier| tier.admits(member));
     let count = |name: &str| decision.assignment.get(name).copied().unwrap_or(0);
     let before = |name: &str| request.previous.get(name).copied().unwrap_or(0);
-    for later in fleet
-        .iter()
-        .filter(|member| count(&member.name) > before(&member.name))
-    {
+    for later in fleet.iter().filter(|member| count(&member.name) > before(&member.name)) {
         let earlier = fleet.iter().find(|member| {
             let mut complaints = Vec::new();
             check_open(member, request, &mut complaints);
-            let bounded = request
-                .bounds
-                .iter()
-                .find(|bounds| bounds.clusters.admits(member))
-                .is_some_and(|b| b.min > 0 || b.max.is_some_and(|max| count(&member.name) >= max));
+            let bounded =
+                request.bounds.iter().find(|bounds| bounds.clusters.admits(member)).is_some_and(
+                    |b| b.min > 0 || b.max.is_some_and(|max| count(&member.name) >= max),
+                );
             let weightless = match &request.mode {
                 Mode::Divide(crate::DivideBy::Weighted(weights)) => {
                     !weights.is_empty()
@@ -207,25 +172,15 @@ fn room(member: &Member, needs: &PodNeeds) -> Option<u64> {
     let Room::Nodes(shapes) = &member.room else {
         return None;
     };
-    Some(
-        shapes
-            .iter()
-            .map(|shape| shape.nodes * on_one_node(shape, member, needs))
-            .sum(),
-    )
+    Some(shapes.iter().map(|shape| shape.nodes * on_one_node(shape, member, needs)).sum())
 }
 
 fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
-    let labelled = needs
-        .node_selector
+    let labelled = needs.node_selector.iter().all(|(k, v)| shape.labels.get(k) == Some(v));
+    let tolerated = shape
+        .taints
         .iter()
-        .all(|(k, v)| shape.labels.get(k) == Some(v));
-    let tolerated = shape.taints.iter().all(|taint| {
-        needs
-            .tolerations
-            .iter()
-            .any(|toleration| toleration.tolerates(taint))
-    });
+        .all(|taint| needs.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
     if !labelled || !tolerated {
         return 0;
     }
@@ -233,10 +188,7 @@ fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
     let mut pods = 0;
     let mut used = (0_u64, 0_u64);
     loop {
-        let next = (
-            used.0 + needs.request.cpu_milli,
-            used.1 + needs.request.memory_bytes,
-        );
+        let next = (used.0 + needs.request.cpu_milli, used.1 + needs.request.memory_bytes);
         let others = needs.request.others.iter().all(|(name, amount)| {
             let free = shape.free.others.get(name).copied().unwrap_or(0);
             let all = shape.allocatable.others.get(name).copied().unwrap_or(0);

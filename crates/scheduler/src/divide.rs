@@ -60,10 +60,7 @@ fn total(seats: &[u32]) -> u64 {
 fn buy(replicas: u32, shares: &[Share], seats: &mut [u32]) {
     let weights: u128 = shares.iter().map(|share| u128::from(share.weight)).sum();
     let at_price = |scale: u128| -> Vec<u32> {
-        shares
-            .iter()
-            .map(|share| bought(share, scale, weights))
-            .collect()
+        shares.iter().map(|share| bought(share, scale, weights)).collect()
     };
     let affordable = |scale: u128| total(&at_price(scale)) <= u64::from(replicas);
     let (mut low, mut high) = (0_u128, u128::from(replicas));
@@ -86,15 +83,9 @@ fn buy(replicas: u32, shares: &[Share], seats: &mut [u32]) {
 
 /// The seats with `weight / (s + 1/2) >= weights / scale`, within the share's bounds.
 fn bought(share: &Share, scale: u128, weights: u128) -> u32 {
-    let twice = u128::from(share.weight)
-        .saturating_mul(scale)
-        .saturating_mul(2);
+    let twice = u128::from(share.weight).saturating_mul(scale).saturating_mul(2);
     let seats = twice.saturating_add(weights) / weights.saturating_mul(2).max(1);
-    let seats = if share.weight == 0 {
-        0
-    } else {
-        u32::try_from(seats).unwrap_or(u32::MAX)
-    };
+    let seats = if share.weight == 0 { 0 } else { u32::try_from(seats).unwrap_or(u32::MAX) };
     seats.min(share.upper).max(share.lower)
 }
 
@@ -109,12 +100,7 @@ struct Bid {
 
 impl Bid {
     fn new(at: usize, share: &Share, seats: u32) -> Self {
-        Self {
-            weight: share.weight,
-            divisor: 2 * u64::from(seats) + 1,
-            tie: share.tie,
-            at,
-        }
+        Self { weight: share.weight, divisor: 2 * u64::from(seats) + 1, tie: share.tie, at }
     }
 }
 
@@ -122,9 +108,7 @@ impl Ord for Bid {
     fn cmp(&self, other: &Self) -> Ordering {
         let mine = u128::from(self.weight) * u128::from(other.divisor);
         let theirs = u128::from(other.weight) * u128::from(self.divisor);
-        mine.cmp(&theirs)
-            .then(self.tie.cmp(&other.tie))
-            .then(other.at.cmp(&self.at))
+        mine.cmp(&theirs).then(self.tie.cmp(&other.tie)).then(other.at.cmp(&self.at))
     }
 }
 

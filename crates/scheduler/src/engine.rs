@@ -19,20 +19,14 @@ use crate::{
 /// [`Unplaceable`] with the reasons: no member is possible, or they cannot hold all replicas and
 /// the request wants all or nothing. What was placed before stays as it was.
 pub fn schedule(fleet: &Fleet, request: &Request, key: u64) -> Result<Decision, Unplaceable> {
-    let mut report = Report {
-        considered: fleet.len(),
-        rejected: Vec::new(),
-    };
+    let mut report = Report { considered: fleet.len(), rejected: Vec::new() };
     let candidates = filter(fleet, request, key, &mut report);
     if candidates.is_empty() {
         return Err(Unplaceable::NoClusterFits(report));
     }
     match &request.mode {
         Mode::Everywhere => Ok(Decision {
-            assignment: candidates
-                .iter()
-                .map(|c| (c.member.name.clone(), 0))
-                .collect(),
+            assignment: candidates.iter().map(|c| (c.member.name.clone(), 0)).collect(),
             report,
             shortfall: None,
         }),
@@ -68,9 +62,7 @@ impl Candidate<'_> {
         if self.closed.is_some() || self.tier.is_none() {
             return self.previous.min(self.max);
         }
-        let fits = self
-            .fits
-            .map_or(u32::MAX, |fits| u32::try_from(fits).unwrap_or(u32::MAX));
+        let fits = self.fits.map_or(u32::MAX, |fits| u32::try_from(fits).unwrap_or(u32::MAX));
         self.previous.saturating_add(fits).min(self.max)
     }
 
@@ -198,11 +190,7 @@ fn duplicate(
     let shortfall = (short > 0).then(|| shortfall(request, short));
     match shortfall {
         Some(shortfall) if assignment.is_empty() => Err(Unplaceable::NoRoom(report, shortfall)),
-        shortfall => Ok(Decision {
-            assignment,
-            report,
-            shortfall,
-        }),
+        shortfall => Ok(Decision { assignment, report, shortfall }),
     }
 }
 
@@ -219,12 +207,7 @@ fn whole(
         .filter(|c| room(c) >= request.replicas || (c.is_frozen() && held(c)))
         .min_by_key(|c| {
             let fits = std::cmp::Reverse(c.fits.unwrap_or(0));
-            (
-                !held(c),
-                c.tier.unwrap_or(usize::MAX),
-                fits,
-                std::cmp::Reverse(c.tie),
-            )
+            (!held(c), c.tier.unwrap_or(usize::MAX), fits, std::cmp::Reverse(c.tie))
         });
     let holder = candidates.iter().find(|c| held(c));
     let most = candidates.iter().map(room).max().unwrap_or(0);
@@ -245,10 +228,8 @@ fn whole(
 
 /// Nothing runs, but the object stays where it is, or goes where its replicas will.
 fn scaled_to_zero(request: &Request, candidates: &[Candidate<'_>], report: Report) -> Decision {
-    let holders: Vec<&Candidate<'_>> = candidates
-        .iter()
-        .filter(|c| request.previous.contains_key(&c.member.name))
-        .collect();
+    let holders: Vec<&Candidate<'_>> =
+        candidates.iter().filter(|c| request.previous.contains_key(&c.member.name)).collect();
     let first = candidates.iter().filter_map(|c| c.tier).min();
     let chosen: Vec<&Candidate<'_>> = if holders.is_empty() {
         candidates.iter().filter(|c| c.tier == first).collect()
@@ -296,11 +277,7 @@ fn decision(
         .filter(|(_, count)| **count > 0)
         .map(|(candidate, count)| (candidate.member.name.clone(), *count))
         .collect();
-    Decision {
-        assignment,
-        report,
-        shortfall,
-    }
+    Decision { assignment, report, shortfall }
 }
 
 /// Counts over all candidates, by the request's use of tiers.
@@ -348,26 +325,15 @@ fn overflow(
     let rank = |c: &Candidate<'_>| c.tier.unwrap_or(tiers);
     for tier in 0..=tiers {
         let later: u32 = if steady {
-            candidates
-                .iter()
-                .filter(|c| rank(c) > tier)
-                .map(|c| c.previous.min(c.max))
-                .sum()
+            candidates.iter().filter(|c| rank(c) > tier).map(|c| c.previous.min(c.max)).sum()
         } else {
             0
         };
-        let here: Vec<usize> = (0..candidates.len())
-            .filter(|at| rank(&candidates[*at]) == tier)
-            .collect();
-        let held: u32 = here
-            .iter()
-            .map(|at| candidates[*at].previous.min(candidates[*at].max))
-            .sum();
-        let wanted = if steady {
-            left.saturating_sub(later).max(held.min(left))
-        } else {
-            left
-        };
+        let here: Vec<usize> =
+            (0..candidates.len()).filter(|at| rank(&candidates[*at]) == tier).collect();
+        let held: u32 =
+            here.iter().map(|at| candidates[*at].previous.min(candidates[*at].max)).sum();
+        let wanted = if steady { left.saturating_sub(later).max(held.min(left)) } else { left };
         let open = |c: &Candidate<'_>| rank(c) == tier;
         let part = part(wanted, strategy, candidates, &here, steady, &open);
         for (at, count) in here.iter().zip(part) {
@@ -408,11 +374,7 @@ fn part(
 ) -> Vec<u32> {
     let list: Vec<&Candidate<'_>> = chosen.iter().map(|at| &candidates[*at]).collect();
     let upper = |c: &Candidate<'_>| {
-        if open(c) {
-            c.upper()
-        } else {
-            c.previous.min(c.max)
-        }
+        if open(c) { c.upper() } else { c.previous.min(c.max) }
     };
     let held: u64 = list.iter().map(|c| u64::from(c.previous.min(c.max))).sum();
     if steady && held >= u64::from(replicas) {
@@ -422,21 +384,12 @@ fn part(
         .iter()
         .map(|c| Share {
             weight: weight(strategy, c, steady),
-            lower: if steady || c.is_frozen() {
-                c.previous.min(c.max)
-            } else {
-                0
-            },
+            lower: if steady || c.is_frozen() { c.previous.min(c.max) } else { 0 },
             upper: upper(c),
             tie: c.tie,
         })
         .collect();
-    if shares
-        .iter()
-        .map(|share| u64::from(share.lower))
-        .sum::<u64>()
-        > u64::from(replicas)
-    {
+    if shares.iter().map(|share| u64::from(share.lower)).sum::<u64>() > u64::from(replicas) {
         return removed(replicas, strategy, &list);
     }
     raise_to_minimum(replicas, &list, &mut shares);
@@ -452,11 +405,7 @@ fn weight(strategy: &DivideBy, candidate: &Candidate<'_>, steady: bool) -> u64 {
     match strategy {
         DivideBy::Weighted(_) => u64::from(candidate.weight),
         DivideBy::Capacity => {
-            let own = if steady {
-                0
-            } else {
-                u64::from(candidate.previous)
-            };
+            let own = if steady { 0 } else { u64::from(candidate.previous) };
             candidate.fits.unwrap_or(0).saturating_add(own).min(1 << 40)
         }
     }
@@ -467,18 +416,10 @@ fn added(replicas: u32, shares: &[Share]) -> Vec<u32> {
     let held: u32 = shares.iter().map(|share| share.lower).sum();
     let rest: Vec<Share> = shares
         .iter()
-        .map(|share| Share {
-            lower: 0,
-            upper: share.upper.saturating_sub(share.lower),
-            ..*share
-        })
+        .map(|share| Share { lower: 0, upper: share.upper.saturating_sub(share.lower), ..*share })
         .collect();
     let more = divide(replicas.saturating_sub(held), &rest);
-    shares
-        .iter()
-        .zip(more)
-        .map(|(share, more)| share.lower + more)
-        .collect()
+    shares.iter().zip(more).map(|(share, more)| share.lower + more).collect()
 }
 
 /// Takes replicas away: by given weight, or in proportion to what each has. Members out of reach
@@ -500,11 +441,7 @@ fn removed(replicas: u32, strategy: &DivideBy, list: &[&Candidate<'_>]) -> Vec<u
         })
         .collect();
     let fits = |shares: &[Share]| {
-        shares
-            .iter()
-            .map(|share| u64::from(share.lower))
-            .sum::<u64>()
-            <= u64::from(replicas)
+        shares.iter().map(|share| u64::from(share.lower)).sum::<u64>() <= u64::from(replicas)
     };
     if !fits(&shares) {
         for (share, _) in shares.iter_mut().zip(list).filter(|(_, c)| !c.is_frozen()) {
@@ -532,11 +469,7 @@ fn raise_to_minimum(replicas: u32, list: &[&Candidate<'_>], shares: &mut [Share]
     let mut order: Vec<usize> = (0..list.len()).filter(|at| list[*at].min > 0).collect();
     order.sort_by_key(|at| {
         let c = list[*at];
-        (
-            c.previous == 0,
-            std::cmp::Reverse(c.fits.unwrap_or(0)),
-            std::cmp::Reverse(c.tie),
-        )
+        (c.previous == 0, std::cmp::Reverse(c.fits.unwrap_or(0)), std::cmp::Reverse(c.tie))
     });
     for at in order {
         let (candidate, share) = (list[at], &mut shares[at]);
@@ -552,10 +485,7 @@ fn raise_to_minimum(replicas: u32, list: &[&Candidate<'_>], shares: &mut [Share]
 
 fn shortfall(request: &Request, replicas: u32) -> Shortfall {
     let none = crate::Resources::default();
-    Shortfall {
-        replicas,
-        missing: none.plus(&request.needs.request, u64::from(replicas)),
-    }
+    Shortfall { replicas, missing: none.plus(&request.needs.request, u64::from(replicas)) }
 }
 
 fn sum(counts: &[u32]) -> u64 {

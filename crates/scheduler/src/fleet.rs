@@ -121,8 +121,7 @@ impl Fleet {
 
     /// Adds or replaces one member.
     pub fn set(&mut self, member: Member) {
-        self.members
-            .insert(member.name.as_str().into(), Arc::new(member));
+        self.members.insert(member.name.as_str().into(), Arc::new(member));
     }
 
     /// Takes a member out.

@@ -90,20 +90,10 @@ impl Refusal {
 
 impl Report {
     pub(crate) fn reject(&mut self, reason: Refusal, member: &str) {
-        let at = match self
-            .rejected
-            .binary_search_by_key(&reason, |entry| entry.reason)
-        {
+        let at = match self.rejected.binary_search_by_key(&reason, |entry| entry.reason) {
             Ok(at) => at,
             Err(at) => {
-                self.rejected.insert(
-                    at,
-                    Rejection {
-                        reason,
-                        count: 0,
-                        examples: Vec::new(),
-                    },
-                );
+                self.rejected.insert(at, Rejection { reason, count: 0, examples: Vec::new() });
                 at
             }
         };
@@ -120,12 +110,7 @@ impl Report {
             .rejected
             .iter()
             .map(|entry| {
-                format!(
-                    "{} {} ({})",
-                    entry.reason.as_str(),
-                    entry.count,
-                    entry.examples.join(", ")
-                )
+                format!("{} {} ({})", entry.reason.as_str(), entry.count, entry.examples.join(", "))
             })
             .collect();
         entries.join("; ")

@@ -174,9 +174,7 @@ impl Request {
         self.bounds
             .iter()
             .find(|entry| entry.clusters.admits(member))
-            .map_or((0, u32::MAX), |entry| {
-                (entry.min, entry.max.unwrap_or(u32::MAX))
-            })
+            .map_or((0, u32::MAX), |entry| (entry.min, entry.max.unwrap_or(u32::MAX)))
     }
 }
 
@@ -186,9 +184,6 @@ impl Weight {
         if entries.is_empty() {
             return 1;
         }
-        entries
-            .iter()
-            .find(|entry| entry.clusters.admits(member))
-            .map_or(0, |entry| entry.weight)
+        entries.iter().find(|entry| entry.clusters.admits(member)).map_or(0, |entry| entry.weight)
     }
 }

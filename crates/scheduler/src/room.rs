@@ -29,12 +29,9 @@ impl Resources {
     /// What is left after taking `other` out `times` times; never below zero.
     pub fn minus(&self, other: &Self, times: u64) -> Self {
         let mut rest = self.clone();
-        rest.cpu_milli = rest
-            .cpu_milli
-            .saturating_sub(other.cpu_milli.saturating_mul(times));
-        rest.memory_bytes = rest
-            .memory_bytes
-            .saturating_sub(other.memory_bytes.saturating_mul(times));
+        rest.cpu_milli = rest.cpu_milli.saturating_sub(other.cpu_milli.saturating_mul(times));
+        rest.memory_bytes =
+            rest.memory_bytes.saturating_sub(other.memory_bytes.saturating_mul(times));
         for (name, amount) in &other.others {
             if let Some(have) = rest.others.get_mut(name) {
                 *have = have.saturating_sub(amount.saturating_mul(times));
@@ -46,12 +43,9 @@ impl Resources {
     /// The sum of both.
     pub fn plus(&self, other: &Self, times: u64) -> Self {
         let mut sum = self.clone();
-        sum.cpu_milli = sum
-            .cpu_milli
-            .saturating_add(other.cpu_milli.saturating_mul(times));
-        sum.memory_bytes = sum
-            .memory_bytes
-            .saturating_add(other.memory_bytes.saturating_mul(times));
+        sum.cpu_milli = sum.cpu_milli.saturating_add(other.cpu_milli.saturating_mul(times));
+        sum.memory_bytes =
+            sum.memory_bytes.saturating_add(other.memory_bytes.saturating_mul(times));
         for (name, amount) in &other.others {
             let have = sum.others.entry(name.clone()).or_default();
             *have = have.saturating_add(amount.saturating_mul(times));
@@ -68,11 +62,7 @@ impl Resources {
         Self {
             cpu_milli: part(self.cpu_milli),
             memory_bytes: part(self.memory_bytes),
-            others: self
-                .others
-                .iter()
-                .map(|(k, v)| (k.clone(), part(*v)))
-                .collect(),
+            others: self.others.iter().map(|(k, v)| (k.clone(), part(*v))).collect(),
         }
     }
 }
@@ -100,16 +90,11 @@ impl NodeShape {
     }
 
     fn admits(&self, needs: &PodNeeds) -> bool {
-        needs
-            .node_selector
-            .iter()
-            .all(|(key, value)| self.labels.get(key) == Some(value))
-            && self.taints.iter().all(|taint| {
-                needs
-                    .tolerations
-                    .iter()
-                    .any(|toleration| toleration.tolerates(taint))
-            })
+        needs.node_selector.iter().all(|(key, value)| self.labels.get(key) == Some(value))
+            && self
+                .taints
+                .iter()
+                .all(|taint| needs.tolerations.iter().any(|toleration| toleration.tolerates(taint)))
     }
 }
 
@@ -117,10 +102,7 @@ impl Toleration {
     /// Whether this toleration covers the taint.
     pub fn tolerates(&self, taint: &crate::Taint) -> bool {
         self.key.as_ref().is_none_or(|key| *key == taint.key)
-            && self
-                .value
-                .as_ref()
-                .is_none_or(|value| *value == taint.value)
+            && self.value.as_ref().is_none_or(|value| *value == taint.value)
             && self
                 .no_execute_only
                 .is_none_or(|only| only == matches!(taint.effect, TaintEffect::NoExecute))
@@ -134,11 +116,7 @@ impl Member {
             return None;
         };
         Some(shapes.iter().fold(0, |sum: u64, shape| {
-            sum.saturating_add(
-                shape
-                    .holds(needs, self.reserve_percent)
-                    .saturating_mul(shape.nodes),
-            )
+            sum.saturating_add(shape.holds(needs, self.reserve_percent).saturating_mul(shape.nodes))
         }))
     }
 }
@@ -191,11 +169,7 @@ mod tests {
     use crate::Taint;
 
     fn shape(nodes: u64, cpu: u64, pods: u64) -> NodeShape {
-        let free = Resources {
-            cpu_milli: cpu,
-            memory_bytes: 1 << 30,
-            ..Resources::default()
-        };
+        let free = Resources { cpu_milli: cpu, memory_bytes: 1 << 30, ..Resources::default() };
         NodeShape {
             nodes,
             allocatable: free.clone(),
@@ -207,19 +181,13 @@ mod tests {
 
     fn needs(cpu: u64) -> PodNeeds {
         PodNeeds {
-            request: Resources {
-                cpu_milli: cpu,
-                ..Resources::default()
-            },
+            request: Resources { cpu_milli: cpu, ..Resources::default() },
             ..PodNeeds::default()
         }
     }
 
     fn member(shapes: Vec<NodeShape>) -> Member {
-        Member {
-            room: Room::Nodes(shapes),
-            ..Member::default()
-        }
+        Member { room: Room::Nodes(shapes), ..Member::default() }
     }
 
     #[test]
@@ -232,10 +200,7 @@ mod tests {
 
     #[test]
     fn pods_bound_the_room_of_replicas_that_ask_for_nothing() {
-        assert_eq!(
-            member(vec![shape(2, 0, 7)]).fits(&PodNeeds::default()),
-            Some(14)
-        );
+        assert_eq!(member(vec![shape(2, 0, 7)]).fits(&PodNeeds::default()), Some(14));
     }
 
     #[test]
@@ -258,14 +223,9 @@ mod tests {
         let mixed = member(vec![shape(1, 1000, 10), gpu]);
         let mut wants = needs(1000);
         assert_eq!(mixed.fits(&wants), Some(1));
-        wants.tolerations.push(Toleration {
-            key: Some("gpu".to_owned()),
-            ..Toleration::default()
-        });
+        wants.tolerations.push(Toleration { key: Some("gpu".to_owned()), ..Toleration::default() });
         assert_eq!(mixed.fits(&wants), Some(2));
-        wants
-            .node_selector
-            .insert("gpu".to_owned(), "yes".to_owned());
+        wants.node_selector.insert("gpu".to_owned(), "yes".to_owned());
         assert_eq!(mixed.fits(&wants), Some(1));
     }
 

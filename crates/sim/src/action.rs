@@ -78,22 +78,13 @@ impl Action {
         let resource = kind.resource();
         body["apiVersion"] = json!(resource.api_version);
         body["kind"] = json!(resource.kind);
-        Self::Create {
-            kind,
-            namespace: namespace.to_owned(),
-            body,
-        }
+        Self::Create { kind, namespace: namespace.to_owned(), body }
     }
 
     /// The deletion of an object with dependents in the background.
     pub fn delete(kind: Kind, object: &Arc<DynamicObject>) -> Self {
         let uid = object.metadata.uid.clone().unwrap_or_default();
-        Self::Delete {
-            kind,
-            key: key_of(object),
-            uid,
-            now: false,
-        }
+        Self::Delete { kind, key: key_of(object), uid, now: false }
     }
 
     /// Does it.
@@ -110,27 +101,16 @@ impl Action {
 
     async fn call(self, client: &Client) -> Result<Outcome, kube::Error> {
         match self {
-            Self::Create {
-                kind,
-                namespace,
-                body,
-            } => {
+            Self::Create { kind, namespace, body } => {
                 let object = serde_json::from_value(body).map_err(kube::Error::SerdeError)?;
                 let api = api(client, kind, &namespace);
                 let created = api.create(&PostParams::default(), &object).await?;
                 Ok(Outcome::Now(kind, Box::new(created)))
             }
-            Self::Delete {
-                kind,
-                key,
-                uid,
-                now,
-            } => {
+            Self::Delete { kind, key, uid, now } => {
                 let mut params = DeleteParams::background();
-                params.preconditions = Some(Preconditions {
-                    uid: Some(uid),
-                    resource_version: None,
-                });
+                params.preconditions =
+                    Some(Preconditions { uid: Some(uid), resource_version: None });
                 if now {
                     params.grace_period_seconds = Some(0);
                 }
@@ -145,16 +125,12 @@ impl Action {
             Self::Status { kind, key, status } => {
                 let patch = Patch::Merge(json!({ "status": status }));
                 let api = api(client, kind, &key.0);
-                let now = api
-                    .patch_status(&key.1, &PatchParams::default(), &patch)
-                    .await?;
+                let now = api.patch_status(&key.1, &PatchParams::default(), &patch).await?;
                 Ok(Outcome::Now(kind, Box::new(now)))
             }
             Self::Patch { kind, key, body } => {
                 let api = api(client, kind, &key.0);
-                let now = api
-                    .patch(&key.1, &PatchParams::default(), &Patch::Merge(body))
-                    .await?;
+                let now = api.patch(&key.1, &PatchParams::default(), &Patch::Merge(body)).await?;
                 Ok(Outcome::Now(kind, Box::new(now)))
             }
             Self::Bind { key, node } => bind(client, &key, &node).await,

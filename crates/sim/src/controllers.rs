@@ -30,10 +30,7 @@ pub(crate) fn owner_reference(kind: Kind, owner: &DynamicObject) -> Value {
 /// A pod made from the template of `owner`.
 pub(crate) fn pod_from_template(kind: Kind, owner: &DynamicObject, name: &PodName<'_>) -> Value {
     let template = &owner.data["spec"]["template"];
-    let mut metadata = template["metadata"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let mut metadata = template["metadata"].as_object().cloned().unwrap_or_default();
     metadata.remove("creationTimestamp");
     match name {
         PodName::Generate(prefix) => metadata.insert("generateName".to_owned(), json!(prefix)),
@@ -54,10 +51,7 @@ pub(crate) enum PodName<'a> {
 /// Whether a pod neither ended nor is being deleted.
 pub(crate) fn active(pod: &DynamicObject) -> bool {
     !objects::terminating(pod)
-        && !matches!(
-            objects::text(pod, "/status/phase"),
-            Some("Succeeded" | "Failed")
-        )
+        && !matches!(objects::text(pod, "/status/phase"), Some("Succeeded" | "Failed"))
 }
 
 /// Whether a pod is ready to serve.
@@ -70,11 +64,7 @@ pub(crate) fn by_deletion_cost<'a>(pods: &[&'a Arc<DynamicObject>]) -> Vec<&'a A
     let mut pods = pods.to_vec();
     pods.sort_by_key(|pod| {
         let created = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
-        (
-            ready(pod),
-            std::cmp::Reverse(created),
-            pod.metadata.name.clone(),
-        )
+        (ready(pod), std::cmp::Reverse(created), pod.metadata.name.clone())
     });
     pods
 }
@@ -88,20 +78,12 @@ pub(crate) fn condition(
     now: Timestamp,
 ) -> Value {
     let status = if status { "True" } else { "False" };
-    let old = object
-        .data
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
-    let old = old
-        .into_iter()
-        .flatten()
-        .find(|condition| condition["type"] == kind);
+    let old = object.data.pointer("/status/conditions").and_then(Value::as_array);
+    let old = old.into_iter().flatten().find(|condition| condition["type"] == kind);
     let kept = |field: &str| old.and_then(|old| old[field].as_str()).map(str::to_owned);
     let same = kept("status").as_deref() == Some(status);
     let now = seconds(now);
-    let transition = kept("lastTransitionTime")
-        .filter(|_| same)
-        .unwrap_or_else(|| now.clone());
+    let transition = kept("lastTransitionTime").filter(|_| same).unwrap_or_else(|| now.clone());
     let said = same && kept("reason").as_deref() == Some(reason);
     let update = kept("lastUpdateTime").filter(|_| said).unwrap_or(now);
     json!({
@@ -123,10 +105,7 @@ pub(crate) fn selects(selector: Option<&Map<String, Value>>, object: &DynamicObj
     };
     let labels = object.metadata.labels.as_ref();
     selector.iter().all(|(key, value)| {
-        labels
-            .and_then(|labels| labels.get(key))
-            .map(String::as_str)
-            == value.as_str()
+        labels.and_then(|labels| labels.get(key)).map(String::as_str) == value.as_str()
     })
 }
 
@@ -151,13 +130,11 @@ pub(crate) fn short_hash(value: &Value) -> String {
 pub(crate) fn already(current: &Value, wanted: &Value) -> bool {
     match (current, wanted) {
         (Value::Object(current), Value::Object(wanted)) => {
-            wanted
-                .iter()
-                .all(|(field, wanted)| match (current.get(field), wanted) {
-                    (None, Value::Null) => true,
-                    (None, _) => false,
-                    (Some(current), wanted) => already(current, wanted),
-                })
+            wanted.iter().all(|(field, wanted)| match (current.get(field), wanted) {
+                (None, Value::Null) => true,
+                (None, _) => false,
+                (Some(current), wanted) => already(current, wanted),
+            })
         }
         _ => current == wanted,
     }

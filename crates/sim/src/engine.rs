@@ -74,9 +74,7 @@ pub struct Controllers {
 
 impl std::fmt::Debug for Controllers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Controllers")
-            .field("scope", &self.scope)
-            .finish_non_exhaustive()
+        f.debug_struct("Controllers").field("scope", &self.scope).finish_non_exhaustive()
     }
 }
 
@@ -224,11 +222,8 @@ impl Engine {
         match kind {
             Kind::Node => {
                 self.queue.push(Work::Schedule);
-                let sets: Vec<Key> = self
-                    .objects
-                    .all(Kind::DaemonSet)
-                    .map(|(key, _)| key.clone())
-                    .collect();
+                let sets: Vec<Key> =
+                    self.objects.all(Kind::DaemonSet).map(|(key, _)| key.clone()).collect();
                 for set in sets {
                     self.queue.push(Work::Workload(Kind::DaemonSet, set));
                 }
@@ -332,10 +327,7 @@ impl Engine {
         match work {
             Work::Schedule => {
                 let actions = scheduler::plan(&self.objects, now);
-                if actions
-                    .iter()
-                    .any(|action| matches!(action, Action::Status { .. }))
-                {
+                if actions.iter().any(|action| matches!(action, Action::Status { .. })) {
                     self.queue.push_after(Work::Schedule, UNSCHEDULABLE);
                 }
                 actions

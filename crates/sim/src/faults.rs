@@ -116,12 +116,7 @@ pub type FaultyBody = UnsyncBoxBody<Bytes, BoxError>;
 impl<S> Faulty<S> {
     /// Wraps the service of a member's API as seen over this link.
     pub fn new(inner: S, ends: Ends, round_trip: Duration, rng: Rng) -> Self {
-        Self {
-            inner,
-            ends,
-            round_trip,
-            rng: Arc::new(Mutex::new(rng)),
-        }
+        Self { inner, ends, round_trip, rng: Arc::new(Mutex::new(rng)) }
     }
 }
 
@@ -147,11 +142,7 @@ where
         let mut inner = std::mem::replace(&mut self.inner, spare);
         let (mut ends, half) = (self.ends.clone(), self.round_trip / 2);
         let errors = ends.to.1.borrow().errors_per_million;
-        let fails = self
-            .rng
-            .lock()
-            .expect("no holder of this lock panics")
-            .chance(errors);
+        let fails = self.rng.lock().expect("no holder of this lock panics").chance(errors);
         Box::pin(async move {
             travel(&mut ends, half).await?;
             if fails {
@@ -206,11 +197,7 @@ impl<P> Stalling<P> {
             }
             link.left(Passage::Silent).await;
         };
-        Self {
-            inner: Box::pin(body),
-            ends,
-            broken: Some(Box::pin(watch)),
-        }
+        Self { inner: Box::pin(body), ends, broken: Some(Box::pin(watch)) }
     }
 }
 
@@ -230,9 +217,7 @@ where
             && broken.as_mut().poll(context).is_ready()
         {
             self.broken = None;
-            return Poll::Ready(Some(Err(
-                io::Error::from(io::ErrorKind::ConnectionReset).into()
-            )));
+            return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset).into())));
         }
         if !matches!(self.ends.passage(), Passage::Open(_)) {
             // The watch of the link above wakes this task.
@@ -266,10 +251,7 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            Self {
-                hub: watch::Sender::default(),
-                member: watch::Sender::default(),
-            }
+            Self { hub: watch::Sender::default(), member: watch::Sender::default() }
         }
 
         fn ends(&self) -> Ends {
@@ -300,17 +282,13 @@ mod tests {
         assert_eq!(case.call().await.unwrap(), StatusCode::OK);
         assert_eq!(started.elapsed(), Duration::from_millis(80));
         case.member.send_modify(|faults| faults.killed = true);
-        assert_eq!(
-            case.call().await.unwrap_err().to_string(),
-            "connection refused"
-        );
+        assert_eq!(case.call().await.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_cut_link_is_silent_and_resets_what_waited_when_it_heals() {
         let case = Case::new();
-        case.member
-            .send_modify(|faults| faults.cut.extend([HUB.to_owned()]));
+        case.member.send_modify(|faults| faults.cut.extend([HUB.to_owned()]));
         let waiting = hanse_rt::timeout(Duration::from_secs(30), case.call()).await;
         assert!(waiting.is_err());
         let (answer, ()) = futures::join!(case.call(), async {
@@ -324,11 +302,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn injected_errors_are_answers_of_the_server() {
         let case = Case::new();
-        case.member
-            .send_modify(|faults| faults.errors_per_million = 1_000_000);
-        assert_eq!(
-            case.call().await.unwrap(),
-            StatusCode::INTERNAL_SERVER_ERROR
-        );
+        case.member.send_modify(|faults| faults.errors_per_million = 1_000_000);
+        assert_eq!(case.call().await.unwrap(), StatusCode::INTERNAL_SERVER_ERROR);
     }
 }

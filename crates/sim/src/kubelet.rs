@@ -101,9 +101,7 @@ pub struct Addresses {
 
 impl fmt::Debug for Kubelet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Kubelet")
-            .field("pace", &self.pace)
-            .finish_non_exhaustive()
+        f.debug_struct("Kubelet").field("pace", &self.pace).finish_non_exhaustive()
     }
 }
 
@@ -135,21 +133,13 @@ impl Kubelet {
             return Step::default();
         };
         let Some(node) = objects::text(pod, "/spec/nodeName") else {
-            return Step {
-                actions: unbound(pod, key),
-                again: None,
-            };
+            return Step { actions: unbound(pod, key), again: None };
         };
         let node = (String::new(), node.to_owned());
         if objects.get(Kind::Node, &node).is_none() {
             return Step::default();
         }
-        if self
-            .lost_nodes
-            .lock()
-            .expect("no holder of this lock panics")
-            .contains(&node.1)
-        {
+        if self.lost_nodes.lock().expect("no holder of this lock panics").contains(&node.1) {
             return self.lose(pod, key, now);
         }
         let uid = pod.metadata.uid.clone().unwrap_or_default();
@@ -168,27 +158,17 @@ impl Kubelet {
 
     fn start(&mut self, pod: &DynamicObject, key: &Key, uid: &str, now: Timestamp) -> Step {
         if let Some(wait) = self.wait(uid, Stage::Starting, self.pace.start) {
-            return Step {
-                actions: Vec::new(),
-                again: Some(wait),
-            };
+            return Step { actions: Vec::new(), again: Some(wait) };
         }
         let known = objects::text(pod, "/status/podIP").and_then(|ip| ip.parse().ok());
         let Some(ip) = self.addresses.assign(uid, known) else {
             tracing::warn!(pod = %key.1, "no pod address left");
-            return Step {
-                actions: Vec::new(),
-                again: Some(Duration::from_secs(1)),
-            };
+            return Step { actions: Vec::new(), again: Some(Duration::from_secs(1)) };
         };
         self.run(pod, key, uid, ip);
         let status = running(pod, ip, now);
         Step {
-            actions: vec![Action::Status {
-                kind: Kind::Pod,
-                key: key.clone(),
-                status,
-            }],
+            actions: vec![Action::Status { kind: Kind::Pod, key: key.clone(), status }],
             again: None,
         }
     }
@@ -204,59 +184,31 @@ impl Kubelet {
                 _ => return self.start(pod, key, uid, now),
             }
         }
-        let of_job = pod
-            .metadata
-            .owner_references
-            .iter()
-            .flatten()
-            .any(|owner| owner.kind == "Job");
+        let of_job =
+            pod.metadata.owner_references.iter().flatten().any(|owner| owner.kind == "Job");
         if !of_job {
             return Step::default();
         }
         if let Some(wait) = self.wait(uid, Stage::Running, self.pace.job) {
-            return Step {
-                actions: Vec::new(),
-                again: Some(wait),
-            };
+            return Step { actions: Vec::new(), again: Some(wait) };
         }
         let status = succeeded(pod, now);
         Step {
-            actions: vec![Action::Status {
-                kind: Kind::Pod,
-                key: key.clone(),
-                status,
-            }],
+            actions: vec![Action::Status { kind: Kind::Pod, key: key.clone(), status }],
             again: None,
         }
     }
 
     fn stop(&mut self, pod: &DynamicObject, key: &Key, uid: &str) -> Step {
-        let grace = pod
-            .metadata
-            .deletion_grace_period_seconds
-            .unwrap_or_default();
-        let pace = if grace == 0 {
-            Duration::ZERO
-        } else {
-            self.pace.stop
-        };
+        let grace = pod.metadata.deletion_grace_period_seconds.unwrap_or_default();
+        let pace = if grace == 0 { Duration::ZERO } else { self.pace.stop };
         if let Some(wait) = self.wait(uid, Stage::Stopping, pace) {
-            return Step {
-                actions: Vec::new(),
-                again: Some(wait),
-            };
+            return Step { actions: Vec::new(), again: Some(wait) };
         }
         self.end(uid);
-        let delete = Action::Delete {
-            kind: Kind::Pod,
-            key: key.clone(),
-            uid: uid.to_owned(),
-            now: true,
-        };
-        Step {
-            actions: vec![delete],
-            again: None,
-        }
+        let delete =
+            Action::Delete { kind: Kind::Pod, key: key.clone(), uid: uid.to_owned(), now: true };
+        Step { actions: vec![delete], again: None }
     }
 
     /// The node is gone: its pods stop answering, and somebody who still watches says so.
@@ -272,24 +224,12 @@ impl Kubelet {
         }
         let mut actions = Vec::new();
         if !already(&pod.data["status"], &status) {
-            actions.push(Action::Status {
-                kind: Kind::Pod,
-                key: key.clone(),
-                status,
-            });
+            actions.push(Action::Status { kind: Kind::Pod, key: key.clone(), status });
         } else if objects::terminating(pod) || objects::controller_of(pod).is_some() {
             let uid = pod.metadata.uid.clone().unwrap_or_default();
-            actions.push(Action::Delete {
-                kind: Kind::Pod,
-                key: key.clone(),
-                uid,
-                now: true,
-            });
+            actions.push(Action::Delete { kind: Kind::Pod, key: key.clone(), uid, now: true });
         }
-        Step {
-            actions,
-            again: None,
-        }
+        Step { actions, again: None }
     }
 
     fn run(&mut self, pod: &DynamicObject, key: &Key, uid: &str, ip: Ipv4Addr) {
@@ -324,10 +264,8 @@ impl Kubelet {
 
     /// Stops what runs for pods that are gone without a word.
     fn collect_garbage(&mut self, objects: &Objects) {
-        let alive: BTreeSet<&str> = objects
-            .all(Kind::Pod)
-            .filter_map(|(_, pod)| pod.metadata.uid.as_deref())
-            .collect();
+        let alive: BTreeSet<&str> =
+            objects.all(Kind::Pod).filter_map(|(_, pod)| pod.metadata.uid.as_deref()).collect();
         let gone: Vec<String> = self
             .started
             .iter()
@@ -347,12 +285,7 @@ fn unbound(pod: &DynamicObject, key: &Key) -> Vec<Action> {
         return Vec::new();
     }
     let uid = pod.metadata.uid.clone().unwrap_or_default();
-    vec![Action::Delete {
-        kind: Kind::Pod,
-        key: key.clone(),
-        uid,
-        now: true,
-    }]
+    vec![Action::Delete { kind: Kind::Pod, key: key.clone(), uid, now: true }]
 }
 
 fn ports(pod: &DynamicObject) -> Vec<u16> {
@@ -362,11 +295,7 @@ fn ports(pod: &DynamicObject) -> Vec<u16> {
         .iter()
         .filter_map(|container| container["ports"].as_array())
         .flatten()
-        .filter(|port| {
-            port["protocol"]
-                .as_str()
-                .is_none_or(|protocol| protocol == "TCP")
-        })
+        .filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"))
         .filter_map(|port| u16::try_from(port["containerPort"].as_u64()?).ok())
         .collect()
 }
@@ -431,11 +360,7 @@ impl Addresses {
     pub fn of_member(index: usize) -> Self {
         let block = u32::try_from(index % 64).expect("a number below 64 fits");
         let base = u32::from(Ipv4Addr::new(10, 64, 0, 0)) + (block << 16);
-        Self {
-            base,
-            next: 1,
-            taken: BTreeMap::new(),
-        }
+        Self { base, next: 1, taken: BTreeMap::new() }
     }
 
     fn assign(&mut self, uid: &str, wanted: Option<Ipv4Addr>) -> Option<Ipv4Addr> {
@@ -448,11 +373,9 @@ impl Addresses {
             .and_then(|ip| ip.checked_sub(self.base))
             .filter(|offset| (1..Self::COUNT).contains(offset) && !taken(*offset, &self.taken));
         let offset = wanted.or_else(|| {
-            (0..Self::COUNT)
-                .map(|step| (self.next + step) % Self::COUNT)
-                .find(|offset| {
-                    offset % 256 != 0 && offset % 256 != 255 && !taken(*offset, &self.taken)
-                })
+            (0..Self::COUNT).map(|step| (self.next + step) % Self::COUNT).find(|offset| {
+                offset % 256 != 0 && offset % 256 != 255 && !taken(*offset, &self.taken)
+            })
         })?;
         if wanted.is_none() {
             self.next = (offset + 1) % Self::COUNT;
@@ -477,10 +400,7 @@ mod tests {
         assert_eq!(first, Ipv4Addr::new(10, 66, 0, 1));
         assert_eq!(addresses.assign("a", None), Some(first));
         addresses.release("a");
-        assert_eq!(
-            addresses.assign("b", None),
-            Some(Ipv4Addr::new(10, 66, 0, 2))
-        );
+        assert_eq!(addresses.assign("b", None), Some(Ipv4Addr::new(10, 66, 0, 2)));
         assert_eq!(addresses.assign("c", Some(first)), Some(first));
         assert_ne!(addresses.assign("d", Some(first)), Some(first));
     }

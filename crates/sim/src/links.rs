@@ -83,10 +83,7 @@ async fn accept(listener: TcpListener, target: SocketAddr, route: Route, tasks: 
 }
 
 async fn carry(near: TcpStream, target: SocketAddr, route: Route) {
-    let Route {
-        mut ends,
-        round_trip,
-    } = route;
+    let Route { mut ends, round_trip } = route;
     if ends.passage() == Passage::Silent {
         ends.left(Passage::Silent).await;
         return reset(&near);
@@ -143,11 +140,8 @@ async fn pass(
             {
                 hanse_rt::sleep(more / 2).await;
             }
-            let passed = if chunk.is_empty() {
-                to.shutdown().await
-            } else {
-                to.write_all(&chunk).await
-            };
+            let passed =
+                if chunk.is_empty() { to.shutdown().await } else { to.write_all(&chunk).await };
             if passed.is_err() {
                 return;
             }

@@ -66,19 +66,8 @@ impl Member {
     ) -> Self {
         let faults = watch::Sender::new(Faults::default());
         let lost_nodes = Arc::default();
-        let inner = Inner {
-            cluster,
-            index,
-            api,
-            faults,
-            lost_nodes,
-            wall,
-            rng,
-            options,
-        };
-        Self {
-            inner: Arc::new(inner),
-        }
+        let inner = Inner { cluster, index, api, faults, lost_nodes, wall, rng, options };
+        Self { inner: Arc::new(inner) }
     }
 
     /// Its name.
@@ -111,11 +100,7 @@ impl Member {
         let names = nodes::names(&self.inner.cluster);
         let kept = names.len().saturating_sub(faults.lost_nodes);
         let lost: BTreeSet<String> = names.into_iter().skip(kept).collect();
-        *self
-            .inner
-            .lost_nodes
-            .lock()
-            .expect("no holder of this lock panics") = lost;
+        *self.inner.lost_nodes.lock().expect("no holder of this lock panics") = lost;
         self.inner.faults.send_if_modified(|now| {
             let changed = *now != faults;
             *now = faults;
@@ -178,13 +163,7 @@ impl Member {
         let kubelet = Kubelet::new(inner.options.pace, runtime, addresses, lost_nodes);
         let client = self.local_client();
         let lost = Arc::clone(&inner.lost_nodes);
-        nodes::run(
-            &running,
-            client.clone(),
-            inner.cluster.clone(),
-            lost,
-            inner.wall.clone(),
-        );
+        nodes::run(&running, client.clone(), inner.cluster.clone(), lost, inner.wall.clone());
         let controllers = Controllers {
             client,
             scope: Scope::Everything,

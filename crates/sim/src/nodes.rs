@@ -22,9 +22,7 @@ const CALL: Duration = Duration::from_secs(10);
 /// Names of the nodes of a cluster, in the topology's order.
 pub fn names(cluster: &Cluster) -> Vec<String> {
     let count: u32 = cluster.nodes.iter().map(|nodes| nodes.count).sum();
-    (1..=count)
-        .map(|number| format!("{}-node-{number}", cluster.name))
-        .collect()
+    (1..=count).map(|number| format!("{}-node-{number}", cluster.name)).collect()
 }
 
 /// Writes the nodes, and keeps them and their leases alive until `tasks` ends.
@@ -68,10 +66,7 @@ async fn beat(
 ) -> Result<(), kube::Error> {
     let mut names = names(cluster).into_iter();
     for nodes in &cluster.nodes {
-        for name in names
-            .by_ref()
-            .take(usize::try_from(nodes.count).unwrap_or_default())
-        {
+        for name in names.by_ref().take(usize::try_from(nodes.count).unwrap_or_default()) {
             let up = !lost.contains(&name);
             write(client, cluster, nodes, &name, up, wall).await?;
         }
@@ -101,11 +96,7 @@ async fn write(
         let patch = Patch::Merge(json!({ "status": status }));
         within(api.patch_status(name, &PatchParams::default(), &patch)).await?;
     }
-    if up {
-        lease(client, name, wall).await
-    } else {
-        Ok(())
-    }
+    if up { lease(client, name, wall).await } else { Ok(()) }
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {
@@ -129,9 +120,7 @@ async fn lease(client: &Client, node: &str, wall: &Wall) -> Result<(), kube::Err
         },
     });
     let parameters = PatchParams::apply(MANAGER).force();
-    within(api.patch(node, &parameters, &Patch::Apply(lease)))
-        .await
-        .map(drop)
+    within(api.patch(node, &parameters, &Patch::Apply(lease))).await.map(drop)
 }
 
 fn node(cluster: &Cluster, nodes: &hanse_topology::Nodes, name: &str) -> Value {
@@ -169,16 +158,12 @@ fn status(
         "cpu": nodes.cpu, "memory": nodes.memory, "pods": nodes.pods.to_string(),
         "ephemeral-storage": "100Gi",
     });
-    let (status, reason) = if up {
-        ("True", "KubeletReady")
-    } else {
-        ("Unknown", "NodeStatusUnknown")
-    };
+    let (status, reason) =
+        if up { ("True", "KubeletReady") } else { ("Unknown", "NodeStatusUnknown") };
     let old = known.and_then(|known| known.data.pointer("/status/conditions/0").cloned());
     let same = old.as_ref().is_some_and(|old| old["status"] == status);
-    let since = old
-        .filter(|_| same)
-        .map_or_else(|| json!(now), |old| old["lastTransitionTime"].clone());
+    let since =
+        old.filter(|_| same).map_or_else(|| json!(now), |old| old["lastTransitionTime"].clone());
     json!({
         "capacity": amounts, "allocatable": amounts,
         "conditions": [{

@@ -83,10 +83,7 @@ impl Kind {
 /// The key of an object.
 pub fn key_of(object: &DynamicObject) -> Key {
     let metadata = &object.metadata;
-    (
-        metadata.namespace.clone().unwrap_or_default(),
-        metadata.name.clone().unwrap_or_default(),
-    )
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 impl Objects {
@@ -94,17 +91,11 @@ impl Objects {
     pub fn apply(&mut self, kind: Kind, object: DynamicObject) -> bool {
         let key = key_of(&object);
         let known = self.kinds.entry(kind).or_default();
-        if known
-            .get(&key)
-            .is_some_and(|known| revision(known) >= revision(&object))
-        {
+        if known.get(&key).is_some_and(|known| revision(known) >= revision(&object)) {
             return false;
         }
         if let Some(owner) = controller_of(&object) {
-            self.owned
-                .entry(owner.to_owned())
-                .or_default()
-                .insert((kind, key.clone()));
+            self.owned.entry(owner.to_owned()).or_default().insert((kind, key.clone()));
         }
         known.insert(key, Arc::new(object));
         true
@@ -157,10 +148,7 @@ impl Objects {
 /// The uid of the controller that owns an object.
 pub fn controller_of(object: &DynamicObject) -> Option<&str> {
     let owners = object.metadata.owner_references.as_deref()?;
-    owners
-        .iter()
-        .find(|owner| owner.controller == Some(true))
-        .map(|owner| owner.uid.as_str())
+    owners.iter().find(|owner| owner.controller == Some(true)).map(|owner| owner.uid.as_str())
 }
 
 /// Whether an object is being deleted.
@@ -180,10 +168,7 @@ pub fn text<'a>(object: &'a DynamicObject, pointer: &str) -> Option<&'a str> {
 
 /// Whether a condition of a type is `True`.
 pub fn condition_true(object: &DynamicObject, kind: &str) -> bool {
-    let conditions = object
-        .data
-        .pointer("/status/conditions")
-        .and_then(Value::as_array);
+    let conditions = object.data.pointer("/status/conditions").and_then(Value::as_array);
     conditions
         .into_iter()
         .flatten()
@@ -191,11 +176,7 @@ pub fn condition_true(object: &DynamicObject, kind: &str) -> bool {
 }
 
 fn revision(object: &DynamicObject) -> u64 {
-    let revision = object
-        .metadata
-        .resource_version
-        .as_deref()
-        .unwrap_or_default();
+    let revision = object.metadata.resource_version.as_deref().unwrap_or_default();
     revision.parse().unwrap_or_default()
 }
 

@@ -4,9 +4,7 @@
 /// when it does not parse.
 pub fn thousandths(text: &str) -> Option<i128> {
     let text = text.trim();
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c))
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && !"+-.".contains(c)).unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits: i128 = format!("{whole}{fraction}").parse().ok()?;

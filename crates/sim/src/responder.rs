@@ -47,12 +47,7 @@ impl Responders {
     /// elsewhere and entered into `addresses`.
     pub fn new(cluster: &str, tasks: &TaskSet, addresses: AddressMap) -> Self {
         let tasks = tasks.child("pods");
-        Self {
-            cluster: cluster.to_owned(),
-            tasks,
-            addresses,
-            pods: Mutex::default(),
-        }
+        Self { cluster: cluster.to_owned(), tasks, addresses, pods: Mutex::default() }
     }
 
     fn open(&self, pod: &Pod, port: u16) -> Option<TcpListener> {
@@ -96,12 +91,7 @@ impl Runtime for Responders {
     }
 
     fn stop(&self, uid: &str) {
-        if let Some(tasks) = self
-            .pods
-            .lock()
-            .expect("no holder of this lock panics")
-            .remove(uid)
-        {
+        if let Some(tasks) = self.pods.lock().expect("no holder of this lock panics").remove(uid) {
             tasks.abort();
         }
     }
@@ -147,10 +137,7 @@ async fn serve(mut stream: TcpStream, identity: Identity) {
     let mut first = [0_u8; 3];
     let peeked = hanse_rt::timeout(SILENCE, stream.peek(&mut first)).await;
     let speaks_http = matches!(peeked, Ok(Ok(read)) if read > 0)
-        && first
-            .iter()
-            .take_while(|byte| **byte != 0)
-            .all(u8::is_ascii_uppercase);
+        && first.iter().take_while(|byte| **byte != 0).all(u8::is_ascii_uppercase);
     if !speaks_http {
         drop(lines(&mut stream, &identity).await);
         return;
@@ -166,18 +153,14 @@ async fn serve(mut stream: TcpStream, identity: Identity) {
 
 /// Anything but HTTP: a line with the pod's name, then every chunk as it came.
 async fn lines(stream: &mut TcpStream, identity: &Identity) -> std::io::Result<()> {
-    stream
-        .write_all(format!("{}/{}\n", identity.cluster, identity.pod).as_bytes())
-        .await?;
+    stream.write_all(format!("{}/{}\n", identity.cluster, identity.pod).as_bytes()).await?;
     let mut chunk = vec![0; 8192];
     loop {
         let read = stream.read(&mut chunk).await?;
         if read == 0 {
             return Ok(());
         }
-        stream
-            .write_all(chunk.get(..read).unwrap_or_default())
-            .await?;
+        stream.write_all(chunk.get(..read).unwrap_or_default()).await?;
     }
 }
 
@@ -193,11 +176,7 @@ async fn answer(request: Request<Incoming>, identity: Identity) -> Result<Answer
         Ok(body) => body.to_bytes(),
         Err(_) => Bytes::new(),
     };
-    let mut response = if grpc {
-        echo_grpc(body)
-    } else {
-        describe(&head, &identity, &body)
-    };
+    let mut response = if grpc { echo_grpc(body) } else { describe(&head, &identity, &body) };
     let headers = response.headers_mut();
     for (name, value) in [("x-cluster", &identity.cluster), ("x-pod", &identity.pod)] {
         if let Ok(value) = HeaderValue::from_str(value) {

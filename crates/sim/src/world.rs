@@ -45,11 +45,7 @@ impl World {
             members.insert(name, member);
         }
         let (topology, members) = (Arc::new(topology), Arc::new(members));
-        Ok(Self {
-            topology,
-            members,
-            hub: watch::Sender::new(Faults::default()),
-        })
+        Ok(Self { topology, members, hub: watch::Sender::new(Faults::default()) })
     }
 
     /// The topology.
@@ -105,18 +101,12 @@ impl World {
 
     fn route(&self, from: &str, to: &str) -> Option<Route> {
         let ends = Ends::new(self.end(from)?, self.end(to)?);
-        Some(Route {
-            ends,
-            round_trip: self.distance(from, to),
-        })
+        Some(Route { ends, round_trip: self.distance(from, to) })
     }
 
     fn end(&self, name: &str) -> Option<(String, watch::Receiver<Faults>)> {
-        let faults = if name == HUB {
-            self.hub.subscribe()
-        } else {
-            self.members.get(name)?.faults()
-        };
+        let faults =
+            if name == HUB { self.hub.subscribe() } else { self.members.get(name)?.faults() };
         Some((name.to_owned(), faults))
     }
 
@@ -129,7 +119,6 @@ impl World {
                 self.topology.place(name).unwrap_or_default()
             }
         };
-        self.topology
-            .round_trip(&place(from), &place(to), from == to)
+        self.topology.round_trip(&place(from), &place(to), from == to)
     }
 }

@@ -1,10 +1,6 @@
 //! A simulated member as its users see it: workloads run, roll, survive nodes and power.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,25 +35,12 @@ impl Case {
                     nodes: [{count: 2, cpu: '4', memory: 8Gi}]}]";
         let cluster = Topology::parse(text).unwrap().clusters.remove(0);
         let (wall, rng) = (Wall::system(), Rng::from_seed(7));
-        let api = ApiServer::builder()
-            .wall(wall.clone())
-            .rng(rng.fork("api", "a"))
-            .memory();
-        let member = Member::new(
-            cluster,
-            0,
-            api.build().unwrap(),
-            (wall, rng),
-            Options::default(),
-        );
+        let api = ApiServer::builder().wall(wall.clone()).rng(rng.fork("api", "a")).memory();
+        let member = Member::new(cluster, 0, api.build().unwrap(), (wall, rng), Options::default());
         let tasks = TaskSet::new("test");
         member.run(&tasks, Arc::new(|_, _| {}));
         let client = member.local_client();
-        Self {
-            tasks,
-            member,
-            client,
-        }
+        Self { tasks, member, client }
     }
 
     fn api<K>(&self) -> Api<K>
@@ -125,9 +108,7 @@ async fn a_deployment_rolls_without_losing_availability() {
     .await;
     let image = json!([{"op": "replace", "path": "/spec/template/spec/containers/0/image", "value": "web:2"}]);
     let patch: Patch<Deployment> = Patch::Json(serde_json::from_value(image).unwrap());
-    api.patch("web", &PatchParams::default(), &patch)
-        .await
-        .unwrap();
+    api.patch("web", &PatchParams::default(), &patch).await.unwrap();
     let mut least = 4;
     until("rolled", async || {
         let found = api.get("web").await.unwrap();
@@ -146,37 +127,20 @@ async fn a_deployment_rolls_without_losing_availability() {
 #[tokio::test(start_paused = true)]
 async fn a_service_names_ready_pods_only() {
     let case = Case::start();
-    create(
-        &case.api::<Deployment>(),
-        workload("Deployment", "web", 2, "web:1"),
-    )
-    .await;
+    create(&case.api::<Deployment>(), workload("Deployment", "web", 2, "web:1")).await;
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": {"name": "web", "labels": {"team": "x"}},
         "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]},
     });
     create(&case.api::<Service>(), service).await;
     until("two ready endpoints on the container's port", async || {
-        let slices = case
-            .api::<EndpointSlice>()
-            .list(&ListParams::default())
-            .await
-            .unwrap();
+        let slices = case.api::<EndpointSlice>().list(&ListParams::default()).await.unwrap();
         let Some(slice) = slices.items.first() else {
             return false;
         };
-        let port = slice
-            .ports
-            .iter()
-            .flatten()
-            .next()
-            .and_then(|port| port.port);
+        let port = slice.ports.iter().flatten().next().and_then(|port| port.port);
         let ready = slice.endpoints.iter().flatten().filter(|endpoint| {
-            endpoint
-                .conditions
-                .as_ref()
-                .and_then(|conditions| conditions.ready)
-                == Some(true)
+            endpoint.conditions.as_ref().and_then(|conditions| conditions.ready) == Some(true)
         });
         slice.labels().get("team").map(String::as_str) == Some("x")
             && port == Some(8080)
@@ -189,37 +153,22 @@ async fn a_service_names_ready_pods_only() {
 #[tokio::test(start_paused = true)]
 async fn sets_and_jobs_do_what_their_kinds_promise() {
     let case = Case::start();
-    create(
-        &case.api::<StatefulSet>(),
-        workload("StatefulSet", "db", 3, "db:1"),
-    )
-    .await;
-    create(
-        &case.api::<DaemonSet>(),
-        workload("DaemonSet", "log", 0, "log:1"),
-    )
-    .await;
+    create(&case.api::<StatefulSet>(), workload("StatefulSet", "db", 3, "db:1")).await;
+    create(&case.api::<DaemonSet>(), workload("DaemonSet", "log", 0, "log:1")).await;
     let mut job = workload("Job", "once", 0, "once:1");
     job["spec"] = json!({"template": job["spec"]["template"], "completions": 2, "parallelism": 2});
     job["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     create(&case.api::<Job>(), job).await;
     until("three pods with fixed names", async || {
-        let mut names: Vec<_> = case
-            .pods("db")
-            .await
-            .iter()
-            .map(ResourceExt::name_any)
-            .collect();
+        let mut names: Vec<_> = case.pods("db").await.iter().map(ResourceExt::name_any).collect();
         names.sort();
         names == ["db-0", "db-1", "db-2"]
     })
     .await;
     until("a pod on each node", async || {
         let pods = case.pods("log").await;
-        let mut nodes: Vec<_> = pods
-            .iter()
-            .filter_map(|pod| pod.spec.as_ref()?.node_name.clone())
-            .collect();
+        let mut nodes: Vec<_> =
+            pods.iter().filter_map(|pod| pod.spec.as_ref()?.node_name.clone()).collect();
         nodes.sort();
         nodes == ["a-node-1", "a-node-2"]
     })
@@ -228,11 +177,7 @@ async fn sets_and_jobs_do_what_their_kinds_promise() {
         let job = case.api::<Job>().get("once").await.unwrap();
         job.status.is_some_and(|status| {
             status.succeeded == Some(2)
-                && status
-                    .conditions
-                    .iter()
-                    .flatten()
-                    .any(|c| c.type_ == "Complete")
+                && status.conditions.iter().flatten().any(|c| c.type_ == "Complete")
         })
     })
     .await;
@@ -242,22 +187,14 @@ async fn sets_and_jobs_do_what_their_kinds_promise() {
 #[tokio::test(start_paused = true)]
 async fn pods_without_room_wait_and_say_why() {
     let case = Case::start();
-    create(
-        &case.api::<Deployment>(),
-        workload("Deployment", "big", 20, "big:1"),
-    )
-    .await;
+    create(&case.api::<Deployment>(), workload("Deployment", "big", 20, "big:1")).await;
     until("sixteen run and four say what they lack", async || {
         let pods = case.pods("big").await;
         let waiting = pods.iter().filter(|pod| {
-            pod.status
-                .iter()
-                .flat_map(|status| status.conditions.iter().flatten())
-                .any(|c| {
-                    c.reason.as_deref() == Some("Unschedulable")
-                        && c.message.as_deref()
-                            == Some("0/2 nodes are available: 2 Insufficient cpu.")
-                })
+            pod.status.iter().flat_map(|status| status.conditions.iter().flatten()).any(|c| {
+                c.reason.as_deref() == Some("Unschedulable")
+                    && c.message.as_deref() == Some("0/2 nodes are available: 2 Insufficient cpu.")
+            })
         });
         pods.len() == 20 && waiting.count() == 4
     })
@@ -268,36 +205,21 @@ async fn pods_without_room_wait_and_say_why() {
 #[tokio::test(start_paused = true)]
 async fn pods_of_a_lost_node_come_up_on_the_others() {
     let case = Case::start();
-    create(
-        &case.api::<Deployment>(),
-        workload("Deployment", "web", 4, "web:1"),
-    )
-    .await;
+    create(&case.api::<Deployment>(), workload("Deployment", "web", 4, "web:1")).await;
     let ready_on = async |node: &str| {
         let pods = case.pods("web").await;
         pods.iter()
             .filter(|pod| {
                 let on = pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-                let ready = pod
-                    .status
-                    .iter()
-                    .flat_map(|s| s.conditions.iter().flatten());
+                let ready = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
                 on == Some(node)
-                    && ready
-                        .into_iter()
-                        .any(|c| c.type_ == "Ready" && c.status == "True")
+                    && ready.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
             })
             .count()
     };
     until("two on each node", async || ready_on("a-node-2").await == 2).await;
-    case.member.set_faults(Faults {
-        lost_nodes: 1,
-        ..Faults::default()
-    });
-    until("all four on the other node", async || {
-        ready_on("a-node-1").await == 4
-    })
-    .await;
+    case.member.set_faults(Faults { lost_nodes: 1, ..Faults::default() });
+    until("all four on the other node", async || ready_on("a-node-1").await == 4).await;
     case.tasks.drain(Duration::from_secs(1)).await;
 }
 
@@ -311,25 +233,12 @@ async fn a_killed_member_comes_back_with_what_it_stored() {
         status.available_replicas == Some(count)
     };
     until("two available", async || available(2).await).await;
-    let before: Vec<_> = case
-        .pods("web")
-        .await
-        .iter()
-        .map(ResourceExt::uid)
-        .collect();
-    case.member.set_faults(Faults {
-        killed: true,
-        ..Faults::default()
-    });
+    let before: Vec<_> = case.pods("web").await.iter().map(ResourceExt::uid).collect();
+    case.member.set_faults(Faults { killed: true, ..Faults::default() });
     hanse_rt::sleep(Duration::from_secs(5)).await;
     case.member.set_faults(Faults::default());
     hanse_rt::sleep(Duration::from_secs(5)).await;
-    let after: Vec<_> = case
-        .pods("web")
-        .await
-        .iter()
-        .map(ResourceExt::uid)
-        .collect();
+    let after: Vec<_> = case.pods("web").await.iter().map(ResourceExt::uid).collect();
     assert_eq!(before, after);
     case.tasks.drain(Duration::from_secs(1)).await;
 }

@@ -129,35 +129,21 @@ impl Topology {
     /// [`Problems`] names every field that is wrong, its value and what to write instead.
     pub fn parse(text: &str) -> Result<Self, Problems> {
         let topology: Self = serde_saphyr::from_str(text).map_err(|error| {
-            Problems(vec![Problem {
-                path: String::new(),
-                message: first_line(&error.to_string()),
-            }])
+            Problems(vec![Problem { path: String::new(), message: first_line(&error.to_string()) }])
         })?;
         let problems = topology.problems();
-        if problems.is_empty() {
-            Ok(topology)
-        } else {
-            Err(Problems(problems))
-        }
+        if problems.is_empty() { Ok(topology) } else { Err(Problems(problems)) }
     }
 
     /// The place of a cluster.
     pub fn place(&self, cluster: &str) -> Option<Place> {
-        self.clusters
-            .iter()
-            .find(|candidate| candidate.name == cluster)
-            .map(Cluster::place)
+        self.clusters.iter().find(|candidate| candidate.name == cluster).map(Cluster::place)
     }
 
     /// The place of the hub; its zone is not known.
     pub fn hub_place(&self) -> Place {
         let Hub { provider, region } = self.hub.clone();
-        Place {
-            provider,
-            region,
-            zone: String::new(),
-        }
+        Place { provider, region, zone: String::new() }
     }
 
     /// The round-trip time between two places of this topology; `same_cluster` says whether they
@@ -221,9 +207,7 @@ impl Topology {
                     found.push(problem(&format!("clusters[{index}].{field}"), "is empty"));
                 }
             }
-            let provider = provider_of
-                .entry(&cluster.region)
-                .or_insert(&cluster.provider);
+            let provider = provider_of.entry(&cluster.region).or_insert(&cluster.provider);
             if *provider != &cluster.provider {
                 found.push(problem(
                     &format!("clusters[{index}].region"),
@@ -255,16 +239,10 @@ impl Topology {
                 "hub.region",
                 &unknown_region(&hub.region, provider_of.keys().copied()),
             ));
-        } else if provider_of
-            .get(&hub.region)
-            .is_some_and(|owner| **owner != hub.provider)
-        {
+        } else if provider_of.get(&hub.region).is_some_and(|owner| **owner != hub.provider) {
             found.push(problem(
                 "hub.provider",
-                &format!(
-                    "`{}` does not have the region `{}`",
-                    hub.provider, hub.region
-                ),
+                &format!("`{}` does not have the region `{}`", hub.provider, hub.region),
             ));
         }
     }
@@ -298,11 +276,7 @@ impl Topology {
     }
 
     fn check_round_trips(&self, found: &mut Vec<Problem>) {
-        let regions: BTreeSet<_> = self
-            .clusters
-            .iter()
-            .map(|cluster| &cluster.region)
-            .collect();
+        let regions: BTreeSet<_> = self.clusters.iter().map(|cluster| &cluster.region).collect();
         let mut seen = BTreeSet::new();
         for (index, pair) in self.round_trip_milliseconds.iter().enumerate() {
             for (field, region) in [("from", &pair.from), ("to", &pair.to)] {
@@ -313,18 +287,12 @@ impl Topology {
                     ));
                 }
             }
-            let ends = if pair.from <= pair.to {
-                (&pair.from, &pair.to)
-            } else {
-                (&pair.to, &pair.from)
-            };
+            let ends =
+                if pair.from <= pair.to { (&pair.from, &pair.to) } else { (&pair.to, &pair.from) };
             if !seen.insert(ends) {
                 found.push(problem(
                     &format!("roundTripMilliseconds[{index}]"),
-                    &format!(
-                        "`{}` to `{}` is given twice; give each pair once",
-                        ends.0, ends.1
-                    ),
+                    &format!("`{}` to `{}` is given twice; give each pair once", ends.0, ends.1),
                 ));
             }
         }
@@ -377,18 +345,12 @@ impl fmt::Display for Lines<'_> {
 }
 
 fn problem(path: &str, message: &str) -> Problem {
-    Problem {
-        path: path.to_owned(),
-        message: message.to_owned(),
-    }
+    Problem { path: path.to_owned(), message: message.to_owned() }
 }
 
 fn unknown_region<'a>(region: &str, known: impl Iterator<Item = &'a String>) -> String {
     let known: Vec<_> = known.map(String::as_str).collect();
-    format!(
-        "unknown region `{region}`; the clusters are in {}",
-        known.join(", ")
-    )
+    format!("unknown region `{region}`; the clusters are in {}", known.join(", "))
 }
 
 fn is_dns_label(name: &str) -> bool {
@@ -396,9 +358,7 @@ fn is_dns_label(name: &str) -> bool {
     name.len() <= 63
         && edge(name.chars().next())
         && edge(name.chars().next_back())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
 }
 
 /// The reader's own message without its excerpt of the file.

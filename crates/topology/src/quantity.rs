@@ -50,11 +50,7 @@ pub fn parse_bytes(value: &str) -> Result<u64, QuantityError> {
         ("Ti", 1 << 40),
         ("Pi", 1 << 50),
     ];
-    scale(
-        value,
-        &UNITS,
-        "Ki, Mi, Gi, Ti, Pi, k, M, G, T, P, or none for bytes",
-    )
+    scale(value, &UNITS, "Ki, Mi, Gi, Ti, Pi, k, M, G, T, P, or none for bytes")
 }
 
 /// A plain count.
@@ -66,9 +62,7 @@ pub fn parse_count(value: &str) -> Result<u64, QuantityError> {
 }
 
 fn scale(value: &str, units: &[(&str, u64)], known: &'static str) -> Result<u64, QuantityError> {
-    let end = value
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(value.len());
+    let end = value.find(|c: char| !c.is_ascii_digit()).unwrap_or(value.len());
     let (digits, unit) = value.split_at(end);
     if digits.is_empty() {
         return Err(QuantityError::NotANumber(value.to_owned()));
@@ -77,12 +71,8 @@ fn scale(value: &str, units: &[(&str, u64)], known: &'static str) -> Result<u64,
         let (value, unit) = (value.to_owned(), unit.to_owned());
         return Err(QuantityError::UnknownUnit { value, unit, known });
     };
-    let number: u64 = digits
-        .parse()
-        .map_err(|_| QuantityError::TooLarge(value.to_owned()))?;
-    number
-        .checked_mul(*factor)
-        .ok_or_else(|| QuantityError::TooLarge(value.to_owned()))
+    let number: u64 = digits.parse().map_err(|_| QuantityError::TooLarge(value.to_owned()))?;
+    number.checked_mul(*factor).ok_or_else(|| QuantityError::TooLarge(value.to_owned()))
 }
 
 #[cfg(test)]

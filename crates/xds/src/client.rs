@@ -86,10 +86,7 @@ impl AdsClient {
             refused,
         };
         tasks.spawn("ads client", worker.run());
-        Self {
-            resources,
-            connected,
-        }
+        Self { resources, connected }
     }
 }
 
@@ -136,10 +133,7 @@ impl Worker {
             send(&requests, session.request(kind)).await?;
         }
         let opening = transport::authorized(outbound, &self.config.token)?;
-        let mut inbound = client
-            .stream_aggregated_resources(opening)
-            .await?
-            .into_inner();
+        let mut inbound = client.stream_aggregated_resources(opening).await?.into_inner();
         self.connected.send_replace(true);
         while let Some(response) = inbound.message().await? {
             self.backoff.reset();
@@ -172,10 +166,7 @@ async fn send(
     requests: &mpsc::Sender<DiscoveryRequest>,
     request: DiscoveryRequest,
 ) -> Result<(), Status> {
-    requests
-        .send(request)
-        .await
-        .map_err(|_| Status::unavailable("the stream is closed"))
+    requests.send(request).await.map_err(|_| Status::unavailable("the stream is closed"))
 }
 
 /// What one stream has received.
@@ -189,12 +180,7 @@ struct Session {
 
 impl Session {
     fn new(node: String) -> Self {
-        Self {
-            node,
-            received: BTreeMap::new(),
-            wanted: BTreeMap::new(),
-            last: BTreeMap::new(),
-        }
+        Self { node, received: BTreeMap::new(), wanted: BTreeMap::new(), last: BTreeMap::new() }
     }
 
     /// A subscription, which is an acknowledgement too once something was received.
@@ -209,13 +195,7 @@ impl Session {
                 ..Default::default()
             }),
             type_url: kind.type_url().to_owned(),
-            resource_names: self
-                .wanted
-                .get(&kind)
-                .into_iter()
-                .flatten()
-                .cloned()
-                .collect(),
+            resource_names: self.wanted.get(&kind).into_iter().flatten().cloned().collect(),
             ..Default::default()
         }
     }
@@ -227,10 +207,8 @@ impl Session {
             return Vec::new();
         };
         let version_before = self.last.get(&kind).map(|(version, _)| version.clone());
-        let accepted = self.accept(
-            kind,
-            response.resources.into_iter().map(|any| any.value.into()),
-        );
+        let accepted =
+            self.accept(kind, response.resources.into_iter().map(|any| any.value.into()));
         let version = match &accepted {
             Ok(_) => response.version_info,
             Err(_) => version_before.unwrap_or_default(),
@@ -238,10 +216,8 @@ impl Session {
         self.last.insert(kind, (version, response.nonce));
         match accepted {
             Ok(referred) => {
-                let mut requests: Vec<_> = referred
-                    .map(|kind| self.request(kind))
-                    .into_iter()
-                    .collect();
+                let mut requests: Vec<_> =
+                    referred.map(|kind| self.request(kind)).into_iter().collect();
                 requests.push(self.request(kind));
                 requests
             }
@@ -307,9 +283,7 @@ impl Session {
             return None;
         }
         let has = |kind: Kind, name: &String| {
-            self.received
-                .get(&kind)
-                .is_some_and(|held| held.contains_key(name))
+            self.received.get(&kind).is_some_and(|held| held.contains_key(name))
         };
         for (kind, names) in &self.wanted {
             if !names.iter().all(|name| has(*kind, name)) {

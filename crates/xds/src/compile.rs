@@ -29,10 +29,7 @@ pub fn compile(snapshot: &Snapshot) -> View {
             later: route
                 .later
                 .iter()
-                .map(|later| Later {
-                    from: later.from,
-                    order: order(snapshot, &later.priorities),
-                })
+                .map(|later| Later { from: later.from, order: order(snapshot, &later.priorities) })
                 .collect(),
             local: Vec::new(),
         };
@@ -49,10 +46,7 @@ pub fn compile(snapshot: &Snapshot) -> View {
         };
         (name.to_string(), view)
     });
-    View {
-        services: services.collect(),
-        peers: peers.collect(),
-    }
+    View { services: services.collect(), peers: peers.collect() }
 }
 
 fn order(snapshot: &Snapshot, priorities: &[Priority]) -> Order {

@@ -56,10 +56,7 @@ pub enum DecodeError {
 }
 
 fn field(name: &str, field: &'static str) -> DecodeError {
-    DecodeError::Field {
-        name: name.to_owned(),
-        field,
-    }
+    DecodeError::Field { name: name.to_owned(), field }
 }
 
 fn parse<M: Message + Default>(name: &str, bytes: &[u8]) -> Result<M, DecodeError> {
@@ -112,18 +109,13 @@ pub fn decode(resources: &Resources) -> Result<View, DecodeError> {
                 route_target(&route, &parse(&route, bytes)?)?
             }
         };
-        let bytes = clusters
-            .get(&target)
-            .ok_or_else(|| dangling(name, &target))?;
+        let bytes = clusters.get(&target).ok_or_else(|| dangling(name, &target))?;
         let cluster: Cluster = parse(&target, bytes)?;
         let facts: ServiceFacts = required_facts(&target, cluster.metadata.as_ref())?;
         let mut later = Vec::new();
         for from in facts.later {
             let assignment = assignment(&target, &later_name(&target, from))?;
-            later.push(Later {
-                from,
-                order: order(&assignment)?,
-            });
+            later.push(Later { from, order: order(&assignment)? });
         }
         let service = Service {
             protocol: facts.protocol,
@@ -141,10 +133,7 @@ pub fn decode(resources: &Resources) -> Result<View, DecodeError> {
 }
 
 fn dangling(name: &str, missing: &str) -> DecodeError {
-    DecodeError::Dangling {
-        name: name.to_owned(),
-        missing: missing.to_owned(),
-    }
+    DecodeError::Dangling { name: name.to_owned(), missing: missing.to_owned() }
 }
 
 /// Whether one resource can be used by itself; references are not followed.
@@ -284,17 +273,12 @@ fn order(assignment: &ClusterLoadAssignment) -> Result<Order, DecodeError> {
         }
         let target = Target {
             cluster: place.sub_zone.clone(),
-            weight: locality
-                .load_balancing_weight
-                .map_or(1, |weight| weight.value.max(1)),
+            weight: locality.load_balancing_weight.map_or(1, |weight| weight.value.max(1)),
             reason: facts.reason,
             lost: facts.lost,
             own: facts.own,
         };
-        by_priority
-            .entry(locality.priority)
-            .or_default()
-            .push(target);
+        by_priority.entry(locality.priority).or_default().push(target);
     }
     Ok(by_priority.into_values().collect())
 }
@@ -304,11 +288,7 @@ fn addresses(
     assignment: &ClusterLoadAssignment,
 ) -> Result<Vec<SocketAddr>, DecodeError> {
     let mut found = Vec::new();
-    for endpoint in assignment
-        .endpoints
-        .iter()
-        .flat_map(|locality| &locality.lb_endpoints)
-    {
+    for endpoint in assignment.endpoints.iter().flat_map(|locality| &locality.lb_endpoints) {
         let at = match &endpoint.host_identifier {
             Some(eds::lb_endpoint::HostIdentifier::Endpoint(endpoint)) => {
                 endpoint.address.as_ref().and_then(socket_address)

@@ -82,19 +82,9 @@ pub fn encode(view: &View) -> Resources {
             observe: peer.observe,
             probe: peer.probe,
         };
-        put(
-            &mut resources,
-            Kind::Cluster,
-            &name,
-            &cluster(&name, Some(metadata(&facts)), 100),
-        );
+        put(&mut resources, Kind::Cluster, &name, &cluster(&name, Some(metadata(&facts)), 100));
         let locality = locality(peer, &name, 0, 1, &peer.addresses, None);
-        put(
-            &mut resources,
-            Kind::Endpoints,
-            &name,
-            &assignment(&name, vec![locality]),
-        );
+        put(&mut resources, Kind::Endpoints, &name, &assignment(&name, vec![locality]));
     }
     for (key, service) in &view.services {
         encode_service(&mut resources, view, key, service);
@@ -109,18 +99,8 @@ fn encode_service(resources: &mut Resources, view: &View, key: &str, service: &S
         later: service.later.iter().map(|later| later.from).collect(),
     };
     let budget = u32::from(service.retry_budget_percent);
-    put(
-        resources,
-        Kind::Cluster,
-        key,
-        &cluster(key, Some(metadata(&facts)), budget),
-    );
-    put(
-        resources,
-        Kind::Endpoints,
-        key,
-        &order_assignment(view, key, service, &service.order),
-    );
+    put(resources, Kind::Cluster, key, &cluster(key, Some(metadata(&facts)), budget));
+    put(resources, Kind::Endpoints, key, &order_assignment(view, key, service, &service.order));
     for later in &service.later {
         let name = later_name(key, later.from);
         let assignment = order_assignment(view, &name, service, &later.order);
@@ -129,20 +109,11 @@ fn encode_service(resources: &mut Resources, view: &View, key: &str, service: &S
     let local = format!("{key}{LOCAL}");
     put(resources, Kind::Cluster, &local, &cluster(&local, None, 0));
     let own = eds::LocalityLbEndpoints {
-        lb_endpoints: service
-            .local
-            .iter()
-            .map(|address| endpoint(*address))
-            .collect(),
+        lb_endpoints: service.local.iter().map(|address| endpoint(*address)).collect(),
         load_balancing_weight: Some(protobuf::UInt32Value { value: 1 }),
         ..Default::default()
     };
-    put(
-        resources,
-        Kind::Endpoints,
-        &local,
-        &assignment(&local, vec![own]),
-    );
+    put(resources, Kind::Endpoints, &local, &assignment(&local, vec![own]));
     put(resources, Kind::Listener, key, &listener(key, service));
     if service.protocol != Protocol::Tcp {
         put(resources, Kind::Route, key, &route(key, service));
@@ -155,12 +126,8 @@ fn put(resources: &mut Resources, kind: Kind, name: &str, message: &impl Message
 
 fn metadata(facts: &impl Serialize) -> core::Metadata {
     let text = serde_json::to_string(facts).expect("facts are plain structs with text keys");
-    let value = protobuf::Value {
-        kind: Some(protobuf::value::Kind::StringValue(text)),
-    };
-    let fields = protobuf::Struct {
-        fields: HashMap::from([(FACTS.to_owned(), value)]),
-    };
+    let value = protobuf::Value { kind: Some(protobuf::value::Kind::StringValue(text)) };
+    let fields = protobuf::Struct { fields: HashMap::from([(FACTS.to_owned(), value)]) };
     core::Metadata {
         filter_metadata: HashMap::from([(METADATA.to_owned(), fields)]),
         ..Default::default()
@@ -245,11 +212,7 @@ fn order_assignment(
     for (priority, targets) in (0_u32..).zip(order) {
         for target in targets {
             let peer = view.peers.get(&target.cluster).unwrap_or(&nowhere);
-            let addresses = if target.own {
-                &service.local
-            } else {
-                &peer.addresses
-            };
+            let addresses = if target.own { &service.local } else { &peer.addresses };
             localities.push(locality(
                 peer,
                 &target.cluster,
@@ -264,11 +227,7 @@ fn order_assignment(
 }
 
 fn assignment(name: &str, endpoints: Vec<eds::LocalityLbEndpoints>) -> eds::ClusterLoadAssignment {
-    eds::ClusterLoadAssignment {
-        cluster_name: name.to_owned(),
-        endpoints,
-        ..Default::default()
-    }
+    eds::ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..Default::default() }
 }
 
 fn locality(
@@ -303,9 +262,7 @@ fn address(at: SocketAddr) -> core::Address {
     core::Address {
         address: Some(core::address::Address::SocketAddress(core::SocketAddress {
             address: at.ip().to_string(),
-            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(
-                at.port().into(),
-            )),
+            port_specifier: Some(core::socket_address::PortSpecifier::PortValue(at.port().into())),
             ..Default::default()
         })),
     }
@@ -349,12 +306,10 @@ fn listener(key: &str, service: &Service) -> lds::Listener {
         let manager = hcm::HttpConnectionManager {
             codec_type: hcm::http_connection_manager::CodecType::Auto.into(),
             stat_prefix: key.to_owned(),
-            route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(
-                hcm::Rds {
-                    config_source: Some(ads()),
-                    route_config_name: key.to_owned(),
-                },
-            )),
+            route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::Rds(hcm::Rds {
+                config_source: Some(ads()),
+                route_config_name: key.to_owned(),
+            })),
             http_filters: vec![hcm::HttpFilter {
                 name: "envoy.filters.http.router".to_owned(),
                 config_type: Some(hcm::http_filter::ConfigType::TypedConfig(router)),
@@ -362,17 +317,11 @@ fn listener(key: &str, service: &Service) -> lds::Listener {
             }],
             ..Default::default()
         };
-        (
-            "envoy.filters.network.http_connection_manager",
-            any(HCM, &manager),
-        )
+        ("envoy.filters.network.http_connection_manager", any(HCM, &manager))
     };
     lds::Listener {
         name: key.to_owned(),
-        address: Some(address(SocketAddr::from((
-            [0, 0, 0, 0],
-            service.service_port,
-        )))),
+        address: Some(address(SocketAddr::from(([0, 0, 0, 0], service.service_port)))),
         filter_chains: vec![lds::FilterChain {
             filters: vec![lds::Filter {
                 name: name.to_owned(),

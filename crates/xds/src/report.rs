@@ -227,9 +227,7 @@ pub(crate) async fn receive(
         });
         answer
     });
-    tonic::server::Grpc::new(ProstCodec::default())
-        .client_streaming(service, request)
-        .await
+    tonic::server::Grpc::new(ProstCodec::default()).client_streaming(service, request).await
 }
 
 /// Sends what `current` says to `server`, on each tick of `changed` and at least twice a second,
@@ -269,10 +267,7 @@ pub fn send(
     });
 }
 
-#[expect(
-    clippy::too_many_arguments,
-    reason = "one call site; a struct would only rename them"
-)]
+#[expect(clippy::too_many_arguments, reason = "one call site; a struct would only rename them")]
 async fn stream_reports(
     attempt: &TaskSet,
     server: SocketAddr,
@@ -286,10 +281,7 @@ async fn stream_reports(
     let (queue, mut reports) = mpsc::channel::<Report>(QUEUE);
     let outbound = stream::poll_fn(move |context| reports.poll_recv(context));
     let mut client = tonic::client::Grpc::new(transport::channel(attempt, server));
-    client
-        .ready()
-        .await
-        .map_err(|error| Status::unavailable(error.to_string()))?;
+    client.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
     backoff.reset();
     let request = transport::authorized(outbound, token)?;
     let codec = ProstCodec::<Report, Received>::default();
@@ -303,11 +295,7 @@ async fn stream_reports(
             told = changed.changed() => if told.is_err() { return Ok(()); },
         }
         *sequence += 1;
-        let report = Report {
-            session,
-            sequence: *sequence,
-            observations: current(),
-        };
+        let report = Report { session, sequence: *sequence, observations: current() };
         // A full queue means a stalled stream: the next report says the same or more.
         if let Err(mpsc::error::TrySendError::Closed(_)) = queue.try_send(report) {
             return (&mut call).await.map(drop);
@@ -330,27 +318,17 @@ mod tests {
     #[test]
     fn the_latest_level_counts_until_it_is_stale() {
         let table = ReportTable::default();
-        let (now, stale) = (
-            Mono::now() + Duration::from_secs(10),
-            Duration::from_secs(3),
-        );
+        let (now, stale) = (Mono::now() + Duration::from_secs(10), Duration::from_secs(3));
         assert_eq!(table.level("eu-1", "us-1", now, stale), Level::Unknown);
         assert!(table.record("eu-1", &report(7, 2, Level::Up), now));
         assert_eq!(table.level("eu-1", "us-1", now, stale), Level::Up);
-        assert!(
-            !table.record("eu-1", &report(7, 1, Level::Down), now),
-            "older"
-        );
+        assert!(!table.record("eu-1", &report(7, 1, Level::Down), now), "older");
         assert_eq!(table.level("eu-1", "us-1", now, stale), Level::Up);
         // A restarted observer begins to count again.
         assert!(table.record("eu-1", &report(8, 1, Level::Down), now));
         assert_eq!(table.level("eu-1", "us-1", now, stale), Level::Down);
         let later = now + Duration::from_secs(3);
-        assert_eq!(
-            table.level("eu-1", "us-1", later, stale),
-            Level::Unknown,
-            "the age counts"
-        );
+        assert_eq!(table.level("eu-1", "us-1", later, stale), Level::Unknown, "the age counts");
         assert_eq!(table.heard("eu-1"), Some(now));
     }
 }

@@ -34,9 +34,7 @@ impl Kind {
 
     /// The kind of a type URL.
     pub fn of(type_url: &str) -> Option<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|kind| kind.type_url() == type_url)
+        Self::ALL.into_iter().find(|kind| kind.type_url() == type_url)
     }
 
     /// Whether a response carries every resource of the kind, so that absence means removal.
@@ -58,9 +56,7 @@ impl Default for Resources {
     fn default() -> Self {
         // Every kind is present, so that sets with equal content are equal.
         let kinds = Kind::ALL.map(|kind| (kind, Arc::default()));
-        Self {
-            kinds: kinds.into(),
-        }
+        Self { kinds: kinds.into() }
     }
 }
 

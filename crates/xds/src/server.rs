@@ -103,21 +103,16 @@ impl AdsServer {
 
     /// Forgets `node`; what it has stays with it.
     pub fn remove(&self, node: &str) {
-        self.nodes
-            .lock()
-            .expect("no holder of this lock panics")
-            .remove(node);
+        self.nodes.lock().expect("no holder of this lock panics").remove(node);
     }
 
     /// What is known of `node`.
     pub fn client(&self, node: &str) -> ClientState {
         let nodes = self.nodes.lock().expect("no holder of this lock panics");
-        nodes
-            .get(node)
-            .map_or_else(ClientState::default, |node| ClientState {
-                streams: node.streams,
-                refused: node.refused.clone(),
-            })
+        nodes.get(node).map_or_else(ClientState::default, |node| ClientState {
+            streams: node.streams,
+            refused: node.refused.clone(),
+        })
     }
 
     /// Serves on `address` until `tasks` ends; returns the bound address.
@@ -128,9 +123,7 @@ impl AdsServer {
         let listener = net::listen(address)?;
         let bound = listener.local_addr()?;
         let server = self.clone();
-        transport::serve(tasks, listener, move |request| {
-            server.clone().answer(request)
-        });
+        transport::serve(tasks, listener, move |request| server.clone().answer(request));
         Ok(bound)
     }
 
@@ -184,10 +177,7 @@ impl AggregatedDiscoveryService for AdsServer {
         });
         let current = published.borrow().clone();
         let session = Session {
-            open: OpenStream {
-                server: self.clone(),
-                node,
-            },
+            open: OpenStream { server: self.clone(), node },
             inbound: request.into_inner(),
             state: State::new(current),
             published,
@@ -288,22 +278,14 @@ struct Subscription {
 
 impl State {
     fn new(current: Published) -> Self {
-        Self {
-            current,
-            subscriptions: BTreeMap::new(),
-            nonces: 0,
-        }
+        Self { current, subscriptions: BTreeMap::new(), nonces: 0 }
     }
 
     /// Takes a request in; true when it answers the response that is under way.
     fn take(&mut self, kind: Kind, request: &DiscoveryRequest) -> bool {
         let subscription = self.subscriptions.entry(kind).or_default();
         let names: BTreeSet<String> = request.resource_names.iter().cloned().collect();
-        subscription.names = if names.is_empty() && kind.is_whole() {
-            None
-        } else {
-            Some(names)
-        };
+        subscription.names = if names.is_empty() && kind.is_whole() { None } else { Some(names) };
         if let (Some(sent), Some(names)) = (&mut subscription.sent, &subscription.names) {
             // Who subscribes again is told again.
             sent.retain(|name, _| names.contains(name));
@@ -321,10 +303,7 @@ impl State {
             let waits = matches!(kind, Kind::Listener | Kind::Route)
                 && !(self.settled(Kind::Cluster, &current)
                     && self.settled(Kind::Endpoints, &current));
-            let idle = self
-                .subscriptions
-                .get(&kind)
-                .is_some_and(|s| s.pending.is_none());
+            let idle = self.subscriptions.get(&kind).is_some_and(|s| s.pending.is_none());
             if waits || !idle {
                 continue;
             }

@@ -114,11 +114,7 @@ pub(crate) fn channel(tasks: &TaskSet, server: SocketAddr) -> Channel {
 
 /// The bearer token of a request's `authorization` header.
 pub(crate) fn bearer(headers: &http::HeaderMap) -> Option<&str> {
-    headers
-        .get(http::header::AUTHORIZATION)?
-        .to_str()
-        .ok()?
-        .strip_prefix("Bearer ")
+    headers.get(http::header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")
 }
 
 /// A request that shows `token`.

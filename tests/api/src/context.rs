@@ -41,8 +41,7 @@ impl Context {
 
     pub(crate) async fn finish(&self) -> Result<()> {
         let api: Api<Namespace> = Api::all(self.client.clone());
-        api.delete(&self.namespace, &DeleteParams::default())
-            .await?;
+        api.delete(&self.namespace, &DeleteParams::default()).await?;
         Ok(())
     }
 
@@ -56,11 +55,7 @@ impl Context {
 
     /// The path of a resource of `group/version` in the case's namespace.
     pub(crate) fn path(&self, api_version: &str, rest: &str) -> String {
-        let root = if api_version.contains('/') {
-            "apis"
-        } else {
-            "api"
-        };
+        let root = if api_version.contains('/') { "apis" } else { "api" };
         format!("/{root}/{api_version}/namespaces/{}/{rest}", self.namespace)
     }
 
@@ -72,8 +67,7 @@ impl Context {
         content_type: &str,
         body: &str,
     ) -> Result<Answer> {
-        self.send_with(method, path, &[("content-type", content_type)], body)
-            .await
+        self.send_with(method, path, &[("content-type", content_type)], body).await
     }
 
     pub(crate) async fn send_with(
@@ -108,18 +102,15 @@ impl Context {
     }
 
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::POST, path, "application/json", &body.to_string())
-            .await
+        self.send(Method::POST, path, "application/json", &body.to_string()).await
     }
 
     pub(crate) async fn put(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::PUT, path, "application/json", &body.to_string())
-            .await
+        self.send(Method::PUT, path, "application/json", &body.to_string()).await
     }
 
     pub(crate) async fn delete(&self, path: &str, body: &Value) -> Result<Answer> {
-        self.send(Method::DELETE, path, "application/json", &body.to_string())
-            .await
+        self.send(Method::DELETE, path, "application/json", &body.to_string()).await
     }
 
     pub(crate) async fn patch(&self, path: &str, kind: &str, body: &Value) -> Result<Answer> {
@@ -127,8 +118,7 @@ impl Context {
             "apply" => "application/apply-patch+yaml".to_owned(),
             kind => format!("application/{kind}-patch+json"),
         };
-        self.send(Method::PATCH, path, &content_type, &body.to_string())
-            .await
+        self.send(Method::PATCH, path, &content_type, &body.to_string()).await
     }
 
     /// Asks until the answer is as wanted; background controllers take their time.

@@ -28,10 +28,7 @@ pub const FIELDS: &[(&str, &str)] = &[
         "persistentvolumeclaims.metadata.finalizers",
         "no controller here would take the finalizer off again",
     ),
-    (
-        "deprecated.daemonset.template.generation",
-        "a left-over of an API that is not served",
-    ),
+    ("deprecated.daemonset.template.generation", "a left-over of an API that is not served"),
 ];
 
 /// Whether a case is left out for an arm.

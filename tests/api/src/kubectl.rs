@@ -69,10 +69,7 @@ impl Kubectl {
     /// When it does not.
     pub fn says(&self, line: &str, input: &str, words: &str) -> Result<()> {
         let text = self.run(line, input)?;
-        ensure!(
-            text.contains(words),
-            "kubectl {line} did not say {words:?}:\n{text}"
-        );
+        ensure!(text.contains(words), "kubectl {line} did not say {words:?}:\n{text}");
         Ok(())
     }
 
@@ -83,20 +80,14 @@ impl Kubectl {
     pub fn fails(&self, line: &str, input: &str, words: &str) -> Result<()> {
         let (ok, text) = self.output(line, input)?;
         ensure!(!ok, "kubectl {line} succeeded:\n{text}");
-        ensure!(
-            text.contains(words),
-            "kubectl {line} did not say {words:?}:\n{text}"
-        );
+        ensure!(text.contains(words), "kubectl {line} did not say {words:?}:\n{text}");
         Ok(())
     }
 
     /// Words are split at blanks; `+` in a word stands for a blank.
     fn output(&self, line: &str, input: &str) -> Result<(bool, String)> {
         let words = line.split(' ').map(|word| word.replace('+', " "));
-        let folder = self
-            .kubeconfig
-            .parent()
-            .context("a kubeconfig has a folder")?;
+        let folder = self.kubeconfig.parent().context("a kubeconfig has a folder")?;
         let (read, mut write) = std::io::pipe()?;
         std::io::Write::write_all(&mut write, input.as_bytes())?;
         drop(write);

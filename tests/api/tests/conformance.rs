@@ -42,11 +42,7 @@ async fn a_real_server_conforms() -> Result<()> {
 #[test]
 fn every_divergence_names_a_case() {
     for known in divergences::KNOWN {
-        assert!(
-            all().iter().any(|case| case.name == known.case),
-            "{}",
-            known.case
-        );
+        assert!(all().iter().any(|case| case.name == known.case), "{}", known.case);
         assert!(!known.why.is_empty());
     }
 }

@@ -52,10 +52,8 @@ fn differences(path: &str, a: &Value, b: &Value, found: &mut Vec<String>) {
         (Value::Object(x), Value::Object(y)) => {
             let keys: std::collections::BTreeSet<&String> = x.keys().chain(y.keys()).collect();
             for key in keys {
-                let (a, b) = (
-                    x.get(key).unwrap_or(&Value::Null),
-                    y.get(key).unwrap_or(&Value::Null),
-                );
+                let (a, b) =
+                    (x.get(key).unwrap_or(&Value::Null), y.get(key).unwrap_or(&Value::Null));
                 differences(&format!("{path}.{key}"), a, b, found);
             }
         }
@@ -82,14 +80,7 @@ async fn both_servers_make_the_same_of_an_object() -> Result<()> {
     let namespace =
         json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "alike" } });
     for client in &clients {
-        send(
-            client,
-            "POST",
-            "/api/v1/namespaces",
-            "application/json",
-            &namespace,
-        )
-        .await?;
+        send(client, "POST", "/api/v1/namespaces", "application/json", &namespace).await?;
     }
     let mut found = Vec::new();
     for (place, object) in objects()? {
@@ -100,18 +91,8 @@ async fn both_servers_make_the_same_of_an_object() -> Result<()> {
         let mut applied = object.clone();
         applied["metadata"]["name"] = "applied".into();
         for (method, path, media, object) in [
-            (
-                "POST",
-                format!("{path}?{query}"),
-                "application/json",
-                &object,
-            ),
-            (
-                "PATCH",
-                format!("{path}/applied?{query}"),
-                "application/apply-patch+yaml",
-                &applied,
-            ),
+            ("POST", format!("{path}?{query}"), "application/json", &object),
+            ("PATCH", format!("{path}/applied?{query}"), "application/apply-patch+yaml", &applied),
         ] {
             let a = comparable(send(&clients[0], method, &path, media, object).await?);
             let b = comparable(send(&clients[1], method, &path, media, object).await?);
@@ -124,11 +105,6 @@ async fn both_servers_make_the_same_of_an_object() -> Result<()> {
         fields.any(|(field, _)| path.contains(field))
     };
     found.retain(|path| !known(path));
-    ensure!(
-        found.is_empty(),
-        "{} differences:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    ensure!(found.is_empty(), "{} differences:\n{}", found.len(), found.join("\n"));
     Ok(())
 }

@@ -78,16 +78,8 @@ spec: {{masts: {masts}}}
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn manifests_are_applied_changed_and_deleted() -> Result<()> {
     with_each(|kubectl| {
-        kubectl.says(
-            "apply -f -",
-            WEB,
-            "deployment.apps/web created\nservice/web created",
-        )?;
-        kubectl.says(
-            "apply -f -",
-            WEB,
-            "deployment.apps/web unchanged\nservice/web unchanged",
-        )?;
+        kubectl.says("apply -f -", WEB, "deployment.apps/web created\nservice/web created")?;
+        kubectl.says("apply -f -", WEB, "deployment.apps/web unchanged\nservice/web unchanged")?;
         let changed = WEB.replace("main:1", "main:2");
         kubectl.fails("diff -f -", &changed, "+      - image: registry/main:2")?;
         kubectl.says(
@@ -97,11 +89,7 @@ async fn manifests_are_applied_changed_and_deleted() -> Result<()> {
         )?;
         let smaller = changed.replace("labels: {tier: front}", "labels: {}");
         kubectl.says("apply -f -", &smaller, "configured")?;
-        kubectl.says(
-            "get deployment web -o jsonpath={.metadata.labels}-",
-            "",
-            "-",
-        )?;
+        kubectl.says("get deployment web -o jsonpath={.metadata.labels}-", "", "-")?;
         kubectl.fails(
             "apply -f -",
             &WEB.replace("replicas: 2", "replica: 2"),
@@ -112,17 +100,9 @@ async fn manifests_are_applied_changed_and_deleted() -> Result<()> {
             &WEB.replace("matchLabels: {app: web}", "matchLabels: {app: api}"),
             "field is immutable",
         )?;
-        kubectl.says(
-            "apply --dry-run=server -f -",
-            WEB,
-            "configured (server dry run)",
-        )?;
+        kubectl.says("apply --dry-run=server -f -", WEB, "configured (server dry run)")?;
         kubectl.says("delete -f -", WEB, "service \"web\" deleted")?;
-        kubectl.fails(
-            "get service web",
-            "",
-            "(NotFound): services \"web\" not found",
-        )
+        kubectl.fails("get service web", "", "(NotFound): services \"web\" not found")
     })
     .await
 }
@@ -130,11 +110,7 @@ async fn manifests_are_applied_changed_and_deleted() -> Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_side_apply_shows_conflicts() -> Result<()> {
     with_each(|kubectl| {
-        kubectl.says(
-            "apply --server-side -f -",
-            WEB,
-            "deployment.apps/web serverside-applied",
-        )?;
+        kubectl.says("apply --server-side -f -", WEB, "deployment.apps/web serverside-applied")?;
         let other = WEB.replace("replicas: 2", "replicas: 3");
         kubectl.fails(
             "apply --server-side --field-manager=other -f -",
@@ -218,10 +194,7 @@ async fn kinds_are_created_by_their_generators() -> Result<()> {
             ("get pod single", "0/1     Pending   0"),
             ("auth can-i create pods", "yes"),
             ("auth whoami", "system:masters"),
-            (
-                "api-resources --namespaced=false",
-                "customresourcedefinitions",
-            ),
+            ("api-resources --namespaced=false", "customresourcedefinitions"),
             ("get --raw /readyz", "ok"),
             ("explain deployment.spec.strategy", "FIELDS:"),
             ("explain pods.spec.containers.ports", "-required-"),
@@ -251,28 +224,16 @@ async fn a_kind_of_ones_own_feels_built_in() -> Result<()> {
         )?;
         kubectl.says("apply -f -", &ship(3), "ship.hanse.dev/cog created")?;
         kubectl.fails("apply -f -", &ship(9), "no ship has so many")?;
-        kubectl.fails(
-            "apply -f -",
-            &ship(0),
-            "should be greater than or equal to 1",
-        )?;
+        kubectl.fails("apply -f -", &ship(0), "should be greater than or equal to 1")?;
         kubectl.says("apply -f -", &ship(4), "ship.hanse.dev/cog configured")?;
         let table = kubectl.run("get shp", "")?;
         let words: Vec<&str> = table.split_whitespace().collect();
         ensure!(words == ["NAME", "MASTS", "cog", "4"], "{table}");
         kubectl.says("get fleet -o name", "", "ship.hanse.dev/cog")?;
         kubectl.says("explain ship.spec.masts", "", "How many it has.")?;
-        kubectl.says(
-            "patch ship cog --type=merge -p {\"spec\":{\"masts\":5}}",
-            "",
-            "patched",
-        )?;
+        kubectl.says("patch ship cog --type=merge -p {\"spec\":{\"masts\":5}}", "", "patched")?;
         kubectl.says("delete crd ships.hanse.dev --timeout=60s", "", "deleted")?;
-        kubectl.fails(
-            "get --raw /apis/hanse.dev/v1",
-            "",
-            "could not find the requested resource",
-        )
+        kubectl.fails("get --raw /apis/hanse.dev/v1", "", "could not find the requested resource")
     })
     .await
 }

@@ -34,25 +34,12 @@ pub async fn deploy(fleet: &Fleet, mode: &str) -> Result<()> {
     let policy = folder.path().join("policy.yaml");
     std::fs::write(&policy, POLICY.replace("MODE", mode))?;
     let kubectl = &fleet.kubectl;
-    kubectl
-        .run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS])
-        .await?;
-    let available = [
-        "wait",
-        "--for=condition=Available",
-        "deployment",
-        "--all",
-        "--timeout=60s",
-    ];
+    kubectl.run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS]).await?;
+    let available = ["wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s"];
     kubectl.run(&available).await?;
-    kubectl
-        .run(&["rollout", "status", "deployment/frontend", "--timeout=30s"])
-        .await?;
+    kubectl.run(&["rollout", "status", "deployment/frontend", "--timeout=30s"]).await?;
     let wide = kubectl.run(&["get", "deploy", "-o", "wide"]).await?;
-    ensure!(
-        wide.lines().count() == WORKLOADS + 1,
-        "kubectl get deploy -o wide:\n{wide}"
-    );
+    ensure!(wide.lines().count() == WORKLOADS + 1, "kubectl get deploy -o wide:\n{wide}");
     sums(fleet, mode).await?;
     companions(fleet).await
 }
@@ -65,16 +52,9 @@ async fn sums(fleet: &Fleet, mode: &str) -> Result<()> {
         let replicas = template.spec.replicas.unwrap_or(1);
         let spread = fleet.spread("default", &name, |_| true).await?;
         let clusters = i32::try_from(fleet.members.len())?;
-        let wanted = if mode == "Divide" {
-            replicas
-        } else {
-            replicas * clusters
-        };
+        let wanted = if mode == "Divide" { replicas } else { replicas * clusters };
         let sum: i32 = spread.values().sum();
-        ensure!(
-            sum == wanted,
-            "{name}: {sum} replicas over {spread:?}, wanted {wanted}"
-        );
+        ensure!(sum == wanted, "{name}: {sum} replicas over {spread:?}, wanted {wanted}");
     }
     Ok(())
 }
@@ -88,9 +68,7 @@ async fn companions(fleet: &Fleet) -> Result<()> {
             let services: Api<Service> = Api::namespaced(client.clone(), "default");
             let accounts: Api<ServiceAccount> = Api::namespaced(client.clone(), "default");
             for name in ["frontend", "cartservice", "checkoutservice"] {
-                let here = fleet
-                    .spread("default", name, |other| other == member)
-                    .await?;
+                let here = fleet.spread("default", name, |other| other == member).await?;
                 let service = services.get_opt(name).await?.is_some();
                 let account = accounts.get_opt(name).await?.is_some();
                 if here.contains_key(member) != service || here.contains_key(member) != account {
@@ -100,14 +78,7 @@ async fn companions(fleet: &Fleet) -> Result<()> {
         }
         Ok(missing)
     };
-    wait::until(
-        "companions follow their workloads",
-        LONG,
-        look,
-        Vec::is_empty,
-    )
-    .await
-    .map(drop)
+    wait::until("companions follow their workloads", LONG, look, Vec::is_empty).await.map(drop)
 }
 
 /// Scales on the hub and waits until the members have it.
@@ -116,10 +87,7 @@ async fn companions(fleet: &Fleet) -> Result<()> {
 /// When they do not in time.
 pub async fn scale(fleet: &Fleet, name: &str, replicas: i32) -> Result<BTreeMap<String, i32>> {
     let count = format!("--replicas={replicas}");
-    fleet
-        .kubectl
-        .run(&["scale", "deployment", name, &count])
-        .await?;
+    fleet.kubectl.run(&["scale", "deployment", name, &count]).await?;
     let look = || fleet.spread("default", name, |_| true);
     let sum = |spread: &BTreeMap<String, i32>| spread.values().sum::<i32>() == replicas;
     wait::until("the scale reaches the members", LONG, look, sum).await
@@ -131,18 +99,9 @@ pub async fn scale(fleet: &Fleet, name: &str, replicas: i32) -> Result<BTreeMap<
 /// When it stays, or something else goes.
 pub async fn delete(fleet: &Fleet, name: &str, other: &str) -> Result<()> {
     let before = fleet.spread("default", other, |_| true).await?;
-    fleet
-        .kubectl
-        .run(&["delete", "deployment", name, "--timeout=30s"])
-        .await?;
+    fleet.kubectl.run(&["delete", "deployment", name, "--timeout=30s"]).await?;
     let look = || fleet.spread("default", name, |_| true);
-    wait::until(
-        "the deleted Deployment is gone",
-        LONG,
-        look,
-        BTreeMap::is_empty,
-    )
-    .await?;
+    wait::until("the deleted Deployment is gone", LONG, look, BTreeMap::is_empty).await?;
     hanse_rt::sleep(Duration::from_millis(500)).await;
     let after = fleet.spread("default", other, |_| true).await?;
     ensure!(before == after, "{other} was {before:?} and is {after:?}");

@@ -34,9 +34,7 @@ pub struct Fleet {
 
 impl std::fmt::Debug for Fleet {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fleet")
-            .field("kubeconfig", &self.kubeconfig)
-            .finish_non_exhaustive()
+        f.debug_struct("Fleet").field("kubeconfig", &self.kubeconfig).finish_non_exhaustive()
     }
 }
 
@@ -100,10 +98,7 @@ impl Fleet {
         for (member, client) in self.members.iter().filter(|(member, _)| ask(member)) {
             let api: Api<Pod> = Api::namespaced(client.clone(), namespace);
             let pods = api.list(&ListParams::default().labels(label)).await?;
-            ready.insert(
-                member.clone(),
-                pods.iter().filter(|pod| is_ready(pod)).count(),
-            );
+            ready.insert(member.clone(), pods.iter().filter(|pod| is_ready(pod)).count());
         }
         Ok(ready)
     }
@@ -116,16 +111,9 @@ impl Fleet {
         let api: Api<MemberCluster> = Api::all(self.hub.clone());
         let members = api.list(&ListParams::default()).await?;
         let verdict = |member: &MemberCluster| {
-            member
-                .status
-                .as_ref()
-                .and_then(|status| status.verdict.clone())
-                .unwrap_or_default()
+            member.status.as_ref().and_then(|status| status.verdict.clone()).unwrap_or_default()
         };
-        Ok(members
-            .iter()
-            .map(|member| (member.name_any(), verdict(member)))
-            .collect())
+        Ok(members.iter().map(|member| (member.name_any(), verdict(member))).collect())
     }
 
     /// Waits until every member is Healthy.
@@ -173,22 +161,16 @@ impl Fleet {
                 Ok(status.addresses)
             }
         };
-        wait::until(
-            "addresses of the global service",
-            LONG,
-            look,
-            |found: &Vec<_>| found.len() >= all,
-        )
+        wait::until("addresses of the global service", LONG, look, |found: &Vec<_>| {
+            found.len() >= all
+        })
         .await
     }
 }
 
 /// Whether a pod is ready and not on its way out.
 pub fn is_ready(pod: &Pod) -> bool {
-    let conditions = pod
-        .status
-        .iter()
-        .flat_map(|status| status.conditions.iter().flatten());
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     pod.metadata.deletion_timestamp.is_none()
         && conditions
             .into_iter()
@@ -196,10 +178,8 @@ pub fn is_ready(pod: &Pod) -> bool {
 }
 
 async fn client(file: &Kubeconfig, context: &str) -> Result<Client> {
-    let options = KubeConfigOptions {
-        context: Some(context.to_owned()),
-        ..KubeConfigOptions::default()
-    };
+    let options =
+        KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
     let mut config = Config::from_custom_kubeconfig(file.clone(), &options)
         .await
         .with_context(|| format!("context {context}"))?;

@@ -22,10 +22,7 @@ impl Kubectl {
             .map(|folder| folder.join("kubectl-1.37"))
             .filter(|program| program.exists())
             .unwrap_or_else(|| PathBuf::from("kubectl"));
-        Self {
-            program,
-            kubeconfig: kubeconfig.to_owned(),
-        }
+        Self { program, kubeconfig: kubeconfig.to_owned() }
     }
 
     /// Runs it off the runtime's thread and returns what it printed.
@@ -34,10 +31,7 @@ impl Kubectl {
     /// When it ends with another code than 0: its words are in the error.
     pub async fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = tokio::process::Command::from(self.command(arguments));
-        let output = command
-            .output()
-            .await
-            .context("kubectl cannot be started")?;
+        let output = command.output().await.context("kubectl cannot be started")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         if !output.status.success() {
             let error = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -51,10 +45,7 @@ impl Kubectl {
         command
             .args(arguments)
             .env("KUBECONFIG", &self.kubeconfig)
-            .env(
-                "KUBECACHEDIR",
-                self.kubeconfig.with_file_name("kubectl-cache"),
-            )
+            .env("KUBECACHEDIR", self.kubeconfig.with_file_name("kubectl-cache"))
             .stdin(Stdio::null());
         command
     }

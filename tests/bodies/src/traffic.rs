@@ -18,16 +18,12 @@ pub async fn get(address: SocketAddr) -> Result<(u16, String)> {
         let stream = net::connect(address, Duration::from_secs(5)).await?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-        let request = Request::get("/")
-            .header("host", "shop.example")
-            .body(Empty::<Bytes>::new())?;
+        let request =
+            Request::get("/").header("host", "shop.example").body(Empty::<Bytes>::new())?;
         let answer = async {
             let answer = sender.send_request(request).await?;
             let status = answer.status().as_u16();
-            let cluster = answer
-                .headers()
-                .get("x-cluster")
-                .and_then(|name| name.to_str().ok());
+            let cluster = answer.headers().get("x-cluster").and_then(|name| name.to_str().ok());
             let cluster = cluster.unwrap_or_default().to_owned();
             answer.into_body().collect().await?;
             Ok((status, cluster))
@@ -37,9 +33,7 @@ pub async fn get(address: SocketAddr) -> Result<(u16, String)> {
             ended = connection => { ended?; anyhow::bail!("the connection ended early") }
         }
     };
-    hanse_rt::timeout(Duration::from_secs(20), exchange)
-        .await
-        .context("no answer")?
+    hanse_rt::timeout(Duration::from_secs(20), exchange).await.context("no answer")?
 }
 
 /// What came of a train of requests.

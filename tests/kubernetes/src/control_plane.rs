@@ -166,11 +166,7 @@ impl ControlPlane {
             "--endpoint-reconciler-type=none".to_owned(),
         ];
         let log = self.folder.path().join("apiserver.log");
-        self.apiserver = Some(spawn(
-            &self.programs.join("kube-apiserver"),
-            &arguments,
-            &log,
-        )?);
+        self.apiserver = Some(spawn(&self.programs.join("kube-apiserver"), &arguments, &log)?);
         Ok(())
     }
 
@@ -206,11 +202,7 @@ impl ControlPlane {
             if ended || hanse_rt::Mono::now() > deadline {
                 let log = std::fs::read_to_string(self.folder.path().join("apiserver.log"))?;
                 let tail: Vec<_> = log.lines().rev().take(20).collect();
-                bail!(
-                    "the API server of {} is not ready:\n{}",
-                    self.name,
-                    tail.join("\n")
-                );
+                bail!("the API server of {} is not ready:\n{}", self.name, tail.join("\n"));
             }
             hanse_rt::sleep(Duration::from_millis(100)).await;
         }
@@ -264,10 +256,7 @@ impl ControlPlane {
 }
 
 fn write_keys(folder: &Path) -> Result<()> {
-    std::fs::write(
-        folder.join("tokens"),
-        format!("{TOKEN},admin,admin,system:masters\n"),
-    )?;
+    std::fs::write(folder.join("tokens"), format!("{TOKEN},admin,admin,system:masters\n"))?;
     let key = rcgen::KeyPair::generate().context("a key for service accounts")?;
     std::fs::write(folder.join("accounts.key"), key.serialize_pem())?;
     std::fs::write(folder.join("accounts.pub"), key.public_key_pem())?;

@@ -28,26 +28,15 @@ async fn a_deployment_becomes_available_on_a_real_control_plane() {
         return;
     };
     drop(rustls::crypto::ring::default_provider().install_default());
-    let plane = ControlPlane::start("real", 1, Manager::Member, &programs)
-        .await
-        .unwrap();
+    let plane = ControlPlane::start("real", 1, Manager::Member, &programs).await.unwrap();
     let client = plane.client().await.unwrap();
     let tasks = TaskSet::new("test");
     let topology = format!("hub: {{provider: p, region: r}}\nclusters: [{CLUSTER}]");
     let topology = hanse_topology::Topology::parse(&topology).unwrap();
     let lost: Arc<Mutex<BTreeSet<String>>> = Arc::default();
     let cluster = topology.clusters[0].clone();
-    nodes::run(
-        &tasks,
-        client.clone(),
-        cluster,
-        Arc::clone(&lost),
-        Wall::system(),
-    );
-    let pace = Pace {
-        start: Duration::from_millis(100),
-        ..Pace::default()
-    };
+    nodes::run(&tasks, client.clone(), cluster, Arc::clone(&lost), Wall::system());
+    let pace = Pace { start: Duration::from_millis(100), ..Pace::default() };
     let kubelet = Kubelet::new(pace, Arc::new(Mute), Addresses::of_member(0), lost);
     let controllers = Controllers {
         client: client.clone(),
@@ -68,17 +57,11 @@ async fn a_deployment_becomes_available_on_a_real_control_plane() {
             },
         },
     }));
-    deployments
-        .create(&PostParams::default(), &deployment.unwrap())
-        .await
-        .unwrap();
+    deployments.create(&PostParams::default(), &deployment.unwrap()).await.unwrap();
     let available =
         kube::runtime::wait::await_condition(deployments, "web", |found: Option<&Deployment>| {
             found.and_then(|d| d.status.as_ref()?.available_replicas) == Some(3)
         });
-    hanse_rt::timeout(Duration::from_mins(1), available)
-        .await
-        .unwrap()
-        .unwrap();
+    hanse_rt::timeout(Duration::from_mins(1), available).await.unwrap().unwrap();
     tasks.drain(Duration::from_secs(5)).await;
 }

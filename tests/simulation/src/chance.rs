@@ -43,10 +43,7 @@ where
     T: Send + 'static,
     F: Future<Output = T>,
 {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "a fresh thread has fresh hash keys"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "a fresh thread has fresh hash keys")]
     let thread = std::thread::spawn(move || {
         STREAM.set(Some(seed));
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -59,7 +56,5 @@ where
         STREAM.set(None);
         outcome
     });
-    thread
-        .join()
-        .expect("a simulation reports errors as values")
+    thread.join().expect("a simulation reports errors as values")
 }

@@ -21,13 +21,8 @@ pub(crate) async fn look(world: &World, namespace: &str, name: &str) -> Result<H
     for member in world.members() {
         let api: Api<Deployment> = Api::namespaced(member.local_client(), namespace);
         if let Some(found) = api.get_opt(name).await? {
-            let ready = found
-                .status
-                .and_then(|status| status.ready_replicas)
-                .unwrap_or(0);
-            holding
-                .replicas
-                .insert(member.name().to_owned(), found.spec.replicas.unwrap_or(1));
+            let ready = found.status.and_then(|status| status.ready_replicas).unwrap_or(0);
+            holding.replicas.insert(member.name().to_owned(), found.spec.replicas.unwrap_or(1));
             holding.ready.insert(member.name().to_owned(), ready);
         }
     }
@@ -42,12 +37,8 @@ pub(crate) fn removed_only_when_replaced(
 ) -> Result<()> {
     for (member, had) in &before.replicas {
         let has = after.replicas.get(member).copied().unwrap_or(0);
-        let elsewhere: i32 = after
-            .ready
-            .iter()
-            .filter(|(other, _)| *other != member)
-            .map(|(_, ready)| ready)
-            .sum();
+        let elsewhere: i32 =
+            after.ready.iter().filter(|(other, _)| *other != member).map(|(_, ready)| ready).sum();
         ensure!(
             has >= *had || elsewhere + has >= wanted,
             "{member} went from {had} to {has} while the others had {elsewhere} of {wanted} ready"

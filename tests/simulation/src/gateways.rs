@@ -35,10 +35,7 @@ pub(crate) fn run(tasks: &TaskSet, world: World, reports: ReportTable) {
             let now = Mono::now();
             for observer in world.members() {
                 let mut seen = Vec::new();
-                for target in world
-                    .members()
-                    .filter(|target| target.name() != observer.name())
-                {
+                for target in world.members().filter(|target| target.name() != observer.name()) {
                     let from = (observer.name().to_owned(), observer.faults());
                     let ends = Ends::new(from, (target.name().to_owned(), target.faults()));
                     let passage = matches!(ends.passage(), Passage::Open(_));
@@ -49,18 +46,10 @@ pub(crate) fn run(tasks: &TaskSet, world: World, reports: ReportTable) {
                         level: Level::Unknown,
                     });
                     opinion.look(passage, now);
-                    seen.push(Observation::new(
-                        target.name(),
-                        opinion.level,
-                        Duration::ZERO,
-                    ));
+                    seen.push(Observation::new(target.name(), opinion.level, Duration::ZERO));
                 }
                 if reaches_hub(&world, observer.name()) {
-                    let report = Report {
-                        session: 1,
-                        sequence,
-                        observations: seen,
-                    };
+                    let report = Report { session: 1, sequence, observations: seen };
                     reports.record(observer.name(), &report, now);
                 }
             }
@@ -72,10 +61,7 @@ fn reaches_hub(world: &World, name: &str) -> bool {
     let Some(member) = world.member(name) else {
         return false;
     };
-    let hub = (
-        hanse_sim::faults::HUB.to_owned(),
-        world.hub_faults().subscribe(),
-    );
+    let hub = (hanse_sim::faults::HUB.to_owned(), world.hub_faults().subscribe());
     let ends = Ends::new((name.to_owned(), member.faults()), hub);
     matches!(ends.passage(), Passage::Open(_))
 }

@@ -10,15 +10,9 @@ mod trace;
 
 use std::process::ExitCode;
 
-#[expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "a command line speaks to people"
-)]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people")]
 fn main() -> ExitCode {
-    let seed = std::env::args()
-        .nth(1)
-        .and_then(|seed| seed.parse::<u64>().ok());
+    let seed = std::env::args().nth(1).and_then(|seed| seed.parse::<u64>().ok());
     let Some(seed) = seed else {
         eprintln!("usage: hanse-simulate SEED");
         return ExitCode::from(2);

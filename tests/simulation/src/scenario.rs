@@ -89,15 +89,8 @@ pub(crate) async fn run(seed: u64) -> Result<Outcome> {
     let victims = ["gcp-us", "az-asia"];
     let victim = victims[usize::try_from(rng.below(2))?];
     let killed = rng.chance(500_000);
-    let faults = Faults {
-        killed,
-        blackhole: !killed,
-        ..Faults::default()
-    };
-    case.world
-        .member(victim)
-        .context("a member")?
-        .set_faults(faults);
+    let faults = Faults { killed, blackhole: !killed, ..Faults::default() };
+    case.world.member(victim).context("a member")?.set_faults(faults);
     let hub_dies = Duration::from_millis(2000 + rng.below(6000));
     let hub_back = hub_dies + Duration::from_millis(1000 + rng.below(10_000));
     let healed = hub_back + Duration::from_millis(20_000 + rng.below(40_000));
@@ -115,10 +108,7 @@ pub(crate) async fn run(seed: u64) -> Result<Outcome> {
             returned = true;
         }
         if now >= healed && !mended {
-            case.world
-                .member(victim)
-                .context("a member")?
-                .set_faults(Faults::default());
+            case.world.member(victim).context("a member")?.set_faults(Faults::default());
             mended = true;
         }
         let after = checkers::look(&case.world, "default", "web").await?;
@@ -132,13 +122,7 @@ pub(crate) async fn run(seed: u64) -> Result<Outcome> {
     hub.kill().await;
     case.tasks.kill().await;
     let (hash, records) = case.trace.hash();
-    Ok(Outcome {
-        seed,
-        hash,
-        records,
-        simulated: started.elapsed(),
-        moves,
-    })
+    Ok(Outcome { seed, hash, records, simulated: started.elapsed(), moves })
 }
 
 impl Case {
@@ -148,9 +132,7 @@ impl Case {
         let trace = Trace::new();
         let tasks = TaskSet::new("world");
         let server = |name: &str| {
-            let server = ApiServer::builder()
-                .wall(wall.clone())
-                .rng(rng.fork("api", name));
+            let server = ApiServer::builder().wall(wall.clone()).rng(rng.fork("api", name));
             server.memory().build()
         };
         let api = server(HUB)?;
@@ -164,15 +146,7 @@ impl Case {
         }
         let reports = ReportTable::default();
         gateways::run(&tasks, world.clone(), reports.clone());
-        let case = Self {
-            world,
-            api,
-            trace,
-            reports,
-            wall,
-            rng,
-            tasks,
-        };
+        let case = Self { world, api, trace, reports, wall, rng, tasks };
         case.write_objects().await?;
         Ok(case)
     }
@@ -185,18 +159,12 @@ impl Case {
     async fn start_hub(&self, incarnation: u64) -> Result<TaskSet> {
         let tasks = TaskSet::new("hub");
         let service = Traced::new(self.api.as_user("system:admin"), HUB, &self.trace);
-        let connector = Linked {
-            world: self.world.clone(),
-            trace: self.trace.clone(),
-            rng: self.rng.clone(),
-        };
+        let connector =
+            Linked { world: self.world.clone(), trace: self.trace.clone(), rng: self.rng.clone() };
         let config = HubConfig {
             wall: self.wall.clone(),
             rng: self.rng.fork("hub", &incarnation.to_string()),
-            place: Some(HubPlace {
-                provider: "aws".to_owned(),
-                region: "eu".to_owned(),
-            }),
+            place: Some(HubPlace { provider: "aws".to_owned(), region: "eu".to_owned() }),
             reports: self.reports.clone(),
             ..HubConfig::new(Client::new(service, "default"), Arc::new(connector))
         };
@@ -207,13 +175,7 @@ impl Case {
     async fn write_objects(&self) -> Result<()> {
         for definition in hanse_api::crds() {
             let body = serde_json::to_value(&definition)?;
-            self.apply(
-                "apiextensions.k8s.io/v1",
-                "CustomResourceDefinition",
-                None,
-                body,
-            )
-            .await?;
+            self.apply("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, body).await?;
         }
         for member in self.world.members() {
             let cluster = member.cluster();
@@ -226,8 +188,7 @@ impl Case {
                     "gateways": [{"address": member.gateway_address().to_string(), "port": 15443}],
                 },
             });
-            self.apply("hanse.dev/v1alpha1", "MemberCluster", None, body)
-                .await?;
+            self.apply("hanse.dev/v1alpha1", "MemberCluster", None, body).await?;
         }
         Ok(())
     }
@@ -238,13 +199,7 @@ impl Case {
             "metadata": {"name": "all", "namespace": "default"},
             "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]},
         });
-        self.apply(
-            "hanse.dev/v1alpha1",
-            "PropagationPolicy",
-            Some("default"),
-            policy,
-        )
-        .await?;
+        self.apply("hanse.dev/v1alpha1", "PropagationPolicy", Some("default"), policy).await?;
         let web = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "web", "namespace": "default"},
@@ -259,8 +214,7 @@ impl Case {
                 },
             },
         });
-        self.apply("apps/v1", "Deployment", Some("default"), web)
-            .await
+        self.apply("apps/v1", "Deployment", Some("default"), web).await
     }
 
     async fn apply(
@@ -276,10 +230,7 @@ impl Case {
             Some(namespace) => Api::namespaced_with(self.client(), namespace, &resource),
             None => Api::all_with(self.client(), &resource),
         };
-        let name = body["metadata"]["name"]
-            .as_str()
-            .context("a name")?
-            .to_owned();
+        let name = body["metadata"]["name"].as_str().context("a name")?.to_owned();
         let params = PatchParams::apply("test").force();
         api.patch(&name, &params, &Patch::Apply(body))
             .await
@@ -295,10 +246,7 @@ impl Case {
             let verdicts: Vec<_> = members
                 .iter()
                 .map(|member| {
-                    let verdict = member
-                        .status
-                        .as_ref()
-                        .and_then(|status| status.verdict.clone());
+                    let verdict = member.status.as_ref().and_then(|status| status.verdict.clone());
                     (member.name_any(), verdict.unwrap_or_default())
                 })
                 .collect();
@@ -328,24 +276,16 @@ impl Case {
         self.healthy().await.context("after the calm")?;
         let holding = checkers::look(&self.world, "default", "web").await?;
         let sum: i32 = holding.replicas.values().sum();
-        ensure!(
-            sum == REPLICAS,
-            "{sum} replicas instead of {REPLICAS}: {holding:?}"
-        );
+        ensure!(sum == REPLICAS, "{sum} replicas instead of {REPLICAS}: {holding:?}");
         let ready: i32 = holding.ready.values().sum();
-        ensure!(
-            ready == REPLICAS,
-            "{ready} ready instead of {REPLICAS}: {holding:?}"
-        );
+        ensure!(ready == REPLICAS, "{ready} ready instead of {REPLICAS}: {holding:?}");
         Ok(())
     }
 
     async fn moves(&self) -> Result<usize> {
         let api: Api<hanse_api::ResourceBinding> = Api::namespaced(self.client(), "default");
         let bindings = api.list(&ListParams::default()).await?;
-        let status = bindings
-            .iter()
-            .filter_map(|binding| binding.status.as_ref());
+        let status = bindings.iter().filter_map(|binding| binding.status.as_ref());
         Ok(status.map(|status| status.moves.len()).sum())
     }
 }

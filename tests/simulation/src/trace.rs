@@ -25,10 +25,7 @@ pub(crate) struct Trace {
 impl Trace {
     pub(crate) fn new() -> Self {
         let state = Arc::new(Mutex::new((0xcbf2_9ce4_8422_2325, 0)));
-        Self {
-            started: Mono::now(),
-            state,
-        }
+        Self { started: Mono::now(), state }
     }
 
     /// Adds a record.
@@ -57,11 +54,7 @@ pub(crate) struct Traced<S> {
 
 impl<S> Traced<S> {
     pub(crate) fn new(inner: S, link: &str, trace: &Trace) -> Self {
-        Self {
-            inner,
-            link: link.into(),
-            trace: trace.clone(),
-        }
+        Self { inner, link: link.into(), trace: trace.clone() }
     }
 }
 
@@ -83,10 +76,7 @@ where
 
     fn call(&mut self, request: Request<Q>) -> Self::Future {
         let (trace, link) = (self.trace.clone(), Arc::clone(&self.link));
-        trace.record(
-            &link,
-            format!("{} {}", request.method(), request.uri()).as_bytes(),
-        );
+        trace.record(&link, format!("{} {}", request.method(), request.uri()).as_bytes());
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await.map_err(Into::into)?;

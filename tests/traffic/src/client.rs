@@ -65,9 +65,8 @@ pub async fn send(at: SocketAddr, request: Request<Full<Bytes>>) -> Result<Reply
 pub async fn send_h2(at: SocketAddr, request: Request<Full<Bytes>>) -> Result<Reply, String> {
     let exchange = async {
         let stream = net::connect(at, PATIENCE).await.map_err(text)?;
-        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .map_err(text)?;
+        let (mut sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.map_err(text)?;
         let (reply, _) = tokio::join!(
             async move { read(sender.send_request(request).await.map_err(text)?).await },
             connection,

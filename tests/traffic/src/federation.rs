@@ -104,17 +104,13 @@ impl Federation {
         let tasks = TaskSet::new("test");
         let [a, b] = own_block();
         let client = api(&tasks);
-        let clients: BTreeMap<String, Client> = members
-            .iter()
-            .map(|(name, _)| ((*name).to_owned(), api(&tasks)))
-            .collect();
+        let clients: BTreeMap<String, Client> =
+            members.iter().map(|(name, _)| ((*name).to_owned(), api(&tasks))).collect();
         let mut round_trips = BTreeMap::new();
         for (index, (_, region)) in (0_u64..).zip(members) {
             for (other, (_, from)) in (0..index).zip(members) {
                 let pair = ((*from).to_owned(), (*region).to_owned());
-                round_trips
-                    .entry(pair)
-                    .or_insert((index - other) * 40_000 + index);
+                round_trips.entry(pair).or_insert((index - other) * 40_000 + index);
             }
         }
         let mut federation = Self {
@@ -127,10 +123,7 @@ impl Federation {
             connector: Arc::new(Clients(clients.clone())),
             folder: TempDir::new().expect("a folder"),
         };
-        let place = members
-            .first()
-            .map(|(_, region)| *region)
-            .unwrap_or_default();
+        let place = members.first().map(|(_, region)| *region).unwrap_or_default();
         federation.describe(members, place, [a, b]).await;
         federation.start_hub().await;
         for (index, (name, _)) in (1_u8..).zip(members) {
@@ -250,12 +243,7 @@ impl Federation {
             },
         );
         gateway.expect("the gateway starts");
-        let member = Member {
-            client,
-            ip: ip.into(),
-            relay: relay_tasks,
-            gateway: gateway_tasks,
-        };
+        let member = Member { client, ip: ip.into(), relay: relay_tasks, gateway: gateway_tasks };
         self.members.insert(name.to_owned(), member);
     }
 
@@ -303,10 +291,7 @@ impl Federation {
     /// When the API does not answer.
     pub async fn status(&self, key: &ServiceKey) -> GlobalServiceStatus {
         let api: Api<GlobalService> = Api::namespaced(self.client.clone(), key.namespace());
-        let known = api
-            .get_opt(key.name())
-            .await
-            .expect("the hub's API answers");
+        let known = api.get_opt(key.name()).await.expect("the hub's API answers");
         known.and_then(|global| global.status).unwrap_or_default()
     }
 
@@ -320,10 +305,7 @@ impl Federation {
         let status = self.status(key).await;
         let read = |at: hanse_api::GlobalAddress| {
             let port = u16::try_from(at.port).expect("a port");
-            (
-                at.cluster,
-                SocketAddr::new(at.address.parse().expect("an address"), port),
-            )
+            (at.cluster, SocketAddr::new(at.address.parse().expect("an address"), port))
         };
         status.addresses.into_iter().map(read).collect()
     }
@@ -344,7 +326,5 @@ where
     K: Clone + DeserializeOwned + std::fmt::Debug,
 {
     let parameters = PatchParams::apply("test").force();
-    api.patch(name, &parameters, &Patch::Apply(body))
-        .await
-        .expect("the API takes it");
+    api.patch(name, &parameters, &Patch::Apply(body)).await.expect("the API takes it");
 }

@@ -148,10 +148,7 @@ impl Fleet {
                 zone: None,
             },
             network: "default".to_owned(),
-            gateways: vec![GatewayAddress {
-                address,
-                network: "default".to_owned(),
-            }],
+            gateways: vec![GatewayAddress { address, network: "default".to_owned() }],
             verdict: Verdict::Healthy,
             operator: Operator::default(),
         };
@@ -165,8 +162,7 @@ impl Fleet {
     fn link_from(&mut self, name: &str, sites: &[(&str, &str)]) {
         for (other, _) in sites.iter().filter(|(other, _)| *other != name) {
             let link = Link::start(&self.tasks, self.gateway_address(other));
-            self.links
-                .insert((name.to_owned(), (*other).to_owned()), link);
+            self.links.insert((name.to_owned(), (*other).to_owned()), link);
         }
     }
 
@@ -250,10 +246,7 @@ impl Fleet {
     /// # Panics
     /// When it is unknown.
     pub fn cluster(&mut self, name: &str) -> &mut Cluster {
-        self.world
-            .clusters
-            .get_mut(&cluster_name(name))
-            .expect("a known cluster")
+        self.world.clusters.get_mut(&cluster_name(name)).expect("a known cluster")
     }
 
     /// Serves what follows from the world to every gateway.
@@ -266,12 +259,7 @@ impl Fleet {
             let own: BTreeMap<String, Vec<SocketAddr>> = site
                 .pods
                 .iter()
-                .map(|(key, pods)| {
-                    (
-                        key.to_string(),
-                        pods.iter().map(|pod| pod.address).collect(),
-                    )
-                })
+                .map(|(key, pods)| (key.to_string(), pods.iter().map(|pod| pod.address).collect()))
                 .collect();
             let snapshot = routing::plan(&self.world, &cluster_name(name), now).expect("a member");
             let view = compile(&snapshot).with_own_endpoints(&own);

@@ -66,18 +66,11 @@ impl Load {
     /// When that is not so.
     pub async fn assert_few_failures(self) {
         self.pace.kill().await;
-        assert_eq!(
-            self.requests.drain(PATIENCE).await,
-            0,
-            "requests without an end"
-        );
+        assert_eq!(self.requests.drain(PATIENCE).await, 0, "requests without an end");
         let tally = self.tally.lock().expect("no holder panics");
         let total: usize = tally.values().sum();
         let failures = tally.iter().filter(|(what, _)| what.starts_with("failed"));
         let failed: usize = failures.map(|(_, count)| count).sum();
-        assert!(
-            failed * 1000 <= total,
-            "{failed} of {total} failed: {tally:?}"
-        );
+        assert!(failed * 1000 <= total, "{failed} of {total} failed: {tally:?}");
     }
 }

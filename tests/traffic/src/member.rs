@@ -68,9 +68,7 @@ impl Member {
             Arc::new(|token| (token == HUB_TOKEN).then(|| "eu".to_owned()));
         let hub = AdsServer::new(verifier, reports.clone(), &Metrics::new());
         let hub_tasks = tasks.child("hub");
-        let hub_address = hub
-            .serve(&hub_tasks, SocketAddr::new(ip, 0))
-            .expect("a free port");
+        let hub_address = hub.serve(&hub_tasks, SocketAddr::new(ip, 0)).expect("a free port");
         let mut member = Self {
             tasks,
             hub,

@@ -17,9 +17,7 @@ use crate::pods::Pod;
 pub async fn namespace(client: &Client, name: &str) {
     let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
     let api: Api<core::Namespace> = Api::all(client.clone());
-    api.patch(name, &PatchParams::apply("test"), &Patch::Apply(object))
-        .await
-        .expect("a namespace");
+    api.patch(name, &PatchParams::apply("test"), &Patch::Apply(object)).await.expect("a namespace");
 }
 
 /// Writes the Service of `key`.
@@ -38,10 +36,7 @@ pub async fn service(client: &Client, key: &ServiceKey) {
     });
     let parameters = PatchParams::apply("test").force();
     let services: Api<core::Service> = Api::namespaced(client.clone(), namespace);
-    services
-        .patch(name, &parameters, &Patch::Apply(service))
-        .await
-        .expect("a Service");
+    services.patch(name, &parameters, &Patch::Apply(service)).await.expect("a Service");
 }
 
 /// Writes the Service of `key` and one slice per pod, because each toy pod has a port of its

@@ -97,11 +97,7 @@ impl Pod {
         });
         let builder = auto::Builder::new(executor);
         // A broken connection is what many tests are about.
-        drop(
-            builder
-                .serve_connection(TokioIo::new(stream), service)
-                .await,
-        );
+        drop(builder.serve_connection(TokioIo::new(stream), service).await);
     }
 
     async fn answer(
@@ -112,11 +108,8 @@ impl Pod {
         self.seen.fetch_add(1, Ordering::SeqCst);
         let (parts, body) = request.into_parts();
         *self.last.lock().expect("no holder panics") = parts.headers;
-        let sent = body
-            .collect()
-            .await
-            .map(http_body_util::Collected::to_bytes)
-            .unwrap_or_default();
+        let sent =
+            body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
         let behaviour = self.behaviour();
         hanse_rt::sleep(behaviour.delay).await;
         let text = format!("{name}/{}", String::from_utf8_lossy(&sent));
@@ -138,11 +131,7 @@ impl Pod {
 
     async fn echo(&self, name: &str, mut stream: net::TcpStream) {
         self.seen.fetch_add(1, Ordering::SeqCst);
-        if stream
-            .write_all(format!("{name}\n").as_bytes())
-            .await
-            .is_err()
-        {
+        if stream.write_all(format!("{name}\n").as_bytes()).await.is_err() {
             return;
         }
         let mut buffer = [0; 1024];

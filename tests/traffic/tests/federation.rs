@@ -29,21 +29,15 @@ async fn web_in(members: &[&str]) -> Federation {
 async fn every_address_in_the_status_is_answered_by_the_nearest_cluster() {
     let federation = web_in(&["eu", "asia"]).await;
     let addresses = federation.addresses(&key("web")).await;
-    let order: Vec<&str> = addresses
-        .iter()
-        .map(|(cluster, _)| cluster.as_str())
-        .collect();
+    let order: Vec<&str> = addresses.iter().map(|(cluster, _)| cluster.as_str()).collect();
     assert_eq!(order, ["eu", "us", "asia"], "nearest to the hub first");
     for ((_, at), by) in addresses.iter().zip(["eu", "eu", "asia"]) {
         until("the nearest answers", || answered_by(*at, by)).await;
     }
     let healthy = || async {
         let status = federation.status(&key("web")).await;
-        let text: Vec<_> = status
-            .conditions
-            .iter()
-            .map(|c| (c.type_.as_str(), c.reason.as_str()))
-            .collect();
+        let text: Vec<_> =
+            status.conditions.iter().map(|c| (c.type_.as_str(), c.reason.as_str())).collect();
         let order = status.order.iter().find(|order| order.from == "us");
         text == [("Healthy", "EndpointsReady"), ("Programmed", "Programmed")]
             && order.is_some_and(|order| order.clusters == ["eu", "asia"])
@@ -52,12 +46,7 @@ async fn every_address_in_the_status_is_answered_by_the_nearest_cluster() {
     // Every member has a Service of that name for its own pods.
     for member in federation.members.values() {
         let services: Api<Service> = Api::namespaced(member.client.clone(), "shop");
-        let derived = || async {
-            services
-                .get_opt("web-global")
-                .await
-                .is_ok_and(|s| s.is_some())
-        };
+        let derived = || async { services.get_opt("web-global").await.is_ok_and(|s| s.is_some()) };
         until("a derived Service", derived).await;
     }
     // The last endpoint in Europe goes: its gateway sends elsewhere, its own pods or not.
@@ -81,10 +70,7 @@ async fn with_the_hub_gone_pods_are_replaced_without_an_error_and_ports_outlive_
     for (cluster, at) in &addresses {
         until("the own pod answers", || answered_by(*at, cluster)).await;
     }
-    let loads: Vec<Load> = addresses
-        .iter()
-        .map(|(_, at)| Load::start(*at, 50))
-        .collect();
+    let loads: Vec<Load> = addresses.iter().map(|(_, at)| Load::start(*at, 50)).collect();
     federation.kill_hub().await;
     for (cluster, at) in &addresses {
         let name = format!("{cluster}-new");
@@ -101,10 +87,7 @@ async fn with_the_hub_gone_pods_are_replaced_without_an_error_and_ports_outlive_
     federation.global(&key("cart"), spec).await;
     let cart = federation.addresses(&key("cart")).await;
     assert_eq!(federation.addresses(&key("web")).await, addresses);
-    assert!(
-        cart.iter()
-            .all(|(_, at)| addresses.iter().all(|(_, web)| at != web))
-    );
+    assert!(cart.iter().all(|(_, at)| addresses.iter().all(|(_, web)| at != web)));
     until("the new service is programmed", || async {
         get(cart[0].1).await.is_ok_and(|reply| reply.status == 503)
     })
@@ -127,19 +110,13 @@ async fn a_drained_region_loses_its_traffic_without_an_error_and_gets_it_back() 
     let left = || async {
         let before = load.count("eu");
         let elsewhere = load.count("us");
-        until("some more requests", || async {
-            load.count("us") > elsewhere + 50
-        })
-        .await;
+        until("some more requests", || async { load.count("us") > elsewhere + 50 }).await;
         load.count("eu") == before
     };
     until("nothing goes to Europe any more", left).await;
     federation.change_federation(json!({"drains": []})).await;
     let before = load.count("eu");
-    until("Europe is back", || async {
-        load.count("eu") > before + 50
-    })
-    .await;
+    until("Europe is back", || async { load.count("eu") > before + 50 }).await;
     load.assert_few_failures().await;
     federation.tasks.kill().await;
 }
@@ -151,9 +128,7 @@ async fn what_cannot_be_served_says_why_until_it_can() {
     let body =
         json!({"metadata": {"name": "late", "namespace": "shop"}, "spec": {"service": "late"}});
     let late = serde_json::from_value(body).unwrap();
-    api.create(&kube::api::PostParams::default(), &late)
-        .await
-        .unwrap();
+    api.create(&kube::api::PostParams::default(), &late).await.unwrap();
     let says = |reason: &'static str, message: &'static str| {
         let federation = &federation;
         async move {
@@ -198,24 +173,14 @@ async fn a_drill_isolates_a_region_and_measures_that_nothing_was_lost() {
     }
     let members: Api<hanse_api::MemberCluster> = Api::all(federation.client.clone());
     let healthy = || async {
-        let all = members
-            .list(&kube::api::ListParams::default())
-            .await
-            .unwrap();
+        let all = members.list(&kube::api::ListParams::default()).await.unwrap();
         all.iter().all(|member| {
-            let verdict = member
-                .status
-                .as_ref()
-                .and_then(|status| status.verdict.as_deref());
+            let verdict = member.status.as_ref().and_then(|status| status.verdict.as_deref());
             verdict == Some("Healthy")
         })
     };
     until("every member is healthy", healthy).await;
-    let us = addresses
-        .iter()
-        .find(|(cluster, _)| cluster == "us")
-        .unwrap()
-        .1;
+    let us = addresses.iter().find(|(cluster, _)| cluster == "us").unwrap().1;
     let body = json!({
         "apiVersion": "hanse.dev/v1alpha1", "kind": "Drill", "metadata": {"name": "america"},
         "spec": {"target": {"region": "america"}, "durationSeconds": 4,
@@ -223,14 +188,8 @@ async fn a_drill_isolates_a_region_and_measures_that_nothing_was_lost() {
     });
     let drills: Api<hanse_api::Drill> = Api::all(federation.client.clone());
     let drill = serde_json::from_value(body).unwrap();
-    drills
-        .create(&kube::api::PostParams::default(), &drill)
-        .await
-        .unwrap();
-    until("what enters there is answered elsewhere", || {
-        answered_by(us, "eu")
-    })
-    .await;
+    drills.create(&kube::api::PostParams::default(), &drill).await.unwrap();
+    until("what enters there is answered elsewhere", || answered_by(us, "eu")).await;
     let verdict = || async {
         let drill = drills.get("america").await.unwrap();
         drill.status.is_some_and(|status| status.verdict.is_some())
@@ -238,11 +197,7 @@ async fn a_drill_isolates_a_region_and_measures_that_nothing_was_lost() {
     until("a verdict", verdict).await;
     let status = drills.get("america").await.unwrap().status.unwrap();
     let measured = status.measured.clone().unwrap();
-    assert_eq!(
-        status.verdict,
-        Some(hanse_api::DrillVerdict::Passed),
-        "{status:?}"
-    );
+    assert_eq!(status.verdict, Some(hanse_api::DrillVerdict::Passed), "{status:?}");
     assert!(measured.entered_elsewhere.requests > 100, "{measured:?}");
     until("America is back", || answered_by(us, "us")).await;
     federation.tasks.kill().await;

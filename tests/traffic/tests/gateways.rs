@@ -30,10 +30,7 @@ fn web_in(clusters: &[(&str, usize)]) -> Fleet {
 }
 
 fn post(body: &'static str) -> Request<Full<Bytes>> {
-    Request::post("/")
-        .header("host", "web.shop")
-        .body(Full::from(body))
-        .expect("a sound test")
+    Request::post("/").header("host", "web.shop").body(Full::from(body)).expect("a sound test")
 }
 
 #[tokio::test]
@@ -50,13 +47,7 @@ async fn each_gateway_answers_from_the_nearest_cluster_with_ready_endpoints() {
     fleet.add_pods("us", &key("web"), 1, Behaviour::default());
     fleet.sites.get_mut("eu").unwrap().pods.clear();
     let eu = hanse_routing::ClusterName::new("eu").unwrap();
-    fleet
-        .world
-        .services
-        .get_mut(&key("web"))
-        .unwrap()
-        .ready
-        .insert(eu, 0);
+    fleet.world.services.get_mut(&key("web")).unwrap().ready.insert(eu, 0);
     fleet.publish();
     for from in ["eu", "us"] {
         let at = fleet.at(from, &key("web"));
@@ -106,10 +97,7 @@ async fn a_silent_cluster_costs_no_idempotent_request_and_comes_back_when_it_ans
     // What was under way to the silent cluster was answered too, by the other.
     let before = load.count("us");
     link.freeze(false);
-    until("America is back", || async {
-        load.count("us") > before + 100
-    })
-    .await;
+    until("America is back", || async { load.count("us") > before + 100 }).await;
     load.assert_few_failures().await;
     fleet.tasks.kill().await;
 }
@@ -122,10 +110,7 @@ async fn what_may_have_been_seen_is_not_repeated_unless_it_is_idempotent() {
     fleet.links[&("eu".to_owned(), "us".to_owned())].freeze(true);
     let reply = send(at, post("order")).await.unwrap();
     assert_eq!(reply.status, StatusCode::GATEWAY_TIMEOUT);
-    assert_eq!(
-        reply.headers["proxy-status"],
-        "hanse-eu; error=connection_terminated"
-    );
+    assert_eq!(reply.headers["proxy-status"], "hanse-eu; error=connection_terminated");
     until("Asia answers", || answered_by(at, "asia")).await;
     let reply = send(at, post("order")).await.unwrap();
     assert_eq!(reply.body, "asia/order");
@@ -151,14 +136,8 @@ async fn a_request_is_answered_within_two_hops_even_with_stale_snapshots() {
         let reply = get(at).await.unwrap();
         assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
         let status = reply.headers["proxy-status"].to_str().unwrap();
-        assert!(
-            status.ends_with("error=destination_unavailable"),
-            "{status}"
-        );
-        assert!(
-            !reply.headers.contains_key("x-hanse-unsent"),
-            "ours, not the client's"
-        );
+        assert!(status.ends_with("error=destination_unavailable"), "{status}");
+        assert!(!reply.headers.contains_key("x-hanse-unsent"), "ours, not the client's");
     }
     fleet.tasks.kill().await;
 }
@@ -224,9 +203,7 @@ async fn a_gateway_starts_from_disk_and_serves_without_discovery() {
     fleet.sites["eu"].tasks.kill().await;
     assert!(get(at).await.is_err(), "nobody listens");
     fleet.start_gateway("eu");
-    hanse_rt::timeout(PATIENCE, fleet.sites["eu"].readiness.ready())
-        .await
-        .unwrap();
+    hanse_rt::timeout(PATIENCE, fleet.sites["eu"].readiness.ready()).await.unwrap();
     until("Europe answers again", || answered_by(at, "eu")).await;
     for pod in fleet.sites["eu"].pods.values().flatten() {
         pod.kill().await;
@@ -253,16 +230,10 @@ async fn a_change_of_configuration_leaves_requests_under_way_alone() {
     let at = fleet.at("eu", &key("web"));
     until("Europe answers", || answered_by(at, "eu")).await;
     let pod = fleet.sites["eu"].pods[&key("web")][0].clone();
-    pod.behave(Behaviour {
-        delay: Duration::from_millis(600),
-        ..Behaviour::default()
-    });
+    pod.behave(Behaviour { delay: Duration::from_millis(600), ..Behaviour::default() });
     let before = pod.seen.load(Ordering::SeqCst);
     let (slow, ()) = tokio::join!(get(at), async {
-        until("the pod works on it", || async {
-            pod.seen.load(Ordering::SeqCst) > before
-        })
-        .await;
+        until("the pod works on it", || async { pod.seen.load(Ordering::SeqCst) > before }).await;
         // The pod leaves the service, and another service appears.
         fleet.sites.get_mut("eu").unwrap().pods.clear();
         fleet.add_service(&key("cart"), Protocol::Http);
@@ -280,10 +251,7 @@ async fn server_first_protocols_pass_to_the_own_and_to_another_cluster() {
     let mut fleet = Fleet::start(&SITES);
     let db = key("db");
     fleet.add_service(&db, Protocol::Tcp);
-    let speaks_first = Behaviour {
-        tcp: true,
-        ..Behaviour::default()
-    };
+    let speaks_first = Behaviour { tcp: true, ..Behaviour::default() };
     fleet.add_pods("us", &db, 1, speaks_first);
     fleet.publish();
     for from in ["us", "eu"] {
@@ -303,9 +271,7 @@ async fn talk(at: SocketAddr) -> bool {
         stream.read_exact(&mut echo).await.ok()?;
         (&banner == b"us\n" && &echo == b"ping").then_some(())
     };
-    hanse_rt::timeout(Duration::from_secs(5), exchange)
-        .await
-        .is_ok_and(|done| done.is_some())
+    hanse_rt::timeout(Duration::from_secs(5), exchange).await.is_ok_and(|done| done.is_some())
 }
 
 #[tokio::test]
@@ -344,24 +310,14 @@ async fn pods_see_the_users_headers_and_none_of_ours() {
         .header("connection", "x-mine")
         .header("x-mine", "1")
         .header("x-user", "ada");
-    let reply = send(at, request.body(Full::default()).unwrap())
-        .await
-        .unwrap();
+    let reply = send(at, request.body(Full::default()).unwrap()).await.unwrap();
     assert_eq!(reply.headers["x-hanse-cluster"], "us");
-    let seen = fleet.sites["us"].pods[&key("web")][0]
-        .last
-        .lock()
-        .unwrap()
-        .clone();
+    let seen = fleet.sites["us"].pods[&key("web")][0].last.lock().unwrap().clone();
     assert_eq!(seen["host"], "www.example.com");
     assert_eq!(seen["x-user"], "ada");
     assert!(seen.contains_key("traceparent"));
     assert!(!seen.contains_key("x-mine"));
-    assert!(
-        seen.keys()
-            .all(|name| !name.as_str().starts_with("x-hanse")),
-        "{seen:?}"
-    );
+    assert!(seen.keys().all(|name| !name.as_str().starts_with("x-hanse")), "{seen:?}");
     fleet.tasks.kill().await;
 }
 
@@ -370,26 +326,17 @@ async fn a_failing_service_leaves_its_cluster_to_the_others() {
     let mut fleet = web_in(&[("us", 1), ("asia", 1)]);
     let cart = key("cart");
     fleet.add_service(&cart, Protocol::Http);
-    let fails = Behaviour {
-        fails: true,
-        ..Behaviour::default()
-    };
+    let fails = Behaviour { fails: true, ..Behaviour::default() };
     fleet.add_pods("us", &cart, 1, fails);
     fleet.add_pods("asia", &cart, 1, Behaviour::default());
     fleet.publish();
     let (web, cart) = (fleet.at("eu", &key("web")), fleet.at("eu", &cart));
     until("the other service is up", || answered_by(web, "us")).await;
     until("the failing service is served elsewhere", || async {
-        get(cart)
-            .await
-            .is_ok_and(|r| r.status == StatusCode::OK && r.cluster() == "asia")
+        get(cart).await.is_ok_and(|r| r.status == StatusCode::OK && r.cluster() == "asia")
     })
     .await;
-    assert_eq!(
-        get(web).await.unwrap().cluster(),
-        "us",
-        "its neighbour stays"
-    );
+    assert_eq!(get(web).await.unwrap().cluster(), "us", "its neighbour stays");
     fleet.tasks.kill().await;
 }
 

@@ -50,33 +50,19 @@ pub(super) fn check(findings: &mut Vec<String>) -> Result<()> {
         seen.insert(name);
         package.check(name, &table, findings);
     }
-    for name in table
-        .arrows
-        .keys()
-        .filter(|name| !seen.contains(name.as_str()))
-    {
-        findings.push(format!(
-            "xtask/layers.toml: there is no crate `{name}`; take it out"
-        ));
+    for name in table.arrows.keys().filter(|name| !seen.contains(name.as_str())) {
+        findings.push(format!("xtask/layers.toml: there is no crate `{name}`; take it out"));
     }
     Ok(())
 }
 
 impl Package {
     fn check(&self, name: &str, table: &Table, findings: &mut Vec<String>) {
-        if !self
-            .manifest_path
-            .ends_with(&format!("/crates/{name}/Cargo.toml"))
-        {
-            findings.push(format!(
-                "{}: lies in another folder than its name",
-                self.name
-            ));
+        if !self.manifest_path.ends_with(&format!("/crates/{name}/Cargo.toml")) {
+            findings.push(format!("{}: lies in another folder than its name", self.name));
         }
         let (Some(layer), Some(allowed)) = (table.layers.get(name), table.arrows.get(name)) else {
-            findings.push(format!(
-                "xtask/layers.toml: give `{name}` a layer and its arrows"
-            ));
+            findings.push(format!("xtask/layers.toml: give `{name}` a layer and its arrows"));
             return;
         };
         let used: BTreeSet<_> = self
@@ -94,9 +80,7 @@ impl Package {
             }
         }
         for to in allowed.iter().filter(|to| !used.contains(to.as_str())) {
-            findings.push(format!(
-                "{name} -> {to}: allowed in xtask/layers.toml, not used"
-            ));
+            findings.push(format!("{name} -> {to}: allowed in xtask/layers.toml, not used"));
         }
     }
 }

@@ -20,12 +20,7 @@ pub(super) fn check(path: &Path, text: &str, findings: &mut Vec<String>) {
     let shown = path.display().to_string();
     report(&shown, text.lines().count(), FILE_LINES, findings);
     for (name, lines) in functions(text) {
-        report(
-            &format!("{shown} fn {name}"),
-            lines,
-            FUNCTION_LINES,
-            findings,
-        );
+        report(&format!("{shown} fn {name}"), lines, FUNCTION_LINES, findings);
     }
 }
 
@@ -78,16 +73,7 @@ fn functions(text: &str) -> Vec<(String, usize)> {
 }
 
 fn function_name(line: &str) -> Option<&str> {
-    let words = [
-        "pub",
-        "pub(crate)",
-        "pub(super)",
-        "const",
-        "async",
-        "unsafe",
-        "extern",
-        "\"C\"",
-    ];
+    let words = ["pub", "pub(crate)", "pub(super)", "const", "async", "unsafe", "extern", "\"C\""];
     let mut rest = line;
     while let Some((word, after)) = rest.split_once(' ') {
         if word == "fn" {

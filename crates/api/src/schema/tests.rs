@@ -42,12 +42,7 @@ fn the_yaml_reads_back_as_the_same_definition() {
 fn every_kind_has_a_short_name_the_category_and_printer_columns() {
     for crd in crds() {
         let names = &crd.spec.names;
-        assert!(
-            names
-                .short_names
-                .as_ref()
-                .is_some_and(|list| !list.is_empty())
-        );
+        assert!(names.short_names.as_ref().is_some_and(|list| !list.is_empty()));
         assert_eq!(names.categories.as_deref(), Some(&["hanse".to_owned()][..]));
         let columns = crd.spec.versions[0].additional_printer_columns.as_ref();
         assert!(columns.is_some_and(|list| list.len() >= 3));
@@ -112,13 +107,7 @@ macro_rules! refuse {
         }
     )*};
 }
-refuse!(
-    ClusterPropagationPolicy,
-    PropagationPolicy,
-    MemberCluster,
-    Drill,
-    Federation
-);
+refuse!(ClusterPropagationPolicy, PropagationPolicy, MemberCluster, Drill, Federation);
 
 fn policy(placement: &Value) -> Value {
     json!({"metadata": {"name": "p"}, "spec": {
@@ -161,10 +150,7 @@ fn the_schema_refuses_a_weight_of_zero() {
              /properties/replicas/properties/weights/items/properties/weight",
         )
         .unwrap();
-    assert_eq!(
-        (&weight["minimum"], &weight["maximum"]),
-        (&json!(1.0), &json!(1_000_000.0))
-    );
+    assert_eq!((&weight["minimum"], &weight["maximum"]), (&json!(1.0), &json!(1_000_000.0)));
 }
 
 #[test]
@@ -186,29 +172,21 @@ fn a_member_has_exactly_one_connection() {
     assert_eq!(refusal::<MemberCluster>(member(json!({}))), text);
     let both = json!({"direct": {"kubeconfigSecret": "s"}, "simulated": {}});
     assert_eq!(refusal::<MemberCluster>(member(both)), text);
-    assert_eq!(
-        refusal::<MemberCluster>(member(json!({"simulated": {}}))),
-        ""
-    );
+    assert_eq!(refusal::<MemberCluster>(member(json!({"simulated": {}}))), "");
 }
 
 #[test]
 fn the_identity_of_a_member_cannot_change() {
     let member = |identity: Value| -> MemberCluster {
-        serde_json::from_value(
-            json!({"metadata": {"name": "m"}, "spec": {"provider": "aws",
-            "region": "eu-west-1", "connection": {"simulated": {}}, "identity": identity}}),
-        )
+        serde_json::from_value(json!({"metadata": {"name": "m"}, "spec": {"provider": "aws",
+            "region": "eu-west-1", "connection": {"simulated": {}}, "identity": identity}}))
         .unwrap()
     };
     let (none, old, new) = (member(Value::Null), member(json!("a")), member(json!("b")));
     assert!(old.validate_cel_update(&none).is_ok());
     assert!(old.validate_cel_update(&old).is_ok());
     let errors = new.validate_cel_update(&old).unwrap_err();
-    assert!(
-        errors[0].message.starts_with("identity cannot change"),
-        "{errors:?}"
-    );
+    assert!(errors[0].message.starts_with("identity cannot change"), "{errors:?}");
     assert!(none.validate_cel_update(&old).is_err());
 }
 
@@ -217,10 +195,7 @@ fn a_drill_has_exactly_one_target() {
     let drill = |target: Value| json!({"metadata": {"name": "d"}, "spec": {"target": target}});
     let text = "write exactly one of cluster, zone, region and provider";
     assert_eq!(refusal::<Drill>(drill(json!({}))), text);
-    assert_eq!(
-        refusal::<Drill>(drill(json!({"zone": "a", "region": "b"}))),
-        text
-    );
+    assert_eq!(refusal::<Drill>(drill(json!({"zone": "a", "region": "b"}))), text);
     assert_eq!(refusal::<Drill>(drill(json!({"region": "b"}))), "");
 }
 

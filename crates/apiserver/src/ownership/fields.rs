@@ -19,10 +19,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(super) const fn leaf() -> Self {
-        Self {
-            member: true,
-            below: FieldSet(BTreeMap::new()),
-        }
+        Self { member: true, below: FieldSet(BTreeMap::new()) }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -168,10 +165,7 @@ impl FieldSet {
         let node = if rest.is_empty() {
             node.clone()
         } else {
-            Node {
-                member: false,
-                below: node.below.branch(rest),
-            }
+            Node { member: false, below: node.below.branch(rest) }
         };
         if node.is_empty() {
             return Self::default();
@@ -197,10 +191,8 @@ fn readable(element: &str) -> String {
         "v" => format!("[={rest}]"),
         "k" => {
             let keys: Map<String, Value> = serde_json::from_str(rest).unwrap_or_default();
-            let keys: Vec<String> = keys
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
+            let keys: Vec<String> =
+                keys.iter().map(|(key, value)| format!("{key}={value}")).collect();
             format!("[{}]", keys.join(","))
         }
         _ => format!("[{rest}]"),

@@ -102,12 +102,7 @@ pub(crate) fn apply(
 ) -> Result<Value, Failure> {
     if let Some(path) = typed::duplicate(Some(schema), patch) {
         let text = format!("failed to create typed patch object: duplicate entries for key {path}");
-        return Err(Failure::new(
-            StatusCode::INTERNAL_SERVER_ERROR,
-            "InternalError",
-            text,
-            None,
-        ));
+        return Err(Failure::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", text, None));
     }
     let mut entries = live.map(decode).unwrap_or_default();
     let mut base = live.cloned().unwrap_or_else(|| json!({}));
@@ -172,11 +167,7 @@ pub(crate) fn unchanged_since(schema: &Schema, before: &Value, live: &Value) -> 
 fn claimed(schema: &Schema, patch: &Value, rules: Rules<'_>) -> FieldSet {
     let all = typed::field_set(schema, patch);
     let all = rules.reset.iter().fold(all, |set, path| set.without(path));
-    if rules.only.is_empty() {
-        owned(all)
-    } else {
-        owned(all.only(rules.only))
-    }
+    if rules.only.is_empty() { owned(all) } else { owned(all.only(rules.only)) }
 }
 
 /// Takes out what the manager owned, gives up now, and nobody else owns.
@@ -193,10 +184,8 @@ fn prune(
     let root = Some(schema);
     let all = typed::field_set(schema, merged).with_parents();
     let last = last.with_parents();
-    let held = others
-        .iter()
-        .fold(mine.clone(), |set, entry| set.union(&entry.fields))
-        .with_parents();
+    let held =
+        others.iter().fold(mine.clone(), |set, entry| set.union(&entry.fields)).with_parents();
     let without = typed::remove(root, merged, &last);
     let left = typed::field_set(schema, &without).with_parents();
     let unowned = all.difference(&left).difference(&held);
@@ -236,10 +225,7 @@ fn settle(
 
 fn update(entries: &mut Vec<Entry>, difference: &Difference, writer: Writer<'_>) {
     let changed = owned(difference.added.union(&difference.modified));
-    let lost = difference
-        .removed
-        .union(&difference.added)
-        .union(&difference.modified);
+    let lost = difference.removed.union(&difference.added).union(&difference.modified);
     let is_mine = |entry: &Entry| {
         !entry.apply
             && entry.manager == writer.manager
@@ -329,21 +315,14 @@ fn conflict(conflicts: &[(String, FieldSet)]) -> Failure {
     }
     let message = match lines.as_slice() {
         [(who, paths)] if paths.len() == 1 => {
-            format!(
-                "Apply failed with 1 conflict: conflict with {who}: {}",
-                paths[0]
-            )
+            format!("Apply failed with 1 conflict: conflict with {who}: {}", paths[0])
         }
         _ => {
             let list: Vec<String> = lines
                 .iter()
                 .map(|(who, paths)| format!("conflicts with {who}:\n- {}", paths.join("\n- ")))
                 .collect();
-            format!(
-                "Apply failed with {} conflicts: {}",
-                causes.len(),
-                list.join("\n")
-            )
+            format!("Apply failed with {} conflicts: {}", causes.len(), list.join("\n"))
         }
     };
     let details = json!({ "causes": causes });

@@ -50,9 +50,7 @@ fn field() -> impl Strategy<Value = (String, Value)> {
         word().prop_map(|word| ("inner".to_owned(), json!({ "three": "a", "four": word }))),
         pairs().prop_map(|pairs| ("map".to_owned(), json!(pairs))),
         pairs().prop_map(|pairs| {
-            let items = pairs
-                .iter()
-                .map(|(name, value)| json!({ "name": name, "value": value }));
+            let items = pairs.iter().map(|(name, value)| json!({ "name": name, "value": value }));
             ("items".to_owned(), items.collect())
         }),
         keys().prop_map(|keys| {
@@ -76,21 +74,11 @@ fn nothing() -> Value {
 }
 
 fn writer(manager: &'static str) -> Writer<'static> {
-    Writer {
-        manager,
-        api_version: "v1",
-        subresource: "",
-        now: "2026-01-01T00:00:00Z",
-    }
+    Writer { manager, api_version: "v1", subresource: "", now: "2026-01-01T00:00:00Z" }
 }
 
 fn apply(live: Option<&Value>, patch: &Value, manager: &'static str) -> Value {
-    let rules = Rules {
-        force: true,
-        reset: &[],
-        only: &[],
-        tolerated: &FieldSet::default(),
-    };
+    let rules = Rules { force: true, reset: &[], only: &[], tolerated: &FieldSet::default() };
     managers::apply(&schema(), live, patch, writer(manager), rules).unwrap()
 }
 
@@ -130,11 +118,7 @@ fn assert_owned_paths_exist(object: &Value) -> Result<(), TestCaseError> {
     let present = typed::compare(&schema(), &json!({}), &bare).added;
     for (manager, fields) in owned(object) {
         let missing = fields.difference(&present);
-        prop_assert!(
-            missing.is_empty(),
-            "{manager} owns {:?} of {object}",
-            missing.paths()
-        );
+        prop_assert!(missing.is_empty(), "{manager} owns {:?} of {object}", missing.paths());
     }
     Ok(())
 }
@@ -209,8 +193,5 @@ fn paths_read_as_kubernetes_prints_them() {
             "f:set": { "v:\"x\"": {} },
         },
     }));
-    assert_eq!(
-        set.paths(),
-        [".spec.containers[name=\"c\"].image", ".spec.set[=\"x\"]"]
-    );
+    assert_eq!(set.paths(), [".spec.containers[name=\"c\"].image", ".spec.set[=\"x\"]"]);
 }

@@ -94,11 +94,7 @@ pub(crate) fn remove(schema: Option<&Schema>, value: &Value, set: &FieldSet) -> 
         Place::List(items, kind) => {
             let entries = value.as_array().into_iter().flatten();
             let kept = entries.filter_map(|item| {
-                keep(
-                    Some(items),
-                    item,
-                    set.0.get(element(items, kind, item).as_str()),
-                )
+                keep(Some(items), item, set.0.get(element(items, kind, item).as_str()))
             });
             Value::Array(kept.collect())
         }
@@ -162,10 +158,7 @@ fn node(schema: Option<&Schema>, value: &Value) -> Node {
                 }
             }
             let below = set;
-            Node {
-                member: false,
-                below,
-            }
+            Node { member: false, below }
         }
         Place::List(items, kind) => {
             let mut set = FieldSet::default();
@@ -177,10 +170,7 @@ fn node(schema: Option<&Schema>, value: &Value) -> Node {
                 slot.below = slot.below.union(&child.below);
             }
             let below = set;
-            Node {
-                member: false,
-                below,
-            }
+            Node { member: false, below }
         }
     }
 }
@@ -189,10 +179,7 @@ fn below(schema: Option<&Schema>, old: &Value, new: &Value, difference: &mut Dif
     match (place(schema, old), place(schema, new)) {
         (Place::Map, Place::Map) => {
             let empty = Map::new();
-            let (old, new) = (
-                old.as_object().unwrap_or(&empty),
-                new.as_object().unwrap_or(&empty),
-            );
+            let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
             let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
             keys.sort_unstable();
             keys.dedup();
@@ -200,14 +187,7 @@ fn below(schema: Option<&Schema>, old: &Value, new: &Value, difference: &mut Dif
                 let field = schema.and_then(|schema| schema.field(key));
                 let named = is_struct_field(schema, key);
                 let element = format!("f:{key}");
-                step(
-                    field,
-                    old.get(key),
-                    new.get(key),
-                    !named,
-                    &element,
-                    difference,
-                );
+                step(field, old.get(key), new.get(key), !named, &element, difference);
             }
         }
         (Place::List(items, kind), Place::List(..)) => {
@@ -256,10 +236,7 @@ fn step(
                 below(schema, old, new, &mut inner);
                 difference.set(element, inner);
             } else {
-                put(
-                    &mut difference.removed,
-                    whole(old).difference_from(&whole(new)),
-                );
+                put(&mut difference.removed, whole(old).difference_from(&whole(new)));
                 put(&mut difference.modified, whole(new));
             }
         }
@@ -336,25 +313,20 @@ fn is_by_value(schema: Option<&Schema>, name: &str) -> bool {
 impl Node {
     /// What is in this node and not in the other.
     fn difference_from(&self, other: &Self) -> Self {
-        Self {
-            member: self.member && !other.member,
-            below: self.below.difference(&other.below),
-        }
+        Self { member: self.member && !other.member, below: self.below.difference(&other.below) }
     }
 }
 
 fn by_element<'a>(items: &Schema, kind: &ListKind, list: &'a Value) -> BTreeMap<String, &'a Value> {
     let list = list.as_array().into_iter().flatten();
-    list.map(|item| (element(items, kind, item), item))
-        .collect()
+    list.map(|item| (element(items, kind, item), item)).collect()
 }
 
 /// Items only in `live` keep their place; shared and new ones come in the order of `patch`.
 fn merge_lists(items: &Schema, kind: &ListKind, live: &Value, patch: &Value) -> Vec<Value> {
     let keyed = |list: &Value| -> Vec<(String, Value)> {
         let list = list.as_array().into_iter().flatten();
-        list.map(|item| (element(items, kind, item), item.clone()))
-            .collect()
+        list.map(|item| (element(items, kind, item), item.clone())).collect()
     };
     let (live, patch) = (keyed(live), keyed(patch));
     let in_patch = |key: &str| patch.iter().any(|(other, _)| other == key);
@@ -372,10 +344,7 @@ fn merge_lists(items: &Schema, kind: &ListKind, live: &Value, patch: &Value) -> 
             None => value.clone(),
         });
     }
-    result.extend(
-        rest.filter(|(key, _)| !in_patch(key))
-            .map(|(_, value)| value.clone()),
-    );
+    result.extend(rest.filter(|(key, _)| !in_patch(key)).map(|(_, value)| value.clone()));
     result
 }
 
@@ -393,10 +362,7 @@ fn element(items: &Schema, kind: &ListKind, item: &Value) -> String {
         }
     }
     named.sort_by_key(|(key, _)| *key);
-    let named: Vec<String> = named
-        .iter()
-        .map(|(key, value)| format!("{key:?}:{value}"))
-        .collect();
+    let named: Vec<String> = named.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
     format!("k:{{{}}}", named.join(","))
 }
 

@@ -111,9 +111,7 @@ fn merge_lists(schema: Option<&Schema>, old: Value, patch: &Value) -> Result<Val
     let items = schema.and_then(Schema::items);
     for item in patch {
         let Some(id) = item.get(key) else {
-            return Err(format!(
-                "map: {item} does not contain declared merge key: {key}"
-            ));
+            return Err(format!("map: {item} does not contain declared merge key: {key}"));
         };
         if directive(item, "delete") {
             list.retain(|one| one.get(key) != Some(id));
@@ -140,9 +138,8 @@ fn reorder(list: &mut Vec<Value>, order: &[Value], before: &[Value], key: Option
         None => item.clone(),
     };
     let at = |list: &[Value], item: &Value| list.iter().position(|one| id(one) == id(item));
-    let (mut named, others): (Vec<Value>, Vec<Value>) = std::mem::take(list)
-        .into_iter()
-        .partition(|item| at(order, item).is_some());
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        std::mem::take(list).into_iter().partition(|item| at(order, item).is_some());
     named.sort_by_key(|item| at(order, item));
     let mut others = others.into_iter().peekable();
     for item in named {

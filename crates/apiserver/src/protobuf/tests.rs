@@ -20,10 +20,7 @@ fn a_config_map_reads_with_its_map_and_without_unset_fields() {
     let meta = [field(1, b"settings"), field(2, b""), field(8, b"")].concat();
     let entry = [field(1, b"colour"), field(2, b"blue")].concat();
     let raw = [field(1, &meta), field(2, &entry)].concat();
-    let read = decode(
-        &body("v1", "ConfigMap", &raw),
-        Some("io.k8s.api.core.v1.ConfigMap"),
-    );
+    let read = decode(&body("v1", "ConfigMap", &raw), Some("io.k8s.api.core.v1.ConfigMap"));
     assert_eq!(
         read.unwrap(),
         json!({
@@ -39,10 +36,7 @@ fn a_config_map_reads_with_its_map_and_without_unset_fields() {
 fn zero_replicas_are_kept_because_the_field_is_a_pointer() {
     // spec (2) { replicas (1) = 0, paused (7) = false }
     let raw = field(2, &[1 << 3, 0, 7 << 3, 0]);
-    let read = decode(
-        &body("apps/v1", "Deployment", &raw),
-        Some("io.k8s.api.apps.v1.Deployment"),
-    );
+    let read = decode(&body("apps/v1", "Deployment", &raw), Some("io.k8s.api.apps.v1.Deployment"));
     assert_eq!(read.unwrap()["spec"], json!({"replicas": 0}));
 }
 
@@ -51,8 +45,5 @@ fn damaged_bodies_are_refused() {
     let definition = Some("io.k8s.api.core.v1.ConfigMap");
     assert_eq!(decode(b"{}", definition), Err(Malformed::Prefix));
     assert_eq!(decode(b"k8s\0\x0a\xff", definition), Err(Malformed::Short));
-    assert_eq!(
-        decode(b"k8s\0\x0b", definition),
-        Err(Malformed::WireType(3))
-    );
+    assert_eq!(decode(b"k8s\0\x0b", definition), Err(Malformed::WireType(3)));
 }

@@ -62,11 +62,7 @@ impl Disk {
         self.signal.set(|state| state.closed = true);
         let mut state = self.signal.lock();
         while !state.ended {
-            state = self
-                .signal
-                .changed
-                .wait(state)
-                .expect("no holder of this lock panics");
+            state = self.signal.changed.wait(state).expect("no holder of this lock panics");
         }
     }
 }
@@ -91,10 +87,7 @@ impl Signal {
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.dirty && !state.closed {
-            state = self
-                .changed
-                .wait(state)
-                .expect("no holder of this lock panics");
+            state = self.changed.wait(state).expect("no holder of this lock panics");
         }
         std::mem::take(&mut state.dirty)
     }
@@ -105,9 +98,7 @@ pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError>
     let database = database(path)?;
     let loaded = load(&database).map_err(|error| damaged(path, &error))?;
     let signal = Arc::new(Signal::default());
-    let disk = Disk {
-        signal: Arc::clone(&signal),
-    };
+    let disk = Disk { signal: Arc::clone(&signal) };
     let catalog = Catalog::default();
     let shared = Arc::new(Shared::loaded(loaded, |storage| {
         let kinds = catalog.stored();
@@ -129,10 +120,7 @@ pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError>
 }
 
 fn database(path: &Path) -> Result<Database, OpenError> {
-    let io = |source| OpenError::Io {
-        path: path.to_owned(),
-        source,
-    };
+    let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(io)?;
     }
@@ -149,9 +137,7 @@ fn database(path: &Path) -> Result<Database, OpenError> {
         OpenError::Damaged { path, why }
     })?;
     let database = opened.map_err(|error| match error {
-        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked {
-            path: path.to_owned(),
-        },
+        DatabaseError::DatabaseAlreadyOpen => OpenError::Locked { path: path.to_owned() },
         DatabaseError::Storage(redb::StorageError::Io(source))
             if source.kind() != std::io::ErrorKind::InvalidData =>
         {
@@ -167,10 +153,7 @@ fn database(path: &Path) -> Result<Database, OpenError> {
 }
 
 fn damaged(path: &Path, error: &redb::Error) -> OpenError {
-    OpenError::Damaged {
-        path: path.to_owned(),
-        why: error.to_string(),
-    }
+    OpenError::Damaged { path: path.to_owned(), why: error.to_string() }
 }
 
 fn load(database: &Database) -> Result<Loaded, redb::Error> {
@@ -192,15 +175,14 @@ fn load(database: &Database) -> Result<Loaded, redb::Error> {
     let objects = transaction.open_table(OBJECTS)?;
     for entry in objects.iter()? {
         let (place, content) = entry?;
-        let parsed = place
-            .value()
-            .split_once('\0')
-            .zip(content.value().split_at_checked(8))
-            .and_then(|((resource, key), (revision, json))| {
-                let revision = u64::from_be_bytes(revision.try_into().ok()?);
-                let json = Bytes::copy_from_slice(json);
-                Some((resource.to_owned(), key.to_owned(), revision, json))
-            });
+        let parsed =
+            place.value().split_once('\0').zip(content.value().split_at_checked(8)).and_then(
+                |((resource, key), (revision, json))| {
+                    let revision = u64::from_be_bytes(revision.try_into().ok()?);
+                    let json = Bytes::copy_from_slice(json);
+                    Some((resource.to_owned(), key.to_owned(), revision, json))
+                },
+            );
         let Some(parsed) = parsed else {
             let text = format!("an entry is not readable: {:?}", place.value());
             return Err(redb::Error::Corrupted(text));

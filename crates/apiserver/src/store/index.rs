@@ -61,10 +61,7 @@ impl Index {
                 self.forget(*owner, &place);
             }
             for owner in &object.owners {
-                self.dependents
-                    .entry(*owner)
-                    .or_default()
-                    .insert(place.clone());
+                self.dependents.entry(*owner).or_default().insert(place.clone());
             }
             if !object.owners.is_empty() {
                 self.work.dependents.insert(place.clone());

@@ -62,9 +62,7 @@ impl Object {
                 paths.map(|path| field(kind, path, value)).collect()
             }),
             uid: meta["uid"].as_str().map_or(0, uid_number),
-            owners: owners
-                .filter_map(|owner| owner["uid"].as_str().map(uid_number))
-                .collect(),
+            owners: owners.filter_map(|owner| owner["uid"].as_str().map(uid_number)).collect(),
             deleting: meta["deletionTimestamp"].is_string(),
         }
     }
@@ -78,10 +76,9 @@ pub(crate) fn uid_number(uid: &str) -> u128 {
     {
         return number;
     }
-    uid.bytes()
-        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
-            (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
-        })
+    uid.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    })
 }
 
 fn field(kind: &Kind, path: &str, value: &Value) -> Box<str> {
@@ -91,11 +88,7 @@ fn field(kind: &Kind, path: &str, value: &Value) -> Box<str> {
         return component.unwrap_or_default().into();
     }
     // The selector is older than the field's name.
-    let path = if path == "status.successful" {
-        "status.succeeded"
-    } else {
-        path
-    };
+    let path = if path == "status.successful" { "status.succeeded" } else { path };
     let names: Vec<&str> = path.split('.').collect();
     match names.iter().fold(value, |value, name| &value[*name]) {
         Value::String(text) => text.as_str().into(),

@@ -18,12 +18,7 @@ pub(super) fn cell(name: &str, object: &Value, now: Timestamp) -> Value {
     let mut parts = name.split(':');
     let head = parts.next().unwrap_or_default();
     let argument = parts.next().unwrap_or_default();
-    let one = |path: &str| {
-        jsonpath::find(object, path)
-            .first()
-            .copied()
-            .unwrap_or(&Value::Null)
-    };
+    let one = |path: &str| jsonpath::find(object, path).first().copied().unwrap_or(&Value::Null);
     let number = |path: &str| one(path).as_i64().unwrap_or(0);
     match head {
         "age" => since(&object["metadata"]["creationTimestamp"], now).into(),
@@ -88,18 +83,10 @@ fn text_cell(name: &str, object: &Value, now: Timestamp) -> Value {
         "access-modes" => access_modes(object),
         "controller" => {
             let mut owners = array(&object["metadata"]["ownerReferences"]);
-            owners
-                .find(|owner| owner["controller"] == true)
-                .map_or_else(
-                    || NONE.to_owned(),
-                    |owner| {
-                        format!(
-                            "{}/{}",
-                            text(&owner["kind"]).to_lowercase(),
-                            text(&owner["name"])
-                        )
-                    },
-                )
+            owners.find(|owner| owner["controller"] == true).map_or_else(
+                || NONE.to_owned(),
+                |owner| format!("{}/{}", text(&owner["kind"]).to_lowercase(), text(&owner["name"])),
+            )
         }
         "job-status" => job_status(object),
         "job-completions" => {
@@ -135,11 +122,7 @@ fn other_cell(name: &str, object: &Value, now: Timestamp) -> Value {
         "ingress-hosts" => {
             let hosts = array(&spec["rules"]).map(|rule| or(&rule["host"], "*"));
             let hosts: Vec<String> = hosts.collect();
-            if hosts.is_empty() {
-                "*".to_owned()
-            } else {
-                hosts.join(",")
-            }
+            if hosts.is_empty() { "*".to_owned() } else { hosts.join(",") }
         }
         "ingress-ports" => {
             let tls = array(&spec["tls"]).next().is_some();
@@ -159,11 +142,7 @@ fn other_cell(name: &str, object: &Value, now: Timestamp) -> Value {
         "csr-condition" => {
             let all = array(&status["conditions"]).map(|one| text(&one["type"]).to_owned());
             let all: Vec<String> = all.collect();
-            if all.is_empty() {
-                "Pending".to_owned()
-            } else {
-                all.join(",")
-            }
+            if all.is_empty() { "Pending".to_owned() } else { all.join(",") }
         }
         _ => event(name, object, now),
     };
@@ -176,11 +155,8 @@ fn event(name: &str, object: &Value, now: Timestamp) -> String {
     } else {
         &object["regarding"]
     };
-    let first = [
-        &object["firstTimestamp"],
-        &object["deprecatedFirstTimestamp"],
-        &object["eventTime"],
-    ];
+    let first =
+        [&object["firstTimestamp"], &object["deprecatedFirstTimestamp"], &object["eventTime"]];
     let last = [
         &object["series"]["lastObservedTime"],
         &object["lastTimestamp"],
@@ -195,18 +171,13 @@ fn event(name: &str, object: &Value, now: Timestamp) -> String {
     match name {
         "event-first" => when(&first),
         "event-last" => when(&last),
-        "event-object" => format!(
-            "{}/{}",
-            text(&object_of["kind"]).to_lowercase(),
-            text(&object_of["name"])
-        ),
+        "event-object" => {
+            format!("{}/{}", text(&object_of["kind"]).to_lowercase(), text(&object_of["name"]))
+        }
         "event-source" => {
             let component = text(&object["source"]["component"]);
-            let component = if component.is_empty() {
-                text(&object["reportingComponent"])
-            } else {
-                component
-            };
+            let component =
+                if component.is_empty() { text(&object["reportingComponent"]) } else { component };
             match text(&object["source"]["host"]) {
                 "" => component.to_owned(),
                 host => format!("{component}, {host}"),
@@ -214,16 +185,10 @@ fn event(name: &str, object: &Value, now: Timestamp) -> String {
         }
         "event-message" => {
             let message = or(&object["message"], "");
-            if message.is_empty() {
-                or(&object["note"], "")
-            } else {
-                message
-            }
+            if message.is_empty() { or(&object["note"], "") } else { message }
         }
         "event-count" => {
-            let count = object["series"]["count"]
-                .as_i64()
-                .or_else(|| object["count"].as_i64());
+            let count = object["series"]["count"].as_i64().or_else(|| object["count"].as_i64());
             count.unwrap_or(1).to_string()
         }
         other => format!("<no such cell: {other}>"),
@@ -262,19 +227,11 @@ fn or(value: &Value, otherwise: &str) -> String {
 }
 
 fn text_or_none(text: &str) -> String {
-    if text.is_empty() {
-        NONE.to_owned()
-    } else {
-        text.to_owned()
-    }
+    if text.is_empty() { NONE.to_owned() } else { text.to_owned() }
 }
 
 fn unset_if_empty(list: &[String]) -> String {
-    if list.is_empty() {
-        "<unset>".to_owned()
-    } else {
-        list.join(",")
-    }
+    if list.is_empty() { "<unset>".to_owned() } else { list.join(",") }
 }
 
 /// At most three of them, and how many more there are.
@@ -312,10 +269,7 @@ fn subjects(object: &Value, kind: &str) -> String {
 
 /// How long ago, in the short form that `kubectl` prints.
 fn since(time: &Value, now: Timestamp) -> String {
-    let Some(then) = time
-        .as_str()
-        .and_then(|time| time.parse::<Timestamp>().ok())
-    else {
+    let Some(then) = time.as_str().and_then(|time| time.parse::<Timestamp>().ok()) else {
         return UNKNOWN.to_owned();
     };
     human(now.as_second() - then.as_second())
@@ -325,11 +279,7 @@ fn human(seconds: i64) -> String {
     let seconds = seconds.max(0);
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     let two = |whole: i64, unit: &str, rest: i64, small: &str| {
-        if rest == 0 {
-            format!("{whole}{unit}")
-        } else {
-            format!("{whole}{unit}{rest}{small}")
-        }
+        if rest == 0 { format!("{whole}{unit}") } else { format!("{whole}{unit}{rest}{small}") }
     };
     match seconds {
         0..120 => format!("{seconds}s"),
@@ -405,30 +355,21 @@ fn load_balancer(status: &Value) -> Vec<String> {
     array(&status["loadBalancer"]["ingress"])
         .map(|one| {
             let address = or(&one["ip"], "");
-            if address.is_empty() {
-                or(&one["hostname"], "")
-            } else {
-                address
-            }
+            if address.is_empty() { or(&one["hostname"], "") } else { address }
         })
         .collect()
 }
 
 fn service_external(object: &Value) -> String {
     let spec = &object["spec"];
-    let mut extra: Vec<String> = array(&spec["externalIPs"])
-        .map(|one| text(one).to_owned())
-        .collect();
+    let mut extra: Vec<String> =
+        array(&spec["externalIPs"]).map(|one| text(one).to_owned()).collect();
     match text(&spec["type"]) {
         "ExternalName" => or(&spec["externalName"], NONE),
         "LoadBalancer" => {
             let mut all = load_balancer(&object["status"]);
             all.append(&mut extra);
-            if all.is_empty() {
-                "<pending>".to_owned()
-            } else {
-                all.join(",")
-            }
+            if all.is_empty() { "<pending>".to_owned() } else { all.join(",") }
         }
         _ => text_or_none(&extra.join(",")),
     }
@@ -544,11 +485,7 @@ fn endpoints(object: &Value) -> String {
             }
         }
     }
-    if all.is_empty() {
-        NONE.to_owned()
-    } else {
-        short(&all)
-    }
+    if all.is_empty() { NONE.to_owned() } else { short(&all) }
 }
 
 #[cfg(test)]

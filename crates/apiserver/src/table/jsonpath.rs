@@ -19,10 +19,7 @@ pub(crate) fn find<'a>(object: &'a Value, path: &str) -> Vec<&'a Value> {
         return Vec::new();
     };
     steps.iter().fold(vec![object], |values, step| {
-        values
-            .into_iter()
-            .flat_map(|value| apply(value, step))
-            .collect()
+        values.into_iter().flat_map(|value| apply(value, step)).collect()
     })
 }
 
@@ -114,17 +111,12 @@ mod tests {
         });
         let text = |path: &str| -> Vec<String> {
             let found = find(&object, path).into_iter();
-            found
-                .map(|value| value.to_string().replace('"', ""))
-                .collect()
+            found.map(|value| value.to_string().replace('"', "")).collect()
         };
         assert_eq!(text(".spec.replicas"), ["3"]);
         assert_eq!(text("{.spec.list[*].name}"), ["a", "b"]);
         assert_eq!(text(".spec.list[-1].name"), ["b"]);
-        assert_eq!(
-            text(r#".status.conditions[?(@.type=="Synced")].status"#),
-            ["False"]
-        );
+        assert_eq!(text(r#".status.conditions[?(@.type=="Synced")].status"#), ["False"]);
         assert_eq!(text(".metadata.labels['a.b/c']"), ["d"]);
         assert!(text(".spec.absent.more").is_empty());
     }

@@ -13,11 +13,8 @@ use kube::{
 
 /// Follows the MemberClusters until `tasks` ends.
 pub(super) fn follow(tasks: &TaskSet, client: Client, world: World, rng: &Rng) {
-    let mut backoff = Backoff::new(
-        rng.fork("faults", ""),
-        Duration::from_millis(100),
-        Duration::from_secs(5),
-    );
+    let mut backoff =
+        Backoff::new(rng.fork("faults", ""), Duration::from_millis(100), Duration::from_secs(5));
     tasks.spawn("faults", async move {
         let members: Api<MemberCluster> = Api::all(client);
         let mut changes =

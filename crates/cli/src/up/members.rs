@@ -40,10 +40,7 @@ pub(super) fn world(
             .wall(chance.0.clone())
             .rng(chance.1.fork("api", name))
             .root_ca(pki.authority.clone())
-            .service_range(ServiceRange {
-                network: Ipv4Addr::new(10, block, 128, 0),
-                prefix: 18,
-            })
+            .service_range(ServiceRange { network: Ipv4Addr::new(10, block, 128, 0), prefix: 18 })
             .durable(data.member_store(name))
             .build()
     };
@@ -110,10 +107,8 @@ pub(super) fn roles(
     (metrics, readiness): (&Metrics, &Readiness),
 ) -> Roles {
     let (world, addresses) = (world.clone(), addresses.clone());
-    let folders: BTreeMap<String, _> = world
-        .members()
-        .map(|m| (m.name().to_owned(), data.snapshots(m.name())))
-        .collect();
+    let folders: BTreeMap<String, _> =
+        world.members().map(|m| (m.name().to_owned(), data.snapshots(m.name()))).collect();
     let (metrics, readiness) = (metrics.clone(), readiness.clone());
     Arc::new(move |member, tasks| {
         let name = member.name();

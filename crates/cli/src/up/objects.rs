@@ -35,12 +35,7 @@ const MANAGER: &str = "hanse-up";
 pub(crate) async fn write(client: &Client, world: &World) -> Result<BTreeMap<String, String>> {
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     for definition in hanse_api::crds() {
-        apply(
-            &definitions,
-            &definition.name_any(),
-            serde_json::to_value(&definition)?,
-        )
-        .await?;
+        apply(&definitions, &definition.name_any(), serde_json::to_value(&definition)?).await?;
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let namespace = json!({
@@ -131,10 +126,7 @@ pub(crate) async fn hub(
     (metrics, readiness): (&Metrics, &Readiness),
 ) -> Result<SocketAddr> {
     let direct = DirectConnector::default();
-    let connector = Arc::new(Simulated {
-        world: world.clone(),
-        direct,
-    });
+    let connector = Arc::new(Simulated { world: world.clone(), direct });
     let topology = world.topology();
     let mut round_trips = RoundTrips::new();
     for from in &topology.clusters {
@@ -144,10 +136,8 @@ pub(crate) async fn hub(
             round_trips.insert((from.region.clone(), to.region.clone()), micros);
         }
     }
-    let place = HubPlace {
-        provider: topology.hub.provider.clone(),
-        region: topology.hub.region.clone(),
-    };
+    let place =
+        HubPlace { provider: topology.hub.provider.clone(), region: topology.hub.region.clone() };
     let config = HubConfig {
         wall: wall.clone(),
         rng: rng.fork("hub", ""),

@@ -42,21 +42,15 @@ impl Pki {
 
     fn make() -> Result<Self, rcgen::Error> {
         let mut authority = CertificateParams::default();
-        authority
-            .distinguished_name
-            .push(DnType::CommonName, "hanse up");
+        authority.distinguished_name.push(DnType::CommonName, "hanse up");
         authority.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority_key = KeyPair::generate()?;
         let root = authority.self_signed(&authority_key)?;
         let issuer = Issuer::new(authority, authority_key);
         let mut server = CertificateParams::new(vec!["localhost".to_owned()])?;
-        server
-            .subject_alt_names
-            .push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
-        server
-            .distinguished_name
-            .push(DnType::CommonName, "hanse api");
+        server.subject_alt_names.push(SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into()));
+        server.distinguished_name.push(DnType::CommonName, "hanse api");
         server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate()?;
         let certificate = server.signed_by(&key, &issuer)?;

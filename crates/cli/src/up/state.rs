@@ -27,10 +27,7 @@ impl Data {
         std::fs::create_dir_all(folder.join("members"))
             .with_context(|| format!("data directory {}", folder.display()))?;
         let lock = lock(folder)?;
-        let data = Self {
-            folder: folder.to_owned(),
-            _lock: lock,
-        };
+        let data = Self { folder: folder.to_owned(), _lock: lock };
         if fresh {
             data.empty()?;
         }
@@ -91,11 +88,7 @@ impl Data {
             let known: Topology = serde_json::from_slice(&known)
                 .with_context(|| format!("{} does not parse", path.display()))?;
             let names = |topology: &Topology| {
-                topology
-                    .clusters
-                    .iter()
-                    .map(|cluster| cluster.name.clone())
-                    .collect::<Vec<_>>()
+                topology.clusters.iter().map(|cluster| cluster.name.clone()).collect::<Vec<_>>()
             };
             if names(&known) != names(topology) {
                 bail!(
@@ -148,9 +141,7 @@ mod tests {
     fn a_second_process_is_told_who_holds_the_directory() {
         let folder = tempfile::tempdir().unwrap();
         let first = Data::open(folder.path(), &topology(), false).unwrap();
-        let refusal = Data::open(folder.path(), &topology(), false)
-            .unwrap_err()
-            .to_string();
+        let refusal = Data::open(folder.path(), &topology(), false).unwrap_err().to_string();
         assert_eq!(
             refusal,
             format!(
@@ -170,13 +161,8 @@ mod tests {
         drop(Data::open(folder.path(), &topology(), false).unwrap());
         let mut other = topology();
         other.clusters.truncate(2);
-        let refusal = Data::open(folder.path(), &other, false)
-            .unwrap_err()
-            .to_string();
-        assert!(
-            refusal.contains("holds another fleet (aws-eu-west-1a, "),
-            "{refusal}"
-        );
+        let refusal = Data::open(folder.path(), &other, false).unwrap_err().to_string();
+        assert!(refusal.contains("holds another fleet (aws-eu-west-1a, "), "{refusal}");
         assert!(refusal.contains("start with --fresh"), "{refusal}");
         Data::open(folder.path(), &other, true).unwrap();
     }

@@ -8,19 +8,13 @@ fn lost(members: &[(&str, &[&str])]) -> BTreeMap<String, BTreeSet<String>> {
     members
         .iter()
         .map(|(domain, names)| {
-            (
-                (*domain).to_owned(),
-                names.iter().map(|name| (*name).to_owned()).collect(),
-            )
+            ((*domain).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())
         })
         .collect()
 }
 
 fn fleet(counts: &[(&str, usize)]) -> BTreeMap<String, usize> {
-    counts
-        .iter()
-        .map(|(domain, count)| ((*domain).to_owned(), *count))
-        .collect()
+    counts.iter().map(|(domain, count)| ((*domain).to_owned(), *count)).collect()
 }
 
 struct Case {
@@ -31,18 +25,13 @@ struct Case {
 
 impl Case {
     fn new(counts: &[(&str, usize)]) -> Self {
-        Self {
-            brakes: Brakes::default(),
-            fleet: fleet(counts),
-            operator: Operator::default(),
-        }
+        Self { brakes: Brakes::default(), fleet: fleet(counts), operator: Operator::default() }
     }
 
     fn at(&mut self, milliseconds: u64, members: &[(&str, &[&str])]) -> Release {
         let now = Duration::from_millis(1_000_000 + milliseconds);
         let settings = Settings::default();
-        self.brakes
-            .release(&lost(members), &self.fleet, &self.operator, now, &settings)
+        self.brakes.release(&lost(members), &self.fleet, &self.operator, now, &settings)
     }
 }
 
@@ -52,10 +41,7 @@ const THREE: [(&str, usize); 3] = [("asia", 2), ("eu", 2), ("us", 2)];
 fn a_domain_is_planned_whole_after_it_settled() {
     let mut case = Case::new(&[("asia", 30), ("eu", 40), ("us", 30)]);
     let first = case.at(0, &[("eu", &["a"])]);
-    assert_eq!(
-        first.held,
-        BTreeMap::from([("eu".to_owned(), Brake::Settling)])
-    );
+    assert_eq!(first.held, BTreeMap::from([("eu".to_owned(), Brake::Settling)]));
     let later = case.at(2000, &[("eu", &["a", "b"])]);
     assert_eq!(later.evacuate, lost(&[("eu", &["a", "b"])]));
     assert!(later.held.is_empty());

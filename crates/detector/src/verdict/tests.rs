@@ -10,12 +10,7 @@ const SETTINGS: fn() -> Settings = Settings::default;
 
 fn votes(control: Level, up: &[&str], down: &[&str]) -> Votes {
     let set = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-    Votes {
-        control,
-        up: set(up),
-        down: set(down),
-        void: BTreeSet::new(),
-    }
+    Votes { control, up: set(up), down: set(down), void: BTreeSet::new() }
 }
 
 /// Shows the same votes for `seconds`, five times a second, and returns the last verdict.
@@ -31,10 +26,7 @@ fn hold(history: &mut History, votes: &Votes, from: u64, seconds: u64) -> (Verdi
 fn healthy() -> History {
     let mut history = History::default();
     let up = votes(Level::Up, &["us", "asia"], &[]);
-    assert_eq!(
-        hold(&mut history, &up, 0, 10),
-        (Verdict::Healthy, Reason::Answering)
-    );
+    assert_eq!(hold(&mut history, &up, 0, 10), (Verdict::Healthy, Reason::Answering));
     history
 }
 
@@ -42,24 +34,15 @@ fn healthy() -> History {
 fn nothing_is_known_before_one_full_observation_window() {
     let mut history = History::default();
     let down = votes(Level::Down, &[], &["us", "asia"]);
-    assert_eq!(
-        hold(&mut history, &down, 0, 4),
-        (Verdict::Unknown, Reason::NoEvidence)
-    );
+    assert_eq!(hold(&mut history, &down, 0, 4), (Verdict::Unknown, Reason::NoEvidence));
 }
 
 #[test]
 fn regions_of_one_mind_make_a_member_lost_within_five_seconds() {
     let mut history = healthy();
     let down = votes(Level::Down, &[], &["us", "asia"]);
-    assert_eq!(
-        hold(&mut history, &down, 100, 1),
-        (Verdict::Suspect, Reason::NoQuorum)
-    );
-    assert_eq!(
-        hold(&mut history, &down, 101, 2),
-        (Verdict::Lost, Reason::RegionsAgree)
-    );
+    assert_eq!(hold(&mut history, &down, 100, 1), (Verdict::Suspect, Reason::NoQuorum));
+    assert_eq!(hold(&mut history, &down, 101, 2), (Verdict::Lost, Reason::RegionsAgree));
 }
 
 #[test]
@@ -67,20 +50,14 @@ fn a_mere_majority_must_hold_for_fifteen_seconds() {
     let mut history = healthy();
     let split = votes(Level::Down, &["asia"], &["us", "eu"]);
     assert_eq!(hold(&mut history, &split, 100, 14).0, Verdict::Suspect);
-    assert_eq!(
-        hold(&mut history, &split, 115, 1),
-        (Verdict::Lost, Reason::MajorityHeld)
-    );
+    assert_eq!(hold(&mut history, &split, 115, 1), (Verdict::Lost, Reason::MajorityHeld));
 }
 
 #[test]
 fn an_api_server_that_is_down_alone_is_control_lost() {
     let mut history = healthy();
     let api = votes(Level::Down, &["us", "asia"], &[]);
-    assert_eq!(
-        hold(&mut history, &api, 100, 60),
-        (Verdict::ControlLost, Reason::ApiUnreachable)
-    );
+    assert_eq!(hold(&mut history, &api, 100, 60), (Verdict::ControlLost, Reason::ApiUnreachable));
 }
 
 #[test]
@@ -97,10 +74,7 @@ fn a_gateway_that_is_down_alone_is_data_lost() {
 fn one_observing_region_is_not_enough_for_lost() {
     let mut history = healthy();
     let one = votes(Level::Down, &[], &["us"]);
-    assert_eq!(
-        hold(&mut history, &one, 100, 60),
-        (Verdict::ControlLost, Reason::TooFewObservers)
-    );
+    assert_eq!(hold(&mut history, &one, 100, 60), (Verdict::ControlLost, Reason::TooFewObservers));
     let none = votes(Level::Down, &[], &[]);
     assert_eq!(hold(&mut history, &none, 200, 60).0, Verdict::ControlLost);
 }
@@ -111,10 +85,7 @@ fn a_member_that_is_back_soaks_and_each_flap_doubles_the_soak() {
     let down = votes(Level::Down, &[], &["us", "asia"]);
     let up = votes(Level::Up, &["us", "asia"], &[]);
     hold(&mut history, &down, 100, 5);
-    assert_eq!(
-        hold(&mut history, &up, 106, 8),
-        (Verdict::Recovering, Reason::Soaking)
-    );
+    assert_eq!(hold(&mut history, &up, 106, 8), (Verdict::Recovering, Reason::Soaking));
     assert_eq!(hold(&mut history, &down, 115, 3).0, Verdict::Lost);
     assert_eq!(hold(&mut history, &up, 120, 15).0, Verdict::Recovering);
     assert_eq!(hold(&mut history, &up, 135, 6).0, Verdict::Healthy);
@@ -123,12 +94,7 @@ fn a_member_that_is_back_soaks_and_each_flap_doubles_the_soak() {
 #[test]
 fn a_lost_member_stays_lost_while_its_observers_go_quiet() {
     let mut history = healthy();
-    hold(
-        &mut history,
-        &votes(Level::Down, &[], &["us", "asia"]),
-        100,
-        5,
-    );
+    hold(&mut history, &votes(Level::Down, &[], &["us", "asia"]), 100, 5);
     let quiet = votes(Level::Down, &[], &[]);
     assert_eq!(hold(&mut history, &quiet, 106, 60).0, Verdict::Lost);
 }

@@ -33,10 +33,7 @@ pub(super) struct Measure {
 impl Measure {
     /// Measures the loss of these clusters.
     pub(super) fn of(target: BTreeSet<String>) -> Self {
-        Self {
-            target,
-            ..Self::default()
-        }
+        Self { target, ..Self::default() }
     }
 
     /// Takes one sample.
@@ -53,10 +50,7 @@ impl Measure {
         if self.target.contains(&sample.entered) {
             return;
         }
-        let by_target = sample
-            .answered
-            .as_ref()
-            .is_some_and(|name| self.target.contains(name));
+        let by_target = sample.answered.as_ref().is_some_and(|name| self.target.contains(name));
         if by_target || failed {
             self.last_unshifted = self.last_unshifted.max(Some(sample.due));
         }
@@ -101,11 +95,7 @@ fn percentiles(times: &[Duration]) -> Option<Percentiles> {
         let rank = (sorted.len() * percent).div_ceil(100).max(1);
         sorted.get(rank - 1).copied()
     };
-    Some(Percentiles {
-        p50: rank(50)?,
-        p99: rank(99)?,
-        max: rank(100)?,
-    })
+    Some(Percentiles { p50: rank(50)?, p99: rank(99)?, max: rank(100)? })
 }
 
 #[cfg(test)]
@@ -124,45 +114,21 @@ mod tests {
     #[test]
     fn the_shift_ends_with_the_last_request_that_the_target_answered_or_nobody_did() {
         let mut measure = Measure::of(BTreeSet::from(["a".to_owned()]));
-        for (due, answered) in [
-            (0, Some("a")),
-            (400, Some("a")),
-            (700, None),
-            (900, Some("b")),
-        ] {
+        for (due, answered) in [(0, Some("a")), (400, Some("a")), (700, None), (900, Some("b"))] {
             measure.take(&sample(due, "b", answered));
         }
         measure.take(&sample(5000, "a", None));
         let figures = measure.figures(None, &[]);
         assert_eq!(figures.traffic_shifted_milliseconds, Some(700));
-        assert_eq!(
-            figures.entered_elsewhere,
-            Entered {
-                requests: 4,
-                errors: 1
-            }
-        );
-        assert_eq!(
-            figures.entered_there,
-            Entered {
-                requests: 1,
-                errors: 1
-            }
-        );
+        assert_eq!(figures.entered_elsewhere, Entered { requests: 4, errors: 1 });
+        assert_eq!(figures.entered_there, Entered { requests: 1, errors: 1 });
         assert_eq!(measure.errors_per_million(), Some(250_000));
     }
 
     #[test]
     fn percentiles_are_of_the_nearest_rank() {
         let times: Vec<_> = (1..=100).map(Duration::from_millis).collect();
-        assert_eq!(
-            percentiles(&times),
-            Some(Percentiles {
-                p50: 50,
-                p99: 99,
-                max: 100
-            })
-        );
+        assert_eq!(percentiles(&times), Some(Percentiles { p50: 50, p99: 99, max: 100 }));
         assert_eq!(percentiles(&[]), None);
     }
 }

@@ -29,10 +29,7 @@ pub(super) fn affected(
         let spec = &binding.spec;
         let inside = |there: bool| -> i32 {
             let clusters = spec.clusters.iter();
-            clusters
-                .filter(|c| target.contains(&c.name) == there)
-                .map(|c| c.replicas)
-                .sum()
+            clusters.filter(|c| target.contains(&c.name) == there).map(|c| c.replicas).sum()
         };
         let (held, outside) = (inside(true), inside(false));
         if held == 0 || outside >= spec.replicas {
@@ -42,13 +39,7 @@ pub(super) fn affected(
             not_exercised.push(named(&binding));
             continue;
         }
-        affected.insert(
-            Key::of(binding.as_ref()),
-            Affected {
-                replicas: spec.replicas,
-                held,
-            },
-        );
+        affected.insert(Key::of(binding.as_ref()), Affected { replicas: spec.replicas, held });
     }
     (affected, not_exercised)
 }
@@ -64,10 +55,7 @@ fn stays(world: &World, binding: &ResourceBinding) -> bool {
 
 fn named(binding: &ResourceBinding) -> String {
     let template = &binding.spec.template;
-    format!(
-        "{}/{} in {}",
-        template.kind, template.name, template.namespace
-    )
+    format!("{}/{} in {}", template.kind, template.name, template.namespace)
 }
 
 /// How a workload stands now.
@@ -92,9 +80,7 @@ pub(super) fn standing(
         replicas: affected.held,
         replaced: (affected.held - lacking).max(0),
         shortfall: lacking,
-        missing: shortfall
-            .map(|shortfall| shortfall.missing)
-            .unwrap_or_default(),
+        missing: shortfall.map(|shortfall| shortfall.missing).unwrap_or_default(),
     })
 }
 
@@ -108,19 +94,13 @@ pub(super) fn ready_percent(world: &World, target: &BTreeSet<String>) -> i64 {
         wanted += i64::from(binding.spec.replicas);
         ready += there.min(i64::from(binding.spec.replicas));
     }
-    if wanted == 0 {
-        100
-    } else {
-        ready * 100 / wanted
-    }
+    if wanted == 0 { 100 } else { ready * 100 / wanted }
 }
 
 /// Whether every member is healthy and nothing is on its way.
 pub(super) fn whole(world: &World) -> bool {
     let members = world.objects().members.all();
-    let healthy = members
-        .iter()
-        .all(|member| world.verdict(&member.name_any()) == "Healthy");
+    let healthy = members.iter().all(|member| world.verdict(&member.name_any()) == "Healthy");
     let bindings = world.objects().bindings.all();
     healthy
         && bindings

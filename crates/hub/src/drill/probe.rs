@@ -60,12 +60,7 @@ pub(super) fn run(
                 due = ticks.tick() => due,
             };
             let entered = entry.cluster.clone();
-            let sample = Sent {
-                due,
-                entered,
-                answered: None,
-                took: Duration::ZERO,
-            };
+            let sample = Sent { due, entered, answered: None, took: Duration::ZERO };
             let Ok(permit) = Arc::clone(&room).try_acquire_owned() else {
                 drop(samples.send(sample).await);
                 continue;
@@ -77,15 +72,7 @@ pub(super) fn run(
                 let answered = hanse_rt::timeout(GIVE_UP, ask(target, &idle, &connections)).await;
                 let answered = answered.ok().flatten();
                 let took = Mono::now().saturating_duration_since(due);
-                drop(
-                    samples
-                        .send(Sent {
-                            answered,
-                            took,
-                            ..sample
-                        })
-                        .await,
-                );
+                drop(samples.send(Sent { answered, took, ..sample }).await);
                 drop(permit);
             });
         }
@@ -110,15 +97,10 @@ async fn ask(target: SocketAddr, idle: &Arc<Idle>, tasks: &TaskSet) -> Option<St
         .expect("a request of constant parts is valid");
     let answer = sender.send_request(request).await.ok()?;
     let ok = answer.status() == StatusCode::OK;
-    let cluster = answer
-        .headers()
-        .get("x-hanse-cluster")
-        .and_then(|name| name.to_str().ok());
+    let cluster = answer.headers().get("x-hanse-cluster").and_then(|name| name.to_str().ok());
     let cluster = cluster.unwrap_or_default().to_owned();
     answer.into_body().collect().await.ok()?;
-    idle.lock()
-        .expect("no holder of this lock panics")
-        .push(sender);
+    idle.lock().expect("no holder of this lock panics").push(sender);
     ok.then_some(cluster)
 }
 

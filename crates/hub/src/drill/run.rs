@@ -37,22 +37,15 @@ const SAMPLES: usize = 65_536;
 pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
     abort_leftovers(&world).await;
     let (wake, mut woken) = mpsc::channel(1);
-    world
-        .objects()
-        .drills
-        .on_change(move |_, _, _| _ = wake.try_send(()));
+    world.objects().drills.on_change(move |_, _, _| _ = wake.try_send(()));
     loop {
         let mut waiting: Vec<Arc<Drill>> = world.objects().drills.all();
         waiting.retain(|drill| drill.status.as_ref().is_none_or(|s| s.verdict.is_none()));
         waiting.sort_by_key(|drill| (drill.creation_timestamp().map(|at| at.0), drill.name_any()));
         let now = world.means().wall.now();
-        let due = waiting.into_iter().find(|drill| {
-            drill
-                .spec
-                .start_at
-                .as_ref()
-                .is_none_or(|start| start.0 <= now)
-        });
+        let due = waiting
+            .into_iter()
+            .find(|drill| drill.spec.start_at.as_ref().is_none_or(|start| start.0 <= now));
         let Some(drill) = due else {
             hanse_rt::select! {
                 _ = woken.recv() => {}
@@ -80,13 +73,7 @@ async fn abort_leftovers(world: &World) {
         let now = Time(world.means().wall.now());
         let text = "the hub restarted while it ran";
         let done = change_status(&api, &world.means().status_writes, drill, |status| {
-            finish(
-                status,
-                DrillVerdict::Aborted,
-                reason::HUB_RESTARTED,
-                text,
-                &now,
-            );
+            finish(status, DrillVerdict::Aborted, reason::HUB_RESTARTED, text, &now);
         });
         if let Err(error) = done.await {
             tracing::warn!(%error, "a leftover drill could not be aborted");
@@ -97,23 +84,13 @@ async fn abort_leftovers(world: &World) {
 fn finish(status: &mut DrillStatus, verdict: DrillVerdict, why: &str, text: &str, now: &Time) {
     status.verdict = Some(verdict);
     note(status, now, format!("{verdict:?}: {text}"));
-    let wanted = condition(
-        types::FINISHED,
-        true,
-        why,
-        text.to_owned(),
-        None,
-        now.clone(),
-    );
+    let wanted = condition(types::FINISHED, true, why, text.to_owned(), None, now.clone());
     conditions::set(&mut status.conditions, wanted);
 }
 
 fn note(status: &mut DrillStatus, now: &Time, event: String) {
     if status.timeline.len() < 200 {
-        status.timeline.push(TimelineEntry {
-            at: now.clone(),
-            event,
-        });
+        status.timeline.push(TimelineEntry { at: now.clone(), event });
     }
 }
 
@@ -140,9 +117,7 @@ struct Running<'a> {
 impl<'a> Running<'a> {
     fn new(world: &'a World, drill: Arc<Drill>, tasks: &TaskSet, addresses: AddressMap) -> Self {
         let members = world.objects().members.all();
-        let hit = members
-            .iter()
-            .filter(|member| inside(&drill.spec.target, member));
+        let hit = members.iter().filter(|member| inside(&drill.spec.target, member));
         let target: BTreeSet<String> = hit.map(|member| member.name_any()).collect();
         Self {
             world,
@@ -160,9 +135,7 @@ impl<'a> Running<'a> {
 
     async fn run(&mut self) -> Result<(), kube::Error> {
         if let Some(abort) = self.refusal() {
-            return self
-                .end(DrillVerdict::Aborted, abort.why, &abort.text, &[])
-                .await;
+            return self.end(DrillVerdict::Aborted, abort.why, &abort.text, &[]).await;
         }
         let (affected, not_exercised) = observe::affected(self.world, &self.target);
         self.affected = affected;
@@ -180,13 +153,10 @@ impl<'a> Running<'a> {
             self.take(&sent, origin);
         }
         if let Some(abort) = aborted {
-            return self
-                .end(DrillVerdict::Aborted, abort.why, &abort.text, &[])
-                .await;
+            return self.end(DrillVerdict::Aborted, abort.why, &abort.text, &[]).await;
         }
         let short = self.short();
-        self.note("fault ended; waiting until the target is whole again")
-            .await?;
+        self.note("fault ended; waiting until the target is whole again").await?;
         let whole = self.restored().await;
         self.judge(&short, whole).await
     }
@@ -195,17 +165,11 @@ impl<'a> Running<'a> {
     fn refusal(&self) -> Option<Abort> {
         if self.target.is_empty() {
             let text = "no member belongs to the target".to_owned();
-            return Some(Abort {
-                why: reason::NO_TARGET,
-                text,
-            });
+            return Some(Abort { why: reason::NO_TARGET, text });
         }
         if self.drill.spec.fault == DrillFault::Simulate {
             let text = "Simulate is not served yet; use `hanse plan`, Isolate or Evacuate";
-            return Some(Abort {
-                why: reason::NOT_SERVED,
-                text: text.to_owned(),
-            });
+            return Some(Abort { why: reason::NOT_SERVED, text: text.to_owned() });
         }
         let members = self.world.objects().members.all();
         let sick: Vec<String> = members
@@ -214,10 +178,7 @@ impl<'a> Running<'a> {
             .filter(|(_, verdict)| verdict != "Healthy")
             .map(|(name, verdict)| format!("{name} is {verdict}"))
             .collect();
-        (!sick.is_empty()).then(|| Abort {
-            why: reason::NOT_HEALTHY,
-            text: sick.join(", "),
-        })
+        (!sick.is_empty()).then(|| Abort { why: reason::NOT_HEALTHY, text: sick.join(", ") })
     }
 
     /// Every way into the services that are to be probed.
@@ -232,10 +193,7 @@ impl<'a> Running<'a> {
                 None if probes.is_empty() => 100,
                 None => continue,
             };
-            let addresses = service
-                .status
-                .as_ref()
-                .map(|status| status.addresses.clone());
+            let addresses = service.status.as_ref().map(|status| status.addresses.clone());
             let addresses = addresses.unwrap_or_default();
             let each = u32::try_from(rate).unwrap_or(1)
                 / u32::try_from(addresses.len()).unwrap_or(1).max(1);
@@ -273,14 +231,8 @@ impl<'a> Running<'a> {
             status.ends_at = Some(ends.clone());
             status.not_exercised.clone_from(&not_exercised);
             note(status, &now, text.clone());
-            let began = condition(
-                types::STARTED,
-                true,
-                reason::STARTED,
-                text.clone(),
-                None,
-                now.clone(),
-            );
+            let began =
+                condition(types::STARTED, true, reason::STARTED, text.clone(), None, now.clone());
             conditions::set(&mut status.conditions, began);
         })
         .await?;
@@ -332,16 +284,10 @@ impl<'a> Running<'a> {
         let since = Mono::now() - origin;
         let mut events = Vec::new();
         let isolate = self.drill.spec.fault == DrillFault::Isolate;
-        let lost = self
-            .target
-            .iter()
-            .all(|name| self.world.verdict(name) == "Lost");
+        let lost = self.target.iter().all(|name| self.world.verdict(name) == "Lost");
         if isolate && self.detected.is_none() && lost {
             self.detected = Some(since);
-            events.push(format!(
-                "every target is Lost after {} ms",
-                since.as_millis()
-            ));
+            events.push(format!("every target is Lost after {} ms", since.as_millis()));
         }
         let begun = !isolate || self.detected.is_some();
         for (key, affected) in &self.affected {
@@ -352,10 +298,7 @@ impl<'a> Running<'a> {
             let Some(standing) = standing else { continue };
             if standing.shortfall > 0 {
                 // What is missing is known while the order to leave stands, not after it.
-                let told = self
-                    .standings
-                    .get(key)
-                    .is_some_and(|told| !told.missing.is_empty());
+                let told = self.standings.get(key).is_some_and(|told| !told.missing.is_empty());
                 if !told || !standing.missing.is_empty() {
                     self.standings.insert(key.clone(), standing);
                 }
@@ -363,10 +306,7 @@ impl<'a> Running<'a> {
             }
             self.replaced.insert(key.clone(), since);
             if self.replaced.len() == self.affected.len() {
-                let text = format!(
-                    "all replicas ready elsewhere after {} ms",
-                    since.as_millis()
-                );
+                let text = format!("all replicas ready elsewhere after {} ms", since.as_millis());
                 events.push(text);
             }
         }
@@ -383,10 +323,7 @@ impl<'a> Running<'a> {
                 .find(|name| !self.target.contains(name) && self.world.verdict(name) == "Lost");
             if let Some(name) = other {
                 let text = format!("{name} was lost meanwhile");
-                return Some(Abort {
-                    why: reason::OTHER_LOSS,
-                    text,
-                });
+                return Some(Abort { why: reason::OTHER_LOSS, text });
             }
         }
         if let Some(bound) = guards.min_ready_percent {
@@ -394,10 +331,7 @@ impl<'a> Running<'a> {
             if ready < i64::from(bound) {
                 let text =
                     format!("{ready} % of all replicas are ready, the guard wants {bound} %");
-                return Some(Abort {
-                    why: reason::GUARD,
-                    text,
-                });
+                return Some(Abort { why: reason::GUARD, text });
             }
         }
         let bound = guards.max_errors_per_million?;
@@ -410,10 +344,7 @@ impl<'a> Running<'a> {
 
     /// Workloads that are not whole without the target.
     fn short(&self) -> Vec<DrillWorkload> {
-        let short = self
-            .standings
-            .iter()
-            .filter(|(key, _)| !self.replaced.contains_key(*key));
+        let short = self.standings.iter().filter(|(key, _)| !self.replaced.contains_key(*key));
         short.map(|(_, standing)| standing.clone()).collect()
     }
 
@@ -441,9 +372,7 @@ impl<'a> Running<'a> {
         }
         let unreplaced = self.affected.len() - self.replaced.len();
         if short.is_empty() && unreplaced > 0 {
-            faults.push(format!(
-                "{unreplaced} workloads were not moved: the loss was not noticed"
-            ));
+            faults.push(format!("{unreplaced} workloads were not moved: the loss was not noticed"));
         }
         if errors > pass.max_errors_per_million.into() {
             faults.push(format!(
@@ -458,24 +387,14 @@ impl<'a> Running<'a> {
             ));
         }
         if !whole {
-            faults.push(format!(
-                "the target was not whole again after {} s",
-                RESTORE.as_secs()
-            ));
+            faults.push(format!("the target was not whole again after {} s", RESTORE.as_secs()));
         }
         if faults.is_empty() {
             let text = "traffic and replicas moved within the bounds";
-            return self
-                .end(DrillVerdict::Passed, reason::PASSED, text, short)
-                .await;
+            return self.end(DrillVerdict::Passed, reason::PASSED, text, short).await;
         }
-        let why = if short.is_empty() {
-            reason::BOUND_MISSED
-        } else {
-            reason::NO_ROOM
-        };
-        self.end(DrillVerdict::Failed, why, &faults.join("; "), short)
-            .await
+        let why = if short.is_empty() { reason::BOUND_MISSED } else { reason::NO_ROOM };
+        self.end(DrillVerdict::Failed, why, &faults.join("; "), short).await
     }
 
     async fn end(
@@ -498,8 +417,7 @@ impl<'a> Running<'a> {
 
     async fn note(&mut self, event: &str) -> Result<(), kube::Error> {
         let now = Time(self.world.means().wall.now());
-        self.change(|status| note(status, &now, event.to_owned()))
-            .await
+        self.change(|status| note(status, &now, event.to_owned())).await
     }
 
     async fn change(&mut self, change: impl FnMut(&mut DrillStatus)) -> Result<(), kube::Error> {

@@ -32,14 +32,10 @@ impl Written {
         Self {
             held: None,
             ordered: BTreeMap::new(),
-            brakes: metrics.gauges(
-                "hanse_domains_held",
-                "lost domains that a brake holds, by brake",
-            ),
-            orders: metrics.gauges(
-                "hanse_members_evacuating",
-                "members that are being left, by cause",
-            ),
+            brakes: metrics
+                .gauges("hanse_domains_held", "lost domains that a brake holds, by brake"),
+            orders: metrics
+                .gauges("hanse_members_evacuating", "members that are being left, by cause"),
         }
     }
 
@@ -50,24 +46,16 @@ impl Written {
             let labels = vec![("reason", format!("{:?}", order.reason))];
             self.orders.get_or_create(&labels).inc();
         }
-        let ordered: BTreeMap<String, String> = planned
-            .orders
-            .iter()
-            .map(|(name, order)| (name.clone(), order.id.clone()))
-            .collect();
-        for (name, id) in ordered
-            .iter()
-            .filter(|(name, id)| self.ordered.get(*name) != Some(id))
-        {
+        let ordered: BTreeMap<String, String> =
+            planned.orders.iter().map(|(name, order)| (name.clone(), order.id.clone())).collect();
+        for (name, id) in ordered.iter().filter(|(name, id)| self.ordered.get(*name) != Some(id)) {
             tracing::info!(member = name, event = id, "evacuation ordered");
         }
         self.ordered = ordered;
         world.order_evacuations(planned.orders);
         self.brakes.clear();
         for brake in planned.held.values() {
-            self.brakes
-                .get_or_create(&vec![("brake", brake.as_str().to_owned())])
-                .inc();
+            self.brakes.get_or_create(&vec![("brake", brake.as_str().to_owned())]).inc();
         }
         if self.held.as_ref() == Some(&planned.held) {
             return;
@@ -84,10 +72,7 @@ async fn write(world: &World, held: &BTreeMap<String, Brake>) -> Result<bool, ku
     let Some(known) = world.federation() else {
         return Ok(false);
     };
-    let settled: Vec<_> = held
-        .iter()
-        .filter(|(_, brake)| **brake != Brake::Settling)
-        .collect();
+    let settled: Vec<_> = held.iter().filter(|(_, brake)| **brake != Brake::Settling).collect();
     let subject = Subject {
         api_version: "hanse.dev/v1alpha1".to_owned(),
         kind: "Federation".to_owned(),
@@ -105,9 +90,7 @@ async fn write(world: &World, held: &BTreeMap<String, Brake>) -> Result<bool, ku
         })
         .collect::<Vec<_>>()
         .join("; ");
-    let why = settled
-        .first()
-        .map_or(reason::NOTHING_HELD, |(_, brake)| brake.as_str());
+    let why = settled.first().map_or(reason::NOTHING_HELD, |(_, brake)| brake.as_str());
     let api: Api<Federation> = Api::all(world.means().client.clone());
     let now = Time(world.means().wall.now());
     let generation = known.metadata.generation;
@@ -124,10 +107,7 @@ async fn write(world: &World, held: &BTreeMap<String, Brake>) -> Result<bool, ku
     })
     .await?;
     if !settled.is_empty() {
-        world
-            .means()
-            .recorder
-            .say(&subject, Tone::Warning, "EvacuationHeld", text);
+        world.means().recorder.say(&subject, Tone::Warning, "EvacuationHeld", text);
     }
     Ok(true)
 }

@@ -43,15 +43,9 @@ pub(super) struct Member {
 /// Gathers it.
 pub(super) fn observe(world: &World) -> Observed {
     let now = world.means().wall.now();
-    let mut observed = Observed {
-        now,
-        ..Observed::default()
-    };
+    let mut observed = Observed { now, ..Observed::default() };
     let federation = world.federation();
-    let unit = federation
-        .as_ref()
-        .map(|f| f.spec.brakes.unit)
-        .unwrap_or_default();
+    let unit = federation.as_ref().map(|f| f.spec.brakes.unit).unwrap_or_default();
     for member in world.objects().members.all() {
         let domain = match unit {
             BrakeUnit::Region => member.spec.region.clone(),
@@ -88,10 +82,8 @@ pub(super) fn observe(world: &World) -> Observed {
         observed.max_lost_percent = u32::try_from(federation.spec.brakes.max_lost_percent).ok();
         observed.operator.hold = federation.spec.operator.hold;
         let approvals = federation.spec.operator.approvals.iter();
-        observed.operator.approved = approvals
-            .filter(|a| a.until.0 > now)
-            .map(|a| a.id.clone())
-            .collect();
+        observed.operator.approved =
+            approvals.filter(|a| a.until.0 > now).map(|a| a.id.clone()).collect();
     }
     observed.isolated = drill::isolated(world);
     observed.drained.extend(drill::evacuated(world));

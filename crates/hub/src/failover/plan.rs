@@ -34,12 +34,7 @@ pub(super) struct Planner {
 
 impl Planner {
     pub(super) fn new(brakes: Brakes, settings: Settings) -> Self {
-        Self {
-            brakes,
-            drills: Brakes::default(),
-            settings,
-            events: BTreeMap::new(),
-        }
+        Self { brakes, drills: Brakes::default(), settings, events: BTreeMap::new() }
     }
 
     /// Takes up what was released before a restart: its moves are under way.
@@ -49,10 +44,7 @@ impl Planner {
             let Some(member) = observed.members.get(name) else {
                 continue;
             };
-            domains
-                .entry(&member.domain)
-                .or_default()
-                .insert(name.clone());
+            domains.entry(&member.domain).or_default().insert(name.clone());
             self.events.insert(member.domain.clone(), event.clone());
         }
         for (domain, members) in domains {
@@ -69,10 +61,7 @@ impl Planner {
             if member.verdict == "Lost" {
                 let drill = observed.isolated.contains(name);
                 let losses = if drill { &mut drilled } else { &mut lost };
-                losses
-                    .entry(member.domain.clone())
-                    .or_default()
-                    .insert(name.clone());
+                losses.entry(member.domain.clone()).or_default().insert(name.clone());
             }
         }
         let mut settings = self.settings;
@@ -84,20 +73,11 @@ impl Planner {
         if drilled.is_empty() {
             self.drills = Brakes::default();
         }
-        let drill = self
-            .drills
-            .release(&drilled, &fleet, operator, now, &settings);
-        self.events
-            .retain(|domain, _| lost.contains_key(domain) || drilled.contains_key(domain));
+        let drill = self.drills.release(&drilled, &fleet, operator, now, &settings);
+        self.events.retain(|domain, _| lost.contains_key(domain) || drilled.contains_key(domain));
         let mut orders = Evacuations::new();
         for (domain, members) in &release.evacuate {
-            self.order(
-                &mut orders,
-                observed,
-                domain,
-                members,
-                MoveReason::MemberLost,
-            );
+            self.order(&mut orders, observed, domain, members, MoveReason::MemberLost);
         }
         for (domain, members) in &drill.evacuate {
             self.order(&mut orders, observed, domain, members, MoveReason::Drill);
@@ -110,10 +90,7 @@ impl Planner {
                 manual_too: true,
             });
         }
-        Planned {
-            orders,
-            held: release.held,
-        }
+        Planned { orders, held: release.held }
     }
 
     /// Orders to leave the lost members of a domain, under one id for the event.
@@ -131,18 +108,10 @@ impl Planner {
             .or_insert_with(|| format!("{domain}-{}", observed.now.as_second()))
             .clone();
         for name in members {
-            let evidence = observed
-                .members
-                .get(name)
-                .map(|member| member.evidence.clone());
+            let evidence = observed.members.get(name).map(|member| member.evidence.clone());
             let evidence = evidence.unwrap_or_default();
             let id = event.clone();
-            let order = Evacuation {
-                id,
-                reason,
-                evidence,
-                manual_too: false,
-            };
+            let order = Evacuation { id, reason, evidence, manual_too: false };
             orders.insert(name.clone(), order);
         }
     }
@@ -173,22 +142,14 @@ mod tests {
         Planner::new(Brakes::default(), Settings::default())
     }
 
-    const LOST: [(&str, &str, &str); 3] = [
-        ("a", "eu", "Lost"),
-        ("b", "us", "Healthy"),
-        ("c", "asia", "Healthy"),
-    ];
+    const LOST: [(&str, &str, &str); 3] =
+        [("a", "eu", "Lost"), ("b", "us", "Healthy"), ("c", "asia", "Healthy")];
 
     #[test]
     fn a_settled_loss_becomes_an_order_with_one_id_for_the_event() {
         let mut planner = planner();
         let mut observed = observed(&LOST);
-        assert!(
-            planner
-                .plan(&observed, Duration::from_secs(10))
-                .orders
-                .is_empty()
-        );
+        assert!(planner.plan(&observed, Duration::from_secs(10)).orders.is_empty());
         observed.now = Timestamp::from_second(12).expect("a valid second");
         let first = planner.plan(&observed, Duration::from_secs(12));
         assert_eq!(first.orders["a"].id, "eu-12");
@@ -239,11 +200,8 @@ mod tests {
     #[test]
     fn two_domains_at_once_are_held_and_nothing_is_ordered() {
         let mut planner = planner();
-        let observed = observed(&[
-            ("a", "eu", "Lost"),
-            ("b", "us", "Lost"),
-            ("c", "asia", "Healthy"),
-        ]);
+        let observed =
+            observed(&[("a", "eu", "Lost"), ("b", "us", "Lost"), ("c", "asia", "Healthy")]);
         planner.plan(&observed, Duration::from_secs(1));
         let planned = planner.plan(&observed, Duration::from_secs(4));
         assert!(planned.orders.is_empty());

@@ -45,11 +45,7 @@ impl Written {
                 Err(error) => tracing::warn!(member = name, %error, "verdict not written"),
             }
         }
-        let whole = (
-            counts,
-            observed.evidence.hub_isolated(),
-            observed.evidence.members.len(),
-        );
+        let whole = (counts, observed.evidence.hub_isolated(), observed.evidence.members.len());
         if self.whole.as_ref() != Some(&whole) {
             match federation(world, observed, &whole.0).await {
                 Ok(true) => self.whole = Some(whole),
@@ -72,10 +68,7 @@ async fn member(
     let api: Api<MemberCluster> = Api::all(world.means().client.clone());
     let now = Time(world.means().wall.now());
     let generation = known.metadata.generation;
-    let before = known
-        .status
-        .as_ref()
-        .and_then(|status| status.verdict.clone());
+    let before = known.status.as_ref().and_then(|status| status.verdict.clone());
     let subject = Subject {
         api_version: "hanse.dev/v1alpha1".to_owned(),
         kind: "MemberCluster".to_owned(),
@@ -91,15 +84,8 @@ async fn member(
     if before.as_deref() != Some(verdict) && judgement.verdict != Verdict::Unknown {
         let reason = judgement.reason.as_str();
         tracing::info!(member = name, verdict, reason, "verdict");
-        let tone = if judgement.verdict == Verdict::Healthy {
-            Tone::Normal
-        } else {
-            Tone::Warning
-        };
-        world
-            .means()
-            .recorder
-            .say(&subject, tone, verdict, format!("{verdict}: {reason}"));
+        let tone = if judgement.verdict == Verdict::Healthy { Tone::Normal } else { Tone::Warning };
+        world.means().recorder.say(&subject, tone, verdict, format!("{verdict}: {reason}"));
     }
     Ok(())
 }
@@ -116,9 +102,8 @@ async fn federation(
     let now = Time(world.means().wall.now());
     let generation = known.metadata.generation;
     change_status(&api, &world.means().status_writes, known, |status| {
-        let verdicts = counts
-            .iter()
-            .flat_map(|(verdict, count)| std::iter::repeat_n(*verdict, *count));
+        let verdicts =
+            counts.iter().flat_map(|(verdict, count)| std::iter::repeat_n(*verdict, *count));
         plan::whole(status, &observed.evidence, verdicts, generation, &now);
     })
     .await?;

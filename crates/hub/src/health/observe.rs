@@ -36,25 +36,14 @@ pub(crate) struct Observed {
 /// Gathers it.
 pub(crate) fn observe(world: &World, reports: &ReportTable, now: Mono) -> Observed {
     let mut observed = Observed::default();
-    let hub = world
-        .federation()
-        .and_then(|federation| federation.spec.hub.clone());
+    let hub = world.federation().and_then(|federation| federation.spec.hub.clone());
     observed.evidence.hub_region = hub.map(|place| place.region);
     for member in world.objects().members.all() {
         let name = member.name_any();
         let (provider, region) = (member.spec.provider.clone(), member.spec.region.clone());
-        observed
-            .evidence
-            .members
-            .insert(name.clone(), Place { provider, region });
-        observed
-            .evidence
-            .control
-            .insert(name.clone(), control(world, &name));
-        let kept = member
-            .status
-            .as_ref()
-            .and_then(|status| status.verdict.as_deref());
+        observed.evidence.members.insert(name.clone(), Place { provider, region });
+        observed.evidence.control.insert(name.clone(), control(world, &name));
+        let kept = member.status.as_ref().and_then(|status| status.verdict.as_deref());
         observed.kept.insert(name.clone(), resumed(kept));
         if !member.spec.gateways.is_empty() {
             observed.with_gateway.insert(name.clone());
@@ -70,12 +59,7 @@ pub(crate) fn observe(world: &World, reports: &ReportTable, now: Mono) -> Observ
             Reported::Down => Level::Down,
             Reported::Unknown => Level::Unknown,
         };
-        observed
-            .evidence
-            .data
-            .entry(target)
-            .or_default()
-            .insert(observer, level);
+        observed.evidence.data.entry(target).or_default().insert(observer, level);
     }
     observed.isolated = drill::isolated(world);
     observed

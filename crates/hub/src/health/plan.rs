@@ -20,33 +20,16 @@ pub(super) fn judgement(
     reason: Reason,
 ) -> Judgement {
     let mut data = Counts::default();
-    for level in observed
-        .evidence
-        .data
-        .get(name)
-        .into_iter()
-        .flat_map(|seen| seen.values())
-    {
+    for level in observed.evidence.data.get(name).into_iter().flat_map(|seen| seen.values()) {
         match level {
             Level::Up => data.up += 1,
             Level::Down => data.down += 1,
             Level::Unknown => data.unknown += 1,
         }
     }
-    let control = observed
-        .evidence
-        .control
-        .get(name)
-        .copied()
-        .unwrap_or_default();
+    let control = observed.evidence.control.get(name).copied().unwrap_or_default();
     let has_gateway = observed.with_gateway.contains(name);
-    Judgement {
-        verdict,
-        reason,
-        control,
-        data,
-        has_gateway,
-    }
+    Judgement { verdict, reason, control, data, has_gateway }
 }
 
 /// Writes a judgement into a member's status; other writers' fields stay.
@@ -94,12 +77,7 @@ pub(super) fn status(
         let text = "cordoned: `hanse uncordon` lets it take work again".to_owned();
         say(member::READY, false, reason::CORDONED, text)
     } else {
-        say(
-            member::READY,
-            ready,
-            why,
-            format!("its verdict is {verdict}"),
-        )
+        say(member::READY, ready, why, format!("its verdict is {verdict}"))
     });
 }
 
@@ -118,20 +96,10 @@ pub(super) fn whole(
 ) {
     status.members.clear();
     for verdict in verdicts {
-        *status
-            .members
-            .entry(verdict.as_str().to_owned())
-            .or_default() += 1;
+        *status.members.entry(verdict.as_str().to_owned()).or_default() += 1;
     }
     let say = |type_: &str, status: bool, reason: &str, message: &str| {
-        condition(
-            type_,
-            status,
-            reason,
-            message.to_owned(),
-            generation,
-            now.clone(),
-        )
+        condition(type_, status, reason, message.to_owned(), generation, now.clone())
     };
     let isolated = evidence.hub_isolated();
     let connected = if isolated {
@@ -141,31 +109,17 @@ pub(super) fn whole(
         say(federation::CONNECTED, true, reason::CONNECTED, "")
     };
     conditions::set(&mut status.conditions, connected);
-    let mut regions: Vec<&String> = evidence
-        .members
-        .values()
-        .map(|place| &place.region)
-        .collect();
+    let mut regions: Vec<&String> = evidence.members.values().map(|place| &place.region).collect();
     regions.extend(&evidence.hub_region);
     regions.sort();
     regions.dedup();
     let automatic = if regions.len() > 2 {
         let text = "two regions remain to confirm the loss of any third";
-        say(
-            federation::EVACUATION_AUTOMATIC,
-            true,
-            reason::WITNESSED,
-            text,
-        )
+        say(federation::EVACUATION_AUTOMATIC, true, reason::WITNESSED, text)
     } else {
         let text = "with fewer than three regions nobody can confirm a loss: an operator must \
                     drain a lost member";
-        say(
-            federation::EVACUATION_AUTOMATIC,
-            false,
-            reason::NO_WITNESS,
-            text,
-        )
+        say(federation::EVACUATION_AUTOMATIC, false, reason::NO_WITNESS, text)
     };
     conditions::set(&mut status.conditions, automatic);
 }
@@ -184,11 +138,7 @@ mod tests {
             verdict: Verdict::Lost,
             reason: Reason::RegionsAgree,
             control: Level::Down,
-            data: Counts {
-                up: 0,
-                down: 3,
-                unknown: 1,
-            },
+            data: Counts { up: 0, down: 3, unknown: 1 },
             has_gateway: true,
         };
         let mut once = MemberClusterStatus::default();
@@ -198,10 +148,7 @@ mod tests {
         assert_eq!(once, twice);
         assert_eq!(once.verdict.as_deref(), Some("Lost"));
         assert!(!conditions::is_true(&once.conditions, member::READY));
-        assert!(!conditions::is_true(
-            &once.conditions,
-            member::GATEWAY_REACHABLE
-        ));
+        assert!(!conditions::is_true(&once.conditions, member::GATEWAY_REACHABLE));
     }
 
     #[test]
@@ -216,10 +163,7 @@ mod tests {
         }
         let mut status = FederationStatus::default();
         whole(&mut status, &evidence, std::iter::empty(), None, &time());
-        let automatic = status
-            .conditions
-            .iter()
-            .find(|c| c.type_ == "EvacuationAutomatic");
+        let automatic = status.conditions.iter().find(|c| c.type_ == "EvacuationAutomatic");
         assert_eq!(automatic.map(|c| c.reason.as_str()), Some("NoWitness"));
     }
 }

@@ -35,18 +35,11 @@ async fn kubeconfig(world: &World, name: &str) -> Result<String, String> {
         Err(error) => return Err(format!("{place} cannot be read: {error}")),
     };
     if secret.type_.as_deref() != Some(KUBECONFIG_SECRET_TYPE) {
-        return Err(format!(
-            "{place} has another type: write type: {KUBECONFIG_SECRET_TYPE}"
-        ));
+        return Err(format!("{place} has another type: write type: {KUBECONFIG_SECRET_TYPE}"));
     }
-    let bytes = secret
-        .data
-        .as_ref()
-        .and_then(|data| data.get(KUBECONFIG_KEY));
+    let bytes = secret.data.as_ref().and_then(|data| data.get(KUBECONFIG_KEY));
     let Some(bytes) = bytes else {
-        return Err(format!(
-            "{place} has no key {KUBECONFIG_KEY}: put the kubeconfig there"
-        ));
+        return Err(format!("{place} has no key {KUBECONFIG_KEY}: put the kubeconfig there"));
     };
     String::from_utf8(bytes.0.clone())
         .map_err(|_| format!("{place}: key {KUBECONFIG_KEY} is not text"))
@@ -70,11 +63,9 @@ pub(super) async fn ask(client: &Client) -> Joining {
         Err(error) => return Joining::Silent(error.to_string()),
     };
     match namespace.metadata.uid {
-        Some(identity) => Joining::Answered {
-            identity,
-            version: version.git_version,
-            platform: version.platform,
-        },
+        Some(identity) => {
+            Joining::Answered { identity, version: version.git_version, platform: version.platform }
+        }
         None => Joining::Silent("its namespace kube-system has no uid".to_owned()),
     }
 }

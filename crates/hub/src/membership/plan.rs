@@ -76,23 +76,14 @@ impl Verdict {
 /// What becomes of a member, by what it answered and who else is there.
 pub fn judge(cluster: &MemberCluster, all: &[Arc<MemberCluster>], joining: &Joining) -> Verdict {
     let (identity, version, platform) = match joining {
-        Joining::Answered {
-            identity,
-            version,
-            platform,
-        } => (identity, version, platform),
+        Joining::Answered { identity, version, platform } => (identity, version, platform),
         Joining::Silent(words) => return Verdict::Silent(words.clone()),
         Joining::Refused(words) => {
             return Verdict::Refused(reason::KUBECONFIG_INVALID, words.clone());
         }
     };
     let name = cluster.name_any();
-    if let Some(known) = cluster
-        .spec
-        .identity
-        .as_ref()
-        .filter(|known| *known != identity)
-    {
+    if let Some(known) = cluster.spec.identity.as_ref().filter(|known| *known != identity) {
         let words = format!(
             "behind the connection is another cluster: {name} joined with identity {known}, and \
              {identity} answers; restore the connection, or join the other cluster under a name \
@@ -114,10 +105,7 @@ pub fn judge(cluster: &MemberCluster, all: &[Arc<MemberCluster>], joining: &Join
     if cluster.spec.identity.is_none() {
         return Verdict::TakesIdentity(identity.clone());
     }
-    Verdict::Joined {
-        version: version.clone(),
-        platform: platform.clone(),
-    }
+    Verdict::Joined { version: version.clone(), platform: platform.clone() }
 }
 
 #[cfg(test)]
@@ -145,10 +133,7 @@ mod tests {
     #[test]
     fn a_new_member_takes_the_identity_that_answers_and_is_joined_with_it() {
         let new = member("a", None);
-        assert_eq!(
-            judge(&new, &[], &answers("x")),
-            Verdict::TakesIdentity("x".to_owned())
-        );
+        assert_eq!(judge(&new, &[], &answers("x")), Verdict::TakesIdentity("x".to_owned()));
         assert!(judge(&member("a", Some("x")), &[], &answers("x")).is_joined());
     }
 
@@ -157,18 +142,12 @@ mod tests {
         let verdict = judge(&member("a", Some("x")), &[], &answers("y"));
         let (joined, why, text) = words(&verdict);
         assert_eq!((joined, why), (false, "IdentityMismatch"));
-        assert!(
-            text.starts_with("behind the connection is another cluster"),
-            "{text}"
-        );
+        assert!(text.starts_with("behind the connection is another cluster"), "{text}");
     }
 
     #[test]
     fn one_cluster_under_two_names_is_refused() {
-        let all = [
-            Arc::new(member("a", Some("x"))),
-            Arc::new(member("b", None)),
-        ];
+        let all = [Arc::new(member("a", Some("x"))), Arc::new(member("b", None))];
         let (joined, why, text) = words(&judge(&all[1], &all, &answers("x")));
         assert_eq!((joined, why), (false, "IdentityTaken"));
         assert!(text.contains("as a: delete one of the two"), "{text}");
@@ -176,16 +155,9 @@ mod tests {
 
     #[test]
     fn a_silent_member_stays_joined_and_is_not_reachable() {
-        let verdict = judge(
-            &member("a", Some("x")),
-            &[],
-            &Joining::Silent("no answer".to_owned()),
-        );
+        let verdict = judge(&member("a", Some("x")), &[], &Joining::Silent("no answer".to_owned()));
         assert_eq!(verdict.joined(true), (true, "Joined", String::new()));
-        assert_eq!(
-            verdict.joined(false),
-            (false, "Unreachable", "no answer".to_owned())
-        );
+        assert_eq!(verdict.joined(false), (false, "Unreachable", "no answer".to_owned()));
         assert_eq!(verdict.reachable(), Some((false, "no answer".to_owned())));
     }
 

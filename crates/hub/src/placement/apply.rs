@@ -49,9 +49,7 @@ pub(super) async fn apply(
         "spec": {"clusters": placed.clusters},
     });
     let patch = Patch::Merge(&body);
-    api.patch(&key.name, &PatchParams::default(), &patch)
-        .await
-        .map(|_| ())
+    api.patch(&key.name, &PatchParams::default(), &patch).await.map(|_| ())
 }
 
 fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<i64>, now: &Time) {
@@ -79,20 +77,12 @@ fn scheduled(placed: &Placed, generation: Option<i64>, now: &Time) -> Condition 
         Outcome::Scheduled => (true, whole()),
         Outcome::Partial(words) => (true, words.clone()),
         Outcome::Short(_, words) => (false, words.clone()),
-        Outcome::PolicyGone => (
-            true,
-            format!("{}; its policy is gone or no longer selects it", whole()),
-        ),
+        Outcome::PolicyGone => {
+            (true, format!("{}; its policy is gone or no longer selects it", whole()))
+        }
     };
     let reason = placed.outcome.reason();
-    conditions::condition(
-        binding::SCHEDULED,
-        holds,
-        reason,
-        message,
-        generation,
-        now.clone(),
-    )
+    conditions::condition(binding::SCHEDULED, holds, reason, message, generation, now.clone())
 }
 
 fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Condition> {
@@ -103,10 +93,7 @@ fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Conditi
         .iter()
         .filter(|item| !item.state.is_final())
         .map(|item| {
-            format!(
-                "{} from {} to {} ({:?})",
-                item.replicas, item.from, item.to, item.state
-            )
+            format!("{} from {} to {} ({:?})", item.replicas, item.from, item.to, item.state)
         })
         .collect();
     let (holds, reason, message) = if open.is_empty() {
@@ -115,14 +102,7 @@ fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Conditi
         (true, reason::MOVING, open.join(", "))
     };
     let type_ = binding::MOVING;
-    Some(conditions::condition(
-        type_,
-        holds,
-        reason,
-        message,
-        generation,
-        now.clone(),
-    ))
+    Some(conditions::condition(type_, holds, reason, message, generation, now.clone()))
 }
 
 /// Says on the template what a user would ask about.

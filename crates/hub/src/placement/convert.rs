@@ -90,9 +90,7 @@ fn toleration(toleration: &hanse_api::Toleration) -> Toleration {
             TolerationOperator::Exists => None,
             TolerationOperator::Equal => Some(toleration.value.clone().unwrap_or_default()),
         },
-        no_execute_only: toleration
-            .effect
-            .map(|effect| effect == hanse_api::Effect::NoExecute),
+        no_execute_only: toleration.effect.map(|effect| effect == hanse_api::Effect::NoExecute),
     }
 }
 
@@ -100,11 +98,7 @@ fn toleration(toleration: &hanse_api::Toleration) -> Toleration {
 pub(super) fn selection(clusters: &ClusterSelection) -> Selection {
     Selection {
         names: clusters.names.clone(),
-        labels: clusters
-            .selector
-            .as_ref()
-            .map(label_rules)
-            .unwrap_or_default(),
+        labels: clusters.selector.as_ref().map(label_rules).unwrap_or_default(),
         providers: clusters.providers.clone(),
         regions: clusters.regions.clone(),
         zones: clusters.zones.clone(),
@@ -114,9 +108,8 @@ pub(super) fn selection(clusters: &ClusterSelection) -> Selection {
 
 fn label_rules(selector: &LabelSelector) -> Vec<LabelRule> {
     let equal = selector.match_labels.iter().flatten();
-    let mut rules: Vec<LabelRule> = equal
-        .map(|(key, value)| LabelRule::In(key.clone(), vec![value.clone()]))
-        .collect();
+    let mut rules: Vec<LabelRule> =
+        equal.map(|(key, value)| LabelRule::In(key.clone(), vec![value.clone()])).collect();
     for rule in selector.match_expressions.iter().flatten() {
         let (key, values) = (rule.key.clone(), rule.values.clone().unwrap_or_default());
         rules.push(match rule.operator.as_str() {
@@ -176,10 +169,7 @@ mod tests {
         assert_eq!(request.tolerations[0].no_execute_only, Some(true));
         assert_eq!((request.bounds[0].min, request.bounds[0].max), (1, Some(4)));
         assert!(request.partial && !request.steady);
-        let weight = Weight {
-            clusters: Selection::default(),
-            weight: 3,
-        };
+        let weight = Weight { clusters: Selection::default(), weight: 3 };
         assert_eq!(request.mode, Mode::Divide(DivideBy::Weighted(vec![weight])));
     }
 }

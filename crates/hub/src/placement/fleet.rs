@@ -57,17 +57,9 @@ impl FleetBook {
             self.forget(key);
             return;
         };
-        let clusters: BTreeMap<String, u32> = binding
-            .spec
-            .clusters
-            .iter()
-            .map(|c| (c.name.clone(), count(c.replicas)))
-            .collect();
-        if self
-            .promised
-            .get(key)
-            .is_some_and(|known| known.clusters == clusters)
-        {
+        let clusters: BTreeMap<String, u32> =
+            binding.spec.clusters.iter().map(|c| (c.name.clone(), count(c.replicas))).collect();
+        if self.promised.get(key).is_some_and(|known| known.clusters == clusters) {
             return;
         }
         let template = key_of_template(&binding.spec.template);
@@ -78,11 +70,7 @@ impl FleetBook {
     /// Notes what one replica of a binding needs: its template may be known later than itself.
     pub fn note_needs(&mut self, key: &Key, needs: &hanse_render::PodNeeds) {
         let needs = super::convert::needs(needs);
-        if let Some(promise) = self
-            .promised
-            .get_mut(key)
-            .filter(|known| known.needs != needs)
-        {
+        if let Some(promise) = self.promised.get_mut(key).filter(|known| known.needs != needs) {
             promise.needs = needs;
             self.stale.extend(promise.clusters.keys().cloned());
         }
@@ -90,15 +78,9 @@ impl FleetBook {
 
     /// Notes a decision before it is written, and takes its room from the fleet at once.
     pub fn reserve(&mut self, key: &Key, clusters: &[ClusterReplicas], needs: &Arc<PodNeeds>) {
-        let before = self
-            .promised
-            .get(key)
-            .map(|p| p.clusters.clone())
-            .unwrap_or_default();
-        let after: BTreeMap<String, u32> = clusters
-            .iter()
-            .map(|c| (c.name.clone(), count(c.replicas)))
-            .collect();
+        let before = self.promised.get(key).map(|p| p.clusters.clone()).unwrap_or_default();
+        let after: BTreeMap<String, u32> =
+            clusters.iter().map(|c| (c.name.clone(), count(c.replicas))).collect();
         if before == after {
             return;
         }
@@ -107,10 +89,7 @@ impl FleetBook {
             self.fleet.reserve(member, needs, more);
         }
         // Room that comes free is counted with the next look at the member.
-        for member in before
-            .keys()
-            .filter(|member| before.get(*member) > after.get(*member))
-        {
+        for member in before.keys().filter(|member| before.get(*member) > after.get(*member)) {
             self.stale.insert(member.clone());
         }
         if let Some(promise) = self.promised.get_mut(key) {
@@ -127,22 +106,10 @@ impl FleetBook {
         needs: Arc<PodNeeds>,
         clusters: BTreeMap<String, u32>,
     ) {
-        let before = self
-            .promised
-            .get(key)
-            .map(|p| p.clusters.clone())
-            .unwrap_or_default();
-        self.stale
-            .extend(before.keys().chain(clusters.keys()).cloned());
+        let before = self.promised.get(key).map(|p| p.clusters.clone()).unwrap_or_default();
+        self.stale.extend(before.keys().chain(clusters.keys()).cloned());
         self.index(key, &before, &clusters);
-        self.promised.insert(
-            key.clone(),
-            Promise {
-                owner,
-                needs,
-                clusters,
-            },
-        );
+        self.promised.insert(key.clone(), Promise { owner, needs, clusters });
     }
 
     fn forget(&mut self, key: &Key) {
@@ -159,10 +126,7 @@ impl FleetBook {
             }
         }
         for member in after.keys() {
-            self.by_member
-                .entry(member.clone())
-                .or_default()
-                .insert(key.clone());
+            self.by_member.entry(member.clone()).or_default().insert(key.clone());
         }
     }
 
@@ -196,9 +160,7 @@ impl FleetBook {
         let name = cluster.name_any();
         let room = world.session(&name).and_then(|session| session.room());
         self.fleet.set(Member {
-            room: room
-                .as_ref()
-                .map_or(Room::Unknown, |room| Room::Nodes(room.shapes.clone())),
+            room: room.as_ref().map_or(Room::Unknown, |room| Room::Nodes(room.shapes.clone())),
             ..member_of(cluster, world)
         });
         let none = BTreeMap::new();
@@ -209,8 +171,7 @@ impl FleetBook {
             };
             let there = bound.get(&promise.owner).copied().unwrap_or(0);
             let spec = promise.clusters.get(&name).copied().unwrap_or(0);
-            self.fleet
-                .reserve(&name, &promise.needs, spec.saturating_sub(there));
+            self.fleet.reserve(&name, &promise.needs, spec.saturating_sub(there));
         }
     }
 }
@@ -220,26 +181,17 @@ fn count(replicas: i32) -> u32 {
 }
 
 fn owner(template: &TemplateKey) -> Owner {
-    (
-        template.namespace.clone(),
-        template.kind.clone(),
-        template.name.clone(),
-    )
+    (template.namespace.clone(), template.kind.clone(), template.name.clone())
 }
 
 fn needs_of(world: &World, template: &TemplateKey) -> Arc<PodNeeds> {
     let template = world.templates().get(template);
-    template
-        .map(|template| super::convert::needs(&template.needs))
-        .unwrap_or_default()
+    template.map(|template| super::convert::needs(&template.needs)).unwrap_or_default()
 }
 
 /// Whether a member has joined.
 pub(crate) fn is_joined(cluster: &MemberCluster) -> bool {
-    let conditions = cluster
-        .status
-        .as_ref()
-        .map(|status| status.conditions.as_slice());
+    let conditions = cluster.status.as_ref().map(|status| status.conditions.as_slice());
     is_true(conditions.unwrap_or_default(), member::JOINED)
 }
 
@@ -248,10 +200,7 @@ fn health(cluster: &MemberCluster, world: &World) -> Health {
     if cluster.metadata.deletion_timestamp.is_some() || !is_joined(cluster) {
         return Health::NotJoined;
     }
-    let verdict = cluster
-        .status
-        .as_ref()
-        .and_then(|status| status.verdict.as_deref());
+    let verdict = cluster.status.as_ref().and_then(|status| status.verdict.as_deref());
     match verdict {
         Some("Lost") => Health::Lost,
         Some("ControlLost") => Health::ControlLost,

@@ -76,10 +76,7 @@ pub fn advance(
             }
         }
     }
-    for item in moves
-        .iter_mut()
-        .filter(|item| item.state == MoveState::Removing)
-    {
+    for item in moves.iter_mut().filter(|item| item.state == MoveState::Removing) {
         let keeps_some = held.get(&item.from).copied().unwrap_or(0) > 0;
         if keeps_some || !members.copies.contains(&item.from) {
             item.state = MoveState::Done;
@@ -164,10 +161,7 @@ mod tests {
     }
 
     fn map(counts: &[(&str, u32)]) -> BTreeMap<String, u32> {
-        counts
-            .iter()
-            .map(|(name, count)| ((*name).to_owned(), *count))
-            .collect()
+        counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
     }
 
     struct Case {
@@ -177,25 +171,15 @@ mod tests {
 
     impl Case {
         fn new() -> Self {
-            Self {
-                moves: vec![started("a", "b", 3)],
-                held: map(&[("a", 3), ("b", 6)]),
-            }
+            Self { moves: vec![started("a", "b", 3)], held: map(&[("a", 3), ("b", 6)]) }
         }
 
         fn step(&mut self, ready: u32, healthy: bool, copy: bool, turn: bool) -> (MoveState, bool) {
             let list = |there: bool| {
-                if there {
-                    vec!["a".to_owned()]
-                } else {
-                    Vec::new()
-                }
+                if there { vec!["a".to_owned()] } else { Vec::new() }
             };
-            let members = Members {
-                ready: map(&[("b", ready)]),
-                copies: list(copy),
-                healthy: list(healthy),
-            };
+            let members =
+                Members { ready: map(&[("b", ready)]), copies: list(copy), healthy: list(healthy) };
             let settled = map(&[("b", 6)]);
             let waits = advance(
                 &mut self.moves,
@@ -240,14 +224,7 @@ mod tests {
             healthy: vec!["a".to_owned()],
         };
         let settled = map(&[("b", 6)]);
-        advance(
-            &mut case.moves,
-            &mut case.held,
-            &settled,
-            &members,
-            RemoveOld::Never,
-            || true,
-        );
+        advance(&mut case.moves, &mut case.held, &settled, &members, RemoveOld::Never, || true);
         assert_eq!(case.moves[0].state, MoveState::Waiting);
     }
 
@@ -255,12 +232,7 @@ mod tests {
     fn losses_and_gains_are_paired_without_remainder() {
         let pairs = pair(&map(&[("a", 3), ("c", 2)]), &map(&[("x", 4), ("y", 1)]));
         let expected = [("a", "x", 3), ("c", "x", 1), ("c", "y", 1)];
-        assert!(
-            pairs
-                .iter()
-                .map(|(f, t, n)| (f.as_str(), t.as_str(), *n))
-                .eq(expected)
-        );
+        assert!(pairs.iter().map(|(f, t, n)| (f.as_str(), t.as_str(), *n)).eq(expected));
     }
 
     #[test]
@@ -269,10 +241,7 @@ mod tests {
         moves[0].id = fresh_id(&[], "e1", "a", "b");
         assert_eq!(moves[0].id, "e1/a/b");
         assert_eq!(fresh_id(&moves, "e1", "a", "b"), "e1/a/b/2");
-        moves.extend((0..KEPT).map(|_| Move {
-            state: MoveState::Done,
-            ..started("x", "y", 1)
-        }));
+        moves.extend((0..KEPT).map(|_| Move { state: MoveState::Done, ..started("x", "y", 1) }));
         trim(&mut moves);
         assert_eq!((moves.len(), moves[0].state), (KEPT, MoveState::Adding));
     }

@@ -99,10 +99,7 @@ pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
         waits_for_turn: false,
     };
     if !spec.follows.is_empty() {
-        return Placed {
-            clusters: union(seen),
-            ..keep(Outcome::Scheduled)
-        };
+        return Placed { clusters: union(seen), ..keep(Outcome::Scheduled) };
     }
     if !spec.finished.is_empty() || seen.template.is_none() {
         return keep(Outcome::Scheduled);
@@ -114,19 +111,11 @@ pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
-    binding
-        .status
-        .as_ref()
-        .map(|status| status.moves.clone())
-        .unwrap_or_default()
+    binding.status.as_ref().map(|status| status.moves.clone()).unwrap_or_default()
 }
 
 fn known_decision(binding: &ResourceBinding) -> BindingDecision {
-    binding
-        .status
-        .as_ref()
-        .and_then(|status| status.decision.clone())
-        .unwrap_or_default()
+    binding.status.as_ref().and_then(|status| status.decision.clone()).unwrap_or_default()
 }
 
 /// A companion goes wherever one of its workloads is, or still is.
@@ -142,10 +131,7 @@ fn union(seen: &Seen) -> Vec<ClusterReplicas> {
         // Its workloads have no decision yet; what stands, stands.
         return seen.binding.spec.clusters.clone();
     }
-    names
-        .into_iter()
-        .map(|name| ClusterReplicas { name, replicas: 0 })
-        .collect()
+    names.into_iter().map(|name| ClusterReplicas { name, replicas: 0 }).collect()
 }
 
 type Counts = BTreeMap<String, u32>;
@@ -162,10 +148,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(seen: &'a Seen) -> Self {
         let spec = &seen.binding.spec;
-        let kind = seen
-            .template
-            .as_ref()
-            .map_or(Kind::Other, |template| template.kind);
+        let kind = seen.template.as_ref().map_or(Kind::Other, |template| template.kind);
         let own;
         let rules = if let Some(policy) = &seen.policy {
             &policy.placement
@@ -177,38 +160,21 @@ impl<'a> Work<'a> {
         request.replicas = count(spec.replicas);
         request.needs = PodNeeds::clone(&seen.needs);
         request.kind = format!("{}/{}", spec.template.api_version, spec.template.kind);
-        let clusters = spec
-            .clusters
-            .iter()
-            .filter(|c| !seen.leaving.contains(&c.name));
-        let held = clusters
-            .map(|c| (c.name.clone(), count(c.replicas)))
-            .collect();
+        let clusters = spec.clusters.iter().filter(|c| !seen.leaving.contains(&c.name));
+        let held = clusters.map(|c| (c.name.clone(), count(c.replicas))).collect();
         let mut moves = known_moves(&seen.binding);
-        for item in moves
-            .iter_mut()
-            .filter(|item| seen.leaving.contains(&item.from))
-        {
+        for item in moves.iter_mut().filter(|item| seen.leaving.contains(&item.from)) {
             if !item.state.is_final() {
                 item.state = MoveState::Done;
             }
         }
-        Self {
-            seen,
-            request,
-            moves,
-            held,
-        }
+        Self { seen, request, moves, held }
     }
 
     fn run(mut self, turn: impl FnMut() -> bool) -> Placed {
         let settled = self.settled();
-        let remove_old = self
-            .seen
-            .policy
-            .as_ref()
-            .map(|policy| policy.failover.remove_old)
-            .unwrap_or_default();
+        let remove_old =
+            self.seen.policy.as_ref().map(|policy| policy.failover.remove_old).unwrap_or_default();
         let waits = moves::advance(
             &mut self.moves,
             &mut self.held,
@@ -223,11 +189,8 @@ impl<'a> Work<'a> {
             .filter(|(member, count)| **count > 0 && self.is_evacuated(member))
             .map(|(member, count)| (member.clone(), *count))
             .collect();
-        self.request.previous = settled
-            .iter()
-            .filter(|(m, _)| !left.contains_key(*m))
-            .map(clone)
-            .collect();
+        self.request.previous =
+            settled.iter().filter(|(m, _)| !left.contains_key(*m)).map(clone).collect();
         self.request.leaving = self.leaving(&left, &settled);
         let evacuates = !left.is_empty() || !moves::outgoing(&self.moves).is_empty();
         let asked_partial = self.request.partial;
@@ -298,12 +261,10 @@ impl<'a> Work<'a> {
             .map(|(member, count)| (member.clone(), count.saturating_sub(before(member))))
             .collect();
         let pairs = moves::pair(left, &gains);
-        let moved: Counts = pairs
-            .iter()
-            .fold(Counts::new(), |mut sum, (from, _, count)| {
-                *sum.entry(from.clone()).or_default() += count;
-                sum
-            });
+        let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
+            *sum.entry(from.clone()).or_default() += count;
+            sum
+        });
         for (from, to, replicas) in pairs {
             self.begin(&from, to, replicas);
         }
@@ -358,11 +319,8 @@ impl<'a> Work<'a> {
             .into_iter()
             .map(|(name, amount)| format!("{name} {amount}"))
             .collect();
-        let missing = if missing.is_empty() {
-            "room for pods".to_owned()
-        } else {
-            missing.join(", ")
-        };
+        let missing =
+            if missing.is_empty() { "room for pods".to_owned() } else { missing.join(", ") };
         let why = if report.rejected.is_empty() {
             "the possible clusters are full".to_owned()
         } else {
@@ -398,13 +356,10 @@ impl<'a> Work<'a> {
         waits_for_turn: bool,
     ) -> Placed {
         moves::trim(&mut self.moves);
-        let clusters = self
-            .held
-            .into_iter()
-            .map(|(name, replicas)| ClusterReplicas {
-                name,
-                replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
-            });
+        let clusters = self.held.into_iter().map(|(name, replicas)| ClusterReplicas {
+            name,
+            replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
+        });
         Placed {
             clusters: clusters.collect(),
             moves: self.moves,
@@ -423,25 +378,15 @@ fn failover_mode(seen: &Seen) -> FailoverMode {
     let runs_once = template.is_some_and(|t| matches!(t.kind, Kind::Job | Kind::CronJob));
     let restartable = rules.is_some_and(|rules| rules.restartable);
     let careful = template.is_some_and(|t| t.holds_data) || (runs_once && !restartable);
-    let default = if careful {
-        FailoverMode::Manual
-    } else {
-        FailoverMode::Automatic
-    };
+    let default = if careful { FailoverMode::Manual } else { FailoverMode::Automatic };
     rules.and_then(|rules| rules.mode).unwrap_or(default)
 }
 
 /// Rules that keep a workload where it is.
 fn where_it_is(clusters: &[ClusterReplicas]) -> Placement {
-    let names = clusters
-        .iter()
-        .map(|cluster| cluster.name.clone())
-        .collect();
+    let names = clusters.iter().map(|cluster| cluster.name.clone()).collect();
     Placement {
-        clusters: vec![ClusterSelection {
-            names,
-            ..ClusterSelection::default()
-        }],
+        clusters: vec![ClusterSelection { names, ..ClusterSelection::default() }],
         ..Placement::default()
     }
 }
@@ -469,11 +414,7 @@ fn decision_of(report: &Report, shortfall: Option<&hanse_scheduler::Shortfall>) 
 
 /// Decides between equal members: the same for one binding on any machine (FNV-1a).
 fn key(binding: &ResourceBinding) -> u64 {
-    let name = format!(
-        "{}/{}",
-        binding.namespace().unwrap_or_default(),
-        binding.name_any()
-    );
+    let name = format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any());
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })

@@ -36,16 +36,11 @@ pub(super) async fn apply(world: &World, key: &TemplateKey, plan: Plan) -> Resul
                 "metadata": {"resourceVersion": known.resource_version()},
                 "spec": merge_patch(&before, &after),
             });
-            api.patch(&at.name, &PatchParams::default(), &Patch::Merge(&body))
-                .await
-                .map(|_| ())
+            api.patch(&at.name, &PatchParams::default(), &Patch::Merge(&body)).await.map(|_| ())
         }
         Plan::Delete(known) => {
             let params = DeleteParams {
-                preconditions: Some(Preconditions {
-                    uid: known.uid(),
-                    resource_version: None,
-                }),
+                preconditions: Some(Preconditions { uid: known.uid(), resource_version: None }),
                 ..DeleteParams::background()
             };
             match api.delete(&at.name, &params).await {

@@ -15,14 +15,10 @@ pub(super) fn observe(world: &World, policies: &Policies, key: &TemplateKey) -> 
     let templates = world.templates();
     let template = templates.get(key);
     let all = policies.all();
-    let followed = template
-        .as_ref()
-        .map(|template| followed(world, &all, template));
+    let followed = template.as_ref().map(|template| followed(world, &all, template));
     Seen {
         synced: templates.is_synced(&key.kind_id()),
-        winner: template
-            .as_ref()
-            .and_then(|template| winner(&all, template).cloned()),
+        winner: template.as_ref().and_then(|template| winner(&all, template).cloned()),
         followed: followed.unwrap_or_default(),
         binding: world.objects().bindings.get(&binding_key(key)),
         template,
@@ -42,11 +38,7 @@ fn followed(
     let mut workloads = templates.namers(&template.key);
     if template.selects.is_some() {
         let in_namespace = templates.workloads(&template.key.namespace);
-        workloads.extend(
-            in_namespace
-                .into_iter()
-                .filter(|workload| selects(template, workload)),
-        );
+        workloads.extend(in_namespace.into_iter().filter(|workload| selects(template, workload)));
     }
     workloads
         .into_iter()

@@ -42,17 +42,11 @@ pub enum Plan {
 
 /// The key of the binding of a template.
 pub fn binding_key(template: &TemplateKey) -> Key {
-    let group = template
-        .api_version
-        .split_once('/')
-        .map_or("", |(group, _)| group);
+    let group = template.api_version.split_once('/').map_or("", |(group, _)| group);
     let text = format!("{group}/{}/{}", template.kind, template.name);
     let digest: [u8; 32] = Sha256::digest(text.as_bytes()).into();
-    let namespace = if template.namespace.is_empty() {
-        SYSTEM_NAMESPACE
-    } else {
-        &template.namespace
-    };
+    let namespace =
+        if template.namespace.is_empty() { SYSTEM_NAMESPACE } else { &template.namespace };
     Key::new(namespace, &binding_name(&template.kind, &digest))
 }
 
@@ -116,11 +110,7 @@ fn wanted(seen: &Seen, template: &Template) -> Option<ResourceBindingSpec> {
             .unwrap_or(policy.importance);
     }
     if !seen.followed.is_empty() || seen.winner.is_some() {
-        spec.follows = seen
-            .followed
-            .keys()
-            .map(|key| binding_key(key).name)
-            .collect();
+        spec.follows = seen.followed.keys().map(|key| binding_key(key).name).collect();
         spec.follows.sort();
         spec.follows.truncate(1000);
     }
@@ -135,11 +125,7 @@ mod tests {
     use super::*;
 
     fn template(kind: &str, uid: &str, replicas: u32) -> Arc<Template> {
-        let api_version = if kind == "Deployment" {
-            "apps/v1"
-        } else {
-            "v1"
-        };
+        let api_version = if kind == "Deployment" { "apps/v1" } else { "v1" };
         let key = TemplateKey {
             api_version: api_version.to_owned(),
             kind: kind.to_owned(),
@@ -163,12 +149,7 @@ mod tests {
     }
 
     fn seen(template: Arc<Template>) -> Seen {
-        Seen {
-            template: Some(template),
-            synced: true,
-            winner: Some(policy()),
-            ..Seen::default()
-        }
+        Seen { template: Some(template), synced: true, winner: Some(policy()), ..Seen::default() }
     }
 
     fn created(seen: &Seen) -> ResourceBindingSpec {
@@ -205,15 +186,10 @@ mod tests {
     fn a_change_leaves_the_decision_alone() {
         let mut seen = seen(template("Deployment", "u1", 3));
         let mut spec = created(&seen);
-        spec.clusters = vec![ClusterReplicas {
-            name: "a".to_owned(),
-            replicas: 3,
-        }];
+        spec.clusters = vec![ClusterReplicas { name: "a".to_owned(), replicas: 3 }];
         bound(&mut seen, spec.clone());
         seen.template = Some(template("Deployment", "u2", 5));
-        let Plan::Change(_, changed) = plan(&seen) else {
-            panic!("a change is due")
-        };
+        let Plan::Change(_, changed) = plan(&seen) else { panic!("a change is due") };
         assert_eq!(changed.clusters, spec.clusters);
         assert_eq!((changed.replicas, changed.template.uid.as_str()), (5, "u2"));
     }
@@ -255,10 +231,7 @@ mod tests {
     fn bindings_are_named_by_kind_and_a_hash_of_group_kind_and_name() {
         let key = binding_key(&template("Deployment", "u", 1).key);
         assert_eq!(key.namespace, "shop");
-        assert!(
-            key.name.starts_with("deployment-") && key.name.len() == 21,
-            "{key}"
-        );
+        assert!(key.name.starts_with("deployment-") && key.name.len() == 21, "{key}");
         let wide = TemplateKey {
             api_version: "v1".to_owned(),
             kind: "Namespace".to_owned(),

@@ -38,15 +38,8 @@ pub(super) async fn write(
     let Some(policy) = policies.get(key) else {
         return Ok(());
     };
-    let kinds: Vec<_> = policy
-        .selectors
-        .iter()
-        .map(|s| (&s.api_version, &s.kind))
-        .collect();
-    if kinds
-        .iter()
-        .any(|(api, kind)| world.templates().kinds().get(api, kind).is_none())
-    {
+    let kinds: Vec<_> = policy.selectors.iter().map(|s| (&s.api_version, &s.kind)).collect();
+    if kinds.iter().any(|(api, kind)| world.templates().kinds().get(api, kind).is_none()) {
         world.templates().rediscover().await?;
         queue.add_after(key.clone(), DISCOVERY_DELAY);
     }
@@ -85,19 +78,14 @@ fn count(world: &World, policies: &Policies, policy: &Policy) -> Counted {
     let kinds = world.templates().kinds();
     let is_namespaced =
         |api: &str, kind: &str| kinds.get(api, kind).map(|served| served.namespaced);
-    let mut counted = Counted {
-        complaints: policy.complaints(is_namespaced),
-        ..Counted::default()
-    };
+    let mut counted =
+        Counted { complaints: policy.complaints(is_namespaced), ..Counted::default() };
     let mut seen = BTreeSet::new();
     for selector in &policy.selectors {
         if !seen.insert((&selector.api_version, &selector.kind)) {
             continue;
         }
-        for template in world
-            .templates()
-            .of_kind(&selector.api_version, &selector.kind)
-        {
+        for template in world.templates().of_kind(&selector.api_version, &selector.kind) {
             tally(&mut counted, &policies.all(), policy, &template);
         }
     }
@@ -118,9 +106,7 @@ fn tally(
         Some(winner) if winner.key != policy.key => {
             counted.lost_count += 1;
             if counted.lost.len() < 3 {
-                counted
-                    .lost
-                    .push(format!("{} to {}", template.key, winner.key));
+                counted.lost.push(format!("{} to {}", template.key, winner.key));
             }
         }
         _ => counted.selected += 1,
@@ -137,14 +123,7 @@ fn fill(status: &mut PolicyStatus, policy: &Policy, counted: &Counted, now: &Tim
 
 fn conditions_of(policy: &Policy, counted: &Counted, now: &Time) -> [Condition; 2] {
     let make = |type_: &str, holds: bool, reason: &str, message: String| {
-        conditions::condition(
-            type_,
-            holds,
-            reason,
-            message,
-            policy.generation,
-            now.clone(),
-        )
+        conditions::condition(type_, holds, reason, message, policy.generation, now.clone())
     };
     let matched = if counted.matched > 0 {
         let text = format!("{} objects match", counted.matched);
@@ -154,19 +133,11 @@ fn conditions_of(policy: &Policy, counted: &Counted, now: &Time) -> [Condition; 
         make(policy::MATCHED, false, reason::NOTHING_MATCHED, text)
     };
     let accepted = if !counted.complaints.is_empty() {
-        make(
-            policy::ACCEPTED,
-            false,
-            reason::INVALID,
-            counted.complaints.join("; "),
-        )
+        make(policy::ACCEPTED, false, reason::INVALID, counted.complaints.join("; "))
     } else if counted.lost_count > 0 {
         let mut text = format!("lost {}", counted.lost.join(", "));
         if counted.lost_count > counted.lost.len() {
-            text = format!(
-                "{text} and {} more",
-                counted.lost_count - counted.lost.len()
-            );
+            text = format!("{text} and {} more", counted.lost_count - counted.lost.len());
         }
         make(policy::ACCEPTED, false, reason::OUTRANKED, text)
     } else {

@@ -40,8 +40,7 @@ pub(super) async fn apply(world: &World, seen: &Seen, told: Told) -> Result<(), 
             "metadata": {"resourceVersion": written.resource_version()},
             "spec": {"finished": names},
         });
-        api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body))
-            .await?;
+        api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await?;
     }
     Ok(())
 }
@@ -63,10 +62,7 @@ async fn write_template(world: &World, seen: &Seen, wanted: &Value) -> Result<()
     }
     let key = &template.key;
     let kinds = world.templates().kinds();
-    let Some(served) = kinds
-        .get(&key.api_version, &key.kind)
-        .filter(|kind| kind.has_status)
-    else {
+    let Some(served) = kinds.get(&key.api_version, &key.kind).filter(|kind| kind.has_status) else {
         return Ok(());
     };
     let client = world.means().client.clone();
@@ -82,10 +78,7 @@ async fn write_template(world: &World, seen: &Seen, wanted: &Value) -> Result<()
         "metadata": {"uid": template.uid},
         "status": patch,
     });
-    match api
-        .patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&body))
-        .await
-    {
+    match api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
         // Gone, or another object by now: its own event brings it here.
         Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         other => other.map(|_| ()),

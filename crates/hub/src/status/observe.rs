@@ -13,10 +13,7 @@ use crate::{
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
     let binding = world.objects().bindings.get(key)?;
-    let decided = binding
-        .status
-        .as_ref()
-        .is_some_and(|status| status.decision.is_some());
+    let decided = binding.status.as_ref().is_some_and(|status| status.decision.is_some());
     if binding.metadata.deletion_timestamp.is_some() || !decided {
         // There is nothing to tell before the first decision.
         return None;
@@ -28,26 +25,12 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .spec
         .follows
         .iter()
-        .filter_map(|name| {
-            world
-                .objects()
-                .bindings
-                .get(&Key::new(&key.namespace, name))
-        })
+        .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
-    let known_moves = binding
-        .status
-        .as_ref()
-        .map(|status| status.moves.as_slice());
+    let known_moves = binding.status.as_ref().map(|status| status.moves.as_slice());
     let outgoing = moves::outgoing(known_moves.unwrap_or_default());
     let orders = world.evacuations();
-    let copies = Copies {
-        world,
-        table,
-        key,
-        binding: &binding,
-        template: template.as_deref(),
-    };
+    let copies = Copies { world, table, key, binding: &binding, template: template.as_deref() };
     let members = binding.spec.clusters.iter().map(|cluster| {
         let mut seen = copies.of(cluster, share_of(&binding, &followed, &cluster.name));
         seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
@@ -90,9 +73,7 @@ impl Copies<'_> {
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
             counts: staying && self.world.verdict(name) != "Lost",
             up: session.as_ref().is_some_and(|session| session.is_up()),
-            copy: session
-                .and_then(|session| session.copy(&template_key))
-                .map(|copy| copy.digest),
+            copy: session.and_then(|session| session.copy(&template_key)).map(|copy| copy.digest),
             stand: synced.map(|synced| synced.stand),
             current,
         }

@@ -72,27 +72,16 @@ pub struct Told {
 pub fn plan(seen: &Seen) -> Told {
     let template_ref = &seen.binding.spec.template;
     let kind = Kind::of(&template_ref.api_version, &template_ref.kind);
-    let counting: Vec<MemberState<'_>> = seen
-        .members
-        .iter()
-        .filter(|member| member.counts)
-        .map(state)
-        .collect();
+    let counting: Vec<MemberState<'_>> =
+        seen.members.iter().filter(|member| member.counts).map(state).collect();
     let object = seen.template.as_ref().map(|template| with_status(template));
     let folded = object.as_ref().map(|object| {
         let now = seen.now.to_string();
-        let template = hanse_render::Template {
-            object,
-            decided: is_decided(seen),
-            now: &now,
-        };
+        let template = hanse_render::Template { object, decided: is_decided(seen), now: &now };
         fold(template, &counting)
     });
-    let mut clusters: Vec<BindingClusterStatus> = seen
-        .members
-        .iter()
-        .map(|member| tell(kind, member))
-        .collect();
+    let mut clusters: Vec<BindingClusterStatus> =
+        seen.members.iter().map(|member| tell(kind, member)).collect();
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let sum = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let summary = BindingSummary {
@@ -101,10 +90,7 @@ pub fn plan(seen: &Seen) -> Told {
         ready: sum(folded.as_ref().map_or(0, |folded| folded.ready)),
         updated: sum(folded.as_ref().map_or(0, |folded| folded.updated)),
         unhealthy: number(
-            clusters
-                .iter()
-                .filter(|c| c.health == WorkloadHealth::Unhealthy)
-                .count(),
+            clusters.iter().filter(|c| c.health == WorkloadHealth::Unhealthy).count(),
         ),
     };
     clusters.sort_by(|a, b| (a.health, a.applied, &a.name).cmp(&(b.health, b.applied, &b.name)));
@@ -151,18 +137,14 @@ fn is_decided(seen: &Seen) -> bool {
     }
     let clusters = i64::try_from(spec.clusters.len()).unwrap_or(i64::MAX);
     let status = seen.binding.status.as_ref();
-    let short = status
-        .and_then(|status| status.decision.as_ref()?.shortfall.as_ref())
-        .is_some();
+    let short = status.and_then(|status| status.decision.as_ref()?.shortfall.as_ref()).is_some();
     let placed = seen.settled == asked || seen.settled == asked.saturating_mul(clusters);
     !spec.clusters.is_empty() && (placed || short)
 }
 
 fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
     let status = member.copy.as_ref().map(|copy| &*copy.status);
-    let ready = status
-        .filter(|_| member.counts)
-        .map_or(0, |status| ready_replicas(kind, status));
+    let ready = status.filter(|_| member.counts).map_or(0, |status| ready_replicas(kind, status));
     let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;
     let (health, message) = match (&member.stand, status) {
         (Some(Stand::Failed(_, words)), _) => (WorkloadHealth::Unhealthy, words.clone()),
@@ -177,28 +159,17 @@ fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
                 Health::Progressing => WorkloadHealth::Progressing,
                 Health::Healthy => WorkloadHealth::Healthy,
             };
-            let words = if health == WorkloadHealth::Healthy {
-                String::new()
-            } else {
-                words
-            };
+            let words = if health == WorkloadHealth::Healthy { String::new() } else { words };
             (health, words)
         }
         (Some(Stand::Waiting(words)), None) => (WorkloadHealth::Progressing, words.clone()),
         (_, None) if member.up => (WorkloadHealth::Progressing, String::new()),
-        (_, None) => (
-            WorkloadHealth::Unknown,
-            "the member's API does not answer".to_owned(),
-        ),
+        (_, None) => (WorkloadHealth::Unknown, "the member's API does not answer".to_owned()),
     };
     BindingClusterStatus {
         name: member.name.clone(),
         applied,
-        revision: member
-            .copy
-            .as_ref()
-            .map(|copy| copy.applied.clone())
-            .unwrap_or_default(),
+        revision: member.copy.as_ref().map(|copy| copy.applied.clone()).unwrap_or_default(),
         replicas: i32::try_from(member.assigned).unwrap_or(i32::MAX),
         ready: i32::try_from(ready).unwrap_or(i32::MAX),
         health,
@@ -233,29 +204,16 @@ fn applied(seen: &Seen) -> Condition {
         (None, None) if seen.members.is_empty() => {
             (false, reason::APPLYING, "no cluster yet".to_owned())
         }
-        (None, None) => (
-            true,
-            reason::APPLIED,
-            format!("in {} clusters", counting().count()),
-        ),
+        (None, None) => (true, reason::APPLIED, format!("in {} clusters", counting().count())),
     };
     made(seen, binding::APPLIED, holds, why, words)
 }
 
 fn is_available(seen: &Seen, available: bool, summary: BindingSummary) -> Condition {
     if available {
-        return made(
-            seen,
-            binding::AVAILABLE,
-            true,
-            reason::AVAILABLE,
-            String::new(),
-        );
+        return made(seen, binding::AVAILABLE, true, reason::AVAILABLE, String::new());
     }
-    let words = format!(
-        "{} of {} replicas ready",
-        summary.ready, seen.binding.spec.replicas
-    );
+    let words = format!("{} of {} replicas ready", summary.ready, seen.binding.spec.replicas);
     made(seen, binding::AVAILABLE, false, reason::UNAVAILABLE, words)
 }
 

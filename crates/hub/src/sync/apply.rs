@@ -72,10 +72,7 @@ fn tell(world: &World, seen: &Seen, reason: &'static str, text: &str) {
         name: key.name.clone(),
         uid: seen.binding.spec.template.uid.clone(),
     };
-    world
-        .means()
-        .recorder
-        .say(&subject, Tone::Warning, reason, text.to_owned());
+    world.means().recorder.say(&subject, Tone::Warning, reason, text.to_owned());
 }
 
 fn api(session: &Session, seen: &Seen) -> Option<Api<DynamicObject>> {
@@ -108,11 +105,7 @@ async fn create(
         Err(error) => return failed(seen, &error),
     };
     if let Some(live) = live {
-        let owner = live
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|all| all.get(marks::HUB_LABEL));
+        let owner = live.metadata.labels.as_ref().and_then(|all| all.get(marks::HUB_LABEL));
         if owner != Some(&seen.hub_id) && conflict == Conflict::Abort {
             let who = owner.map_or_else(
                 || "Hanse did not make".to_owned(),
@@ -161,10 +154,7 @@ async fn delete(session: &Arc<Session>, seen: &Seen, uid: String) -> Stand {
     };
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
-        preconditions: Some(Preconditions {
-            uid: Some(uid),
-            resource_version: None,
-        }),
+        preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
         ..DeleteParams::default()
     };
     match api.delete(&seen.template_key.name, &params).await {
@@ -194,10 +184,7 @@ fn failed(seen: &Seen, error: &kube::Error) -> Stand {
         kube::Error::Api(status) => status.message.clone(),
         other => other.to_string(),
     };
-    Stand::Failed(
-        reason::APPLY_FAILED,
-        format!("member {}: {words}", seen.member),
-    )
+    Stand::Failed(reason::APPLY_FAILED, format!("member {}: {words}", seen.member))
 }
 
 fn value(object: &DynamicObject) -> Value {

@@ -29,10 +29,7 @@ pub(super) async fn ensure(
     if let Some(template) = world.templates().get(&key) {
         labels.extend(template.labels.clone());
         labels.remove("kubernetes.io/metadata.name");
-        annotations.insert(
-            marks::TEMPLATE_UID_ANNOTATION.to_owned(),
-            template.uid.clone(),
-        );
+        annotations.insert(marks::TEMPLATE_UID_ANNOTATION.to_owned(), template.uid.clone());
     }
     labels.insert(marks::HUB_LABEL.to_owned(), world.means().hub_id.clone());
     match api.create(&PostParams::default(), &namespace).await {

@@ -26,39 +26,26 @@ pub(super) fn observe(
     let template = world.templates().get(&template_key);
     let member = session.name();
     let kinds = session.kinds();
-    let served = kinds.as_ref().map(|kinds| {
-        kinds
-            .get(&template_key.api_version, &template_key.kind)
-            .is_some()
-    });
+    let served = kinds
+        .as_ref()
+        .map(|kinds| kinds.get(&template_key.api_version, &template_key.kind).is_some());
     if served == Some(true) {
         session.follow(&template_key.api_version, &template_key.kind);
     }
     let policy = binding.spec.policy.as_ref();
     let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
     let is_wanted = binding.metadata.deletion_timestamp.is_none()
-        && binding
-            .spec
-            .clusters
-            .iter()
-            .any(|cluster| cluster.name == member);
+        && binding.spec.clusters.iter().any(|cluster| cluster.name == member);
     let followed: Vec<_> = binding
         .spec
         .follows
         .iter()
-        .filter_map(|name| {
-            world
-                .objects()
-                .bindings
-                .get(&Key::new(&key.namespace, name))
-        })
+        .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
     let share = share_of(&binding, &followed, member);
-    let workloads_left = followed.iter().any(|workload| {
-        session
-            .copy(&key_of_template(&workload.spec.template))
-            .is_some()
-    });
+    let workloads_left = followed
+        .iter()
+        .any(|workload| session.copy(&key_of_template(&workload.spec.template)).is_some());
     let waits_for = template
         .as_ref()
         .filter(|_| is_wanted)
@@ -71,9 +58,7 @@ pub(super) fn observe(
         served,
         synced: session.is_synced(&template_key.kind_id()),
         copy: session.copy(&template_key),
-        input: template
-            .as_ref()
-            .map_or(0, |template| input(template, share)),
+        input: template.as_ref().map_or(0, |template| input(template, share)),
         conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),
         is_wanted,
         share,
@@ -93,18 +78,11 @@ fn reach(world: &World, session: &Session) -> Reach {
     if member.metadata.deletion_timestamp.is_some() {
         return Reach::Left;
     }
-    let order = world
-        .evacuations()
-        .get(session.name())
-        .map(|order| order.reason);
+    let order = world.evacuations().get(session.name()).map(|order| order.reason);
     if order.is_some_and(|reason| reason != MoveReason::Drained) {
         return Reach::TakenOut;
     }
-    if session.is_up() {
-        Reach::Up
-    } else {
-        Reach::Down
-    }
+    if session.is_up() { Reach::Up } else { Reach::Down }
 }
 
 /// The first companion that has to stand before the workload, and does not yet.
@@ -119,17 +97,13 @@ fn missing_companion(
     if !follows || !template.kind.is_workload() {
         return None;
     }
-    let missing = world
-        .templates()
-        .companions(template)
-        .into_iter()
-        .find(|companion| {
-            let key = key_of_binding(companion);
-            match table.get(&key, member) {
-                // One that cannot be applied is reported by itself and holds nobody up.
-                Some(synced) => !matches!(synced.stand, Stand::Applied | Stand::Failed(..)),
-                None => true,
-            }
-        });
+    let missing = world.templates().companions(template).into_iter().find(|companion| {
+        let key = key_of_binding(companion);
+        match table.get(&key, member) {
+            // One that cannot be applied is reported by itself and holds nobody up.
+            Some(synced) => !matches!(synced.stand, Stand::Applied | Stand::Failed(..)),
+            None => true,
+        }
+    });
     missing.map(|companion| companion.to_string())
 }

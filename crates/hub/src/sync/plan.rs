@@ -102,9 +102,7 @@ pub fn plan(seen: &Seen) -> Action {
         None => return waiting("the member's kinds are not known yet"),
         Some(false) if !seen.is_wanted => return Action::Stands(Stand::Gone),
         Some(false) => {
-            let TemplateKey {
-                api_version, kind, ..
-            } = &seen.template_key;
+            let TemplateKey { api_version, kind, .. } = &seen.template_key;
             let text = format!(
                 "member {} does not serve {api_version} {kind}: install it there, or keep the \
                  policy away from that member",
@@ -117,11 +115,7 @@ pub fn plan(seen: &Seen) -> Action {
     if !seen.synced {
         return waiting("the member's objects are being listed");
     }
-    if seen.is_wanted {
-        plan_present(seen)
-    } else {
-        plan_absent(seen)
-    }
+    if seen.is_wanted { plan_present(seen) } else { plan_absent(seen) }
 }
 
 fn plan_absent(seen: &Seen) -> Action {
@@ -186,17 +180,12 @@ pub fn share_of(
     if kind.has_replicas_field() {
         return cut(binding, member);
     }
-    if !matches!(
-        kind,
-        Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget
-    ) {
+    if !matches!(kind, Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget) {
         return None;
     }
     let mut sorted: Vec<&Arc<ResourceBinding>> = followed.iter().collect();
     sorted.sort_by_key(|workload| workload.name_any());
-    sorted
-        .into_iter()
-        .find_map(|workload| cut(workload, member))
+    sorted.into_iter().find_map(|workload| cut(workload, member))
 }
 
 fn cut(binding: &ResourceBinding, member: &str) -> Option<Share> {
@@ -208,17 +197,9 @@ fn cut(binding: &ResourceBinding, member: &str) -> Option<Share> {
     let total: u32 = clusters.iter().map(count).sum();
     if clusters.iter().all(|cluster| count(cluster) == replicas) {
         // Every cluster has the full count: nothing is divided.
-        return Some(Share {
-            before: 0,
-            own,
-            total: own,
-        });
+        return Some(Share { before: 0, own, total: own });
     }
-    Some(Share {
-        before: clusters[..at].iter().map(count).sum(),
-        own,
-        total,
-    })
+    Some(Share { before: clusters[..at].iter().map(count).sum(), own, total })
 }
 
 #[cfg(test)]

@@ -24,10 +24,7 @@ pub(super) async fn release(
     let Some(binding) = world.objects().bindings.get(key) else {
         return Ok(());
     };
-    let holds = binding
-        .finalizers()
-        .iter()
-        .any(|name| name == BINDING_FINALIZER);
+    let holds = binding.finalizers().iter().any(|name| name == BINDING_FINALIZER);
     if binding.metadata.deletion_timestamp.is_none() || !holds {
         return Ok(());
     }
@@ -37,18 +34,12 @@ pub(super) async fn release(
         return Ok(());
     }
     table.forget(key);
-    let left: Vec<&String> = binding
-        .finalizers()
-        .iter()
-        .filter(|name| *name != BINDING_FINALIZER)
-        .collect();
+    let left: Vec<&String> =
+        binding.finalizers().iter().filter(|name| *name != BINDING_FINALIZER).collect();
     let body = json!({"metadata": {
         "resourceVersion": binding.resource_version(), "finalizers": left}});
     let api: Api<ResourceBinding> = namespaced(&world.means().client, key);
-    match api
-        .patch(&key.name, &PatchParams::default(), &Patch::Merge(&body))
-        .await
-    {
+    match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(|_| ()),
     }
@@ -62,20 +53,14 @@ fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String>
         if member.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let named = binding
-            .spec
-            .clusters
-            .iter()
-            .any(|cluster| cluster.name == name);
+        let named = binding.spec.clusters.iter().any(|cluster| cluster.name == name);
         let Some(session) = world.session(&name) else {
             if named {
                 return Some(name);
             }
             continue;
         };
-        let not_served = session
-            .kinds()
-            .is_some_and(|kinds| !kinds.names().contains(&kind));
+        let not_served = session.kinds().is_some_and(|kinds| !kinds.names().contains(&kind));
         let unknown = named && !session.is_synced(&kind) && !not_served;
         if unknown || !session.copies_of(key).is_empty() {
             return Some(name);

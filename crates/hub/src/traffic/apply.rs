@@ -34,15 +34,11 @@ pub(crate) struct Published {
 
 impl Published {
     pub(crate) fn new(server: AdsServer, world: &World) -> Self {
-        let count = world.means().metrics.counters(
-            "hanse_route_snapshots",
-            "route snapshots published, by member",
-        );
-        Self {
-            server,
-            versions: BTreeMap::new(),
-            count,
-        }
+        let count = world
+            .means()
+            .metrics
+            .counters("hanse_route_snapshots", "route snapshots published, by member");
+        Self { server, versions: BTreeMap::new(), count }
     }
 
     /// Brings everything about; true when nothing is left to try again.
@@ -68,9 +64,7 @@ impl Published {
             if self.versions.insert(member.clone(), version) != Some(version) {
                 let resources = encode(&compile(snapshot));
                 self.server.publish(member.as_str(), Arc::new(resources));
-                self.count
-                    .get_or_create(&vec![("member", member.to_string())])
-                    .inc();
+                self.count.get_or_create(&vec![("member", member.to_string())]).inc();
             }
         }
         let server = &self.server;
@@ -96,9 +90,7 @@ impl Published {
             "annotations": {PORTS_ANNOTATION: told.ports},
             "resourceVersion": global.resource_version(),
         }});
-        let written = api
-            .patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch))
-            .await;
+        let written = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&patch)).await;
         match written {
             Ok(object) => {
                 // Planning again before the watch has brought this back changes nothing.
@@ -155,10 +147,7 @@ async fn tell(world: &World, key: &Key, told: &Told) -> bool {
 }
 
 fn parts(told: &Told) -> [(&'static str, &Says); 2] {
-    [
-        (global_service::PROGRAMMED, &told.programmed),
-        (global_service::HEALTHY, &told.healthy),
-    ]
+    [(global_service::PROGRAMMED, &told.programmed), (global_service::HEALTHY, &told.healthy)]
 }
 
 /// An event where a condition flips.
@@ -169,17 +158,10 @@ fn announce(
     type_: &str,
     says: &Says,
 ) {
-    let was = before
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == type_);
+    let was = before.conditions.iter().find(|condition| condition.type_ == type_);
     let flipped = was.is_none_or(|was| (was.status == "True") != says.status);
     if flipped {
-        let tone = if says.status {
-            Tone::Normal
-        } else {
-            Tone::Warning
-        };
+        let tone = if says.status { Tone::Normal } else { Tone::Warning };
         let note = says.message.clone();
         world.means().recorder.say(subject, tone, says.reason, note);
     }

@@ -65,19 +65,15 @@ impl Endpoints {
             .map(|session| (session.name().to_owned(), session))
             .collect();
         for (name, watch) in std::mem::take(&mut self.watches) {
-            let same = sessions
-                .get(&name)
-                .is_some_and(|session| Arc::ptr_eq(session, &watch.session));
+            let same =
+                sessions.get(&name).is_some_and(|session| Arc::ptr_eq(session, &watch.session));
             if same {
                 self.watches.insert(name, watch);
                 continue;
             }
             watch.tasks.kill().await;
             if !sessions.contains_key(&name) {
-                self.book
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .remove(&name);
+                self.book.lock().expect("no holder of this lock panics").remove(&name);
             }
         }
         for (name, session) in sessions {
@@ -188,11 +184,7 @@ fn count(slice: &EndpointSlice) -> Option<(Key, Slice)> {
         .ports
         .iter()
         .flatten()
-        .filter(|port| {
-            port.protocol
-                .as_deref()
-                .is_none_or(|protocol| protocol == "TCP")
-        })
+        .filter(|port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP"))
         .map(|port| (port.name.clone().unwrap_or_default(), ready))
         .collect();
     Some((Key::of(slice), (service, ports)))
@@ -226,21 +218,14 @@ mod tests {
         assert!(!counts.synced, "half a list says nothing");
         assert!(counts.take(Watched::Synced));
         assert!(counts.take(Watched::Applied(slice("b", &[true, true]))));
-        assert!(
-            !counts.take(Watched::Applied(slice("b", &[true, true]))),
-            "nothing new"
-        );
+        assert!(!counts.take(Watched::Applied(slice("b", &[true, true]))), "nothing new");
         let web = Key::new("shop", "web");
         assert_eq!(counts.sum()[&web]["http"], 3);
         assert!(!counts.take(Watched::Failed("cut".to_owned())));
         assert_eq!(counts.sum()[&web]["http"], 3, "silence changes nothing");
         counts.take(Watched::Listing);
         counts.take(Watched::Listed(slice("b", &[true])));
-        assert_eq!(
-            counts.sum()[&web]["http"],
-            3,
-            "not before the list is whole"
-        );
+        assert_eq!(counts.sum()[&web]["http"], 3, "not before the list is whole");
         assert!(counts.take(Watched::Synced));
         assert_eq!(counts.sum()[&web]["http"], 1);
     }

@@ -38,10 +38,7 @@ pub(crate) fn observe(
         .iter()
         .map(|member| {
             let name = member.name_any();
-            let verdict = member
-                .status
-                .as_ref()
-                .and_then(|status| status.verdict.as_deref());
+            let verdict = member.status.as_ref().and_then(|status| status.verdict.as_deref());
             let lost = verdict.is_some_and(|verdict| verdict_of(verdict).is_lost_for_traffic());
             let stands = Standing {
                 draining: drained.contains(&name),
@@ -74,10 +71,7 @@ pub(crate) fn observe(
 /// Members that an operator or a drill drains.
 fn drained(world: &World, members: &[Arc<MemberCluster>]) -> BTreeSet<String> {
     let federation = world.federation();
-    let drains = federation
-        .as_ref()
-        .map(|f| f.spec.drains.as_slice())
-        .unwrap_or_default();
+    let drains = federation.as_ref().map(|f| f.spec.drains.as_slice()).unwrap_or_default();
     let by_drill = drill::evacuated(world);
     members
         .iter()

@@ -97,11 +97,7 @@ pub(crate) fn plan(seen: &Seen) -> Plan {
             }
         }
     }
-    let world = routing::World {
-        clusters,
-        services,
-        round_trips: seen.round_trips.clone(),
-    };
+    let world = routing::World { clusters, services, round_trips: seen.round_trips.clone() };
     let snapshots: BTreeMap<ClusterName, Snapshot> = world
         .clusters
         .keys()
@@ -148,10 +144,7 @@ fn clusters(seen: &Seen) -> BTreeMap<ClusterName, routing::Cluster> {
                 network: gateway.network.clone(),
             })
         });
-        let verdict = member
-            .status
-            .as_ref()
-            .and_then(|status| status.verdict.as_deref());
+        let verdict = member.status.as_ref().and_then(|status| status.verdict.as_deref());
         let cluster = routing::Cluster {
             name: cluster,
             place: Place {
@@ -188,24 +181,13 @@ pub(crate) fn verdict_of(text: &str) -> Verdict {
 fn offers_of(seen: &Seen, global: &GlobalService) -> Result<Vec<Offer>, Says> {
     let namespace = global.metadata.namespace.clone().unwrap_or_default();
     let name = &global.spec.service;
-    let says = |reason, message| Says {
-        status: false,
-        reason,
-        message,
-    };
+    let says = |reason, message| Says { status: false, reason, message };
     let not_found = || {
         let message = format!("no Service {name} in namespace {namespace}");
         says(reason::SERVICE_NOT_FOUND, message)
     };
-    let template = seen
-        .templates
-        .get(&Key::new(&namespace, name))
-        .ok_or_else(not_found)?;
-    let known = template
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.ports.as_deref())
-        .unwrap_or_default();
+    let template = seen.templates.get(&Key::new(&namespace, name)).ok_or_else(not_found)?;
+    let known = template.spec.as_ref().and_then(|spec| spec.ports.as_deref()).unwrap_or_default();
     let tcp = |port: &&ServicePort| port.protocol.as_deref().is_none_or(|p| p == "TCP");
     let wanted: Vec<(&ServicePort, Option<hanse_api::Protocol>)> = if global.spec.ports.is_empty() {
         known.iter().filter(tcp).map(|port| (port, None)).collect()
@@ -213,22 +195,14 @@ fn offers_of(seen: &Seen, global: &GlobalService) -> Result<Vec<Offer>, Says> {
         let find = |wanted: &hanse_api::ServicePort| {
             let found = known.iter().filter(tcp).find(|port| {
                 port.port == wanted.port
-                    && wanted
-                        .name
-                        .as_ref()
-                        .is_none_or(|name| port.name.as_ref() == Some(name))
+                    && wanted.name.as_ref().is_none_or(|name| port.name.as_ref() == Some(name))
             });
             found.map(|port| (port, wanted.protocol)).ok_or_else(|| {
                 let message = format!("Service {name} has no TCP port {}", wanted.port);
                 says(reason::PORT_NOT_FOUND, message)
             })
         };
-        global
-            .spec
-            .ports
-            .iter()
-            .map(find)
-            .collect::<Result<_, _>>()?
+        global.spec.ports.iter().map(find).collect::<Result<_, _>>()?
     };
     if wanted.is_empty() {
         let message = format!("Service {name} has no TCP port");
@@ -271,12 +245,8 @@ fn allocate(seen: &Seen, offers: &BTreeMap<Key, Result<Vec<Offer>, Says>>) -> po
         }
     }
     // Two GlobalServices of one Service share its ports.
-    let wanted: BTreeSet<ServiceKey> = offers
-        .values()
-        .flatten()
-        .flatten()
-        .map(|offer| offer.key.clone())
-        .collect();
+    let wanted: BTreeSet<ServiceKey> =
+        offers.values().flatten().flatten().map(|offer| offer.key.clone()).collect();
     ports::allocate(&held, &wanted, &BTreeSet::new())
 }
 
@@ -315,13 +285,9 @@ fn spec(seen: &Seen, global: &GlobalService, offer: &Offer, service_port: u16) -
         locality: match routing.locality {
             hanse_api::Locality::Nearest => Locality::Nearest,
             hanse_api::Locality::Weighted => Locality::Weighted(weights(seen, global)),
-            hanse_api::Locality::Ordered => Locality::Ordered(
-                routing
-                    .order
-                    .iter()
-                    .map(|tier| admitted(seen, tier))
-                    .collect(),
-            ),
+            hanse_api::Locality::Ordered => {
+                Locality::Ordered(routing.order.iter().map(|tier| admitted(seen, tier)).collect())
+            }
         },
         stay_within: match routing.stay_within {
             hanse_api::StayWithin::None => StayWithin::None,
@@ -337,10 +303,7 @@ fn ready_in(seen: &Seen, global: &GlobalService, offer: &Offer, member: &str) ->
     let Some(ready) = seen.ready.get(member) else {
         // Not listed since the hub's start: what was true last is better than nothing.
         let status = global.status.as_ref()?;
-        let last = status
-            .endpoints
-            .iter()
-            .find(|entry| entry.cluster == member)?;
+        let last = status.endpoints.iter().find(|entry| entry.cluster == member)?;
         return u32::try_from(last.ready).ok();
     };
     let key = Key::new(offer.key.namespace(), offer.key.name());
@@ -372,9 +335,7 @@ fn admitted(seen: &Seen, selection: &ClusterSelection) -> BTreeSet<ClusterName> 
                 zone: member.spec.zone.as_deref().unwrap_or_default(),
                 labels: member.metadata.labels.as_ref().unwrap_or(&none),
             };
-            selection
-                .admits(look)
-                .then(|| ClusterName::new(name).ok())?
+            selection.admits(look).then(|| ClusterName::new(name).ok())?
         })
         .collect()
 }
@@ -406,9 +367,7 @@ fn tell(
     offered: &[Offer],
     allocation: &ports::Allocation,
 ) -> Told {
-    let first = offered
-        .first()
-        .and_then(|offer| world.services.get(&offer.key));
+    let first = offered.first().and_then(|offer| world.services.get(&offer.key));
     let endpoints: Vec<ClusterEndpoints> = first
         .iter()
         .flat_map(|spec| &spec.ready)
@@ -419,17 +378,11 @@ fn tell(
         .collect();
     let ready: i64 = endpoints.iter().map(|entry| i64::from(entry.ready)).sum();
     let places = endpoints.iter().filter(|entry| entry.ready > 0).count();
-    let exhausted = offered
-        .iter()
-        .any(|offer| allocation.exhausted.contains(&offer.key));
+    let exhausted = offered.iter().any(|offer| allocation.exhausted.contains(&offer.key));
     let ports: Vec<String> = offered
         .iter()
         .filter_map(|offer| {
-            Some(format!(
-                "{}={}",
-                offer.key.port(),
-                allocation.ports.get(&offer.key)?
-            ))
+            Some(format!("{}={}", offer.key.port(), allocation.ports.get(&offer.key)?))
         })
         .collect();
     Told {
@@ -437,11 +390,7 @@ fn tell(
             Says {
                 status: false,
                 reason: reason::PORTS_EXHAUSTED,
-                message: format!(
-                    "no service port is left in {}-{}",
-                    ports::FIRST,
-                    ports::LAST
-                ),
+                message: format!("no service port is left in {}-{}", ports::FIRST, ports::LAST),
             }
         } else {
             Says {
@@ -485,20 +434,13 @@ fn addresses(
         if place.provider == *provider && place.region == *region {
             return (0, 0);
         }
-        world
-            .round_trip(region, &place.region)
-            .map_or((2, 0), |micros| (1, micros))
+        world.round_trip(region, &place.region).map_or((2, 0), |micros| (1, micros))
     };
     let mut gateways: Vec<(&routing::Cluster, SocketAddr)> = world
         .clusters
         .values()
         .filter(|cluster| !cluster.verdict.is_lost_for_traffic())
-        .filter(|cluster| {
-            cluster
-                .operator
-                .isolated_until
-                .is_none_or(|until| until <= seen.now)
-        })
+        .filter(|cluster| cluster.operator.isolated_until.is_none_or(|until| until <= seen.now))
         .filter_map(|cluster| Some((cluster, cluster.gateways.first()?.address)))
         .collect();
     gateways.sort_by_key(|(cluster, _)| (distance(cluster), cluster.name.clone()));
@@ -538,10 +480,7 @@ fn order(snapshots: &BTreeMap<ClusterName, Snapshot>, offered: &[Offer]) -> Vec<
             let answering = clusters.filter(|(_, target)| target.ready > 0);
             Some(ClusterOrder {
                 from: viewer.to_string(),
-                clusters: answering
-                    .map(|(name, _)| name.to_string())
-                    .take(ORDER_LENGTH)
-                    .collect(),
+                clusters: answering.map(|(name, _)| name.to_string()).take(ORDER_LENGTH).collect(),
             })
         })
         .collect()

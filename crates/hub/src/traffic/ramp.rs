@@ -44,14 +44,9 @@ pub(crate) struct Ramps {
 impl Ramps {
     /// Takes in what holds now. A member that was never out needs no ramp.
     pub(crate) fn update(&mut self, standing: &BTreeMap<String, Standing>, now: Mono) {
-        self.phases
-            .retain(|member, _| standing.contains_key(member));
+        self.phases.retain(|member, _| standing.contains_key(member));
         // Who drains at the start of a hub was drained by the one before.
-        let drain_since = if self.begun {
-            now
-        } else {
-            now.checked_sub(DRAIN).unwrap_or(now)
-        };
+        let drain_since = if self.begun { now } else { now.checked_sub(DRAIN).unwrap_or(now) };
         self.begun = true;
         for (member, stands) in standing {
             let before = self.phases.get(member).copied();
@@ -149,10 +144,6 @@ mod tests {
         ramps.update(&one(false, false), now);
         assert_eq!(ramps.shares(now)["a"], 10);
         ramps.update(&BTreeMap::new(), now);
-        assert_eq!(
-            ramps.shares(now),
-            BTreeMap::new(),
-            "a member that left is forgotten"
-        );
+        assert_eq!(ramps.shares(now), BTreeMap::new(), "a member that left is forgotten");
     }
 }

@@ -13,12 +13,8 @@ const GROUP: &str = "hanse.dev/v1alpha1";
 async fn refusal(stage: &Stage, object: Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let namespace = text(&object["metadata"]["namespace"]);
-    let api = dynamic(
-        &stage.client(),
-        &text(&object["apiVersion"]),
-        &text(&object["kind"]),
-        &namespace,
-    );
+    let api =
+        dynamic(&stage.client(), &text(&object["apiVersion"]), &text(&object["kind"]), &namespace);
     let object = serde_json::from_value(object).unwrap();
     let params = kube::api::PostParams {
         field_manager: Some("test".to_owned()),
@@ -32,26 +28,17 @@ async fn a_bad_policy_is_refused_when_it_is_applied() {
     let stage = Stage::new().await;
     let bounds = json!({"placement": {"replicas": {"bounds": [{"min": 3, "max": 2}]}}});
     let text = refusal(&stage, policy("p", bounds)).await;
-    assert!(
-        text.contains("min is above max: write a min that is at most max"),
-        "{text}"
-    );
+    assert!(text.contains("min is above max: write a min that is at most max"), "{text}");
     let weights = json!({"placement": {"replicas": {
         "strategy": "Weighted", "weights": [{"weight": 0}]}}});
     let text = refusal(&stage, policy("p", weights)).await;
-    assert!(
-        text.contains("spec.placement.replicas.weights[0].weight"),
-        "{text}"
-    );
+    assert!(text.contains("spec.placement.replicas.weights[0].weight"), "{text}");
     assert!(text.contains("greater than or equal to 1"), "{text}");
     let wide = json!({"apiVersion": GROUP, "kind": "ClusterPropagationPolicy",
         "metadata": {"name": "p"},
         "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]}});
     let text = refusal(&stage, wide).await;
-    assert!(
-        text.contains("this kind lives in namespaces: write namespaces: [names]"),
-        "{text}"
-    );
+    assert!(text.contains("this kind lives in namespaces: write namespaces: [names]"), "{text}");
     stage.end().await;
 }
 
@@ -59,18 +46,12 @@ async fn a_bad_policy_is_refused_when_it_is_applied() {
 async fn a_selector_that_matches_nothing_is_said_on_the_policy() {
     let stage = Stage::new().await;
     stage.create(policy("p", json!({}))).await;
-    let matched = stage
-        .condition(GROUP, "PropagationPolicy", "shop", "p", "Matched", "False")
-        .await;
+    let matched =
+        stage.condition(GROUP, "PropagationPolicy", "shop", "p", "Matched", "False").await;
     assert_eq!(matched["reason"], "NothingMatched");
-    assert_eq!(
-        matched["message"],
-        "no object matches: apps/v1 Deployment in namespace shop"
-    );
+    assert_eq!(matched["message"], "no object matches: apps/v1 Deployment in namespace shop");
     stage.create(deployment("web", 1)).await;
-    stage
-        .condition(GROUP, "PropagationPolicy", "shop", "p", "Matched", "True")
-        .await;
+    stage.condition(GROUP, "PropagationPolicy", "shop", "p", "Matched", "True").await;
     stage.end().await;
 }
 
@@ -79,34 +60,12 @@ async fn of_two_policies_the_loser_names_the_winner() {
     let stage = Stage::new().await;
     stage.create(deployment("web", 1)).await;
     stage.create(policy("weak", json!({}))).await;
-    stage
-        .create(policy("strong", json!({"priority": 10})))
-        .await;
-    let accepted = stage
-        .condition(
-            GROUP,
-            "PropagationPolicy",
-            "shop",
-            "weak",
-            "Accepted",
-            "False",
-        )
-        .await;
+    stage.create(policy("strong", json!({"priority": 10}))).await;
+    let accepted =
+        stage.condition(GROUP, "PropagationPolicy", "shop", "weak", "Accepted", "False").await;
     assert_eq!(accepted["reason"], "Outranked");
-    assert_eq!(
-        accepted["message"],
-        "lost Deployment shop/web to PropagationPolicy shop/strong"
-    );
-    stage
-        .condition(
-            GROUP,
-            "PropagationPolicy",
-            "shop",
-            "strong",
-            "Accepted",
-            "True",
-        )
-        .await;
+    assert_eq!(accepted["message"], "lost Deployment shop/web to PropagationPolicy shop/strong");
+    stage.condition(GROUP, "PropagationPolicy", "shop", "strong", "Accepted", "True").await;
     let binding = eventually("the winner's binding", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
         (binding["spec"]["policy"]["name"] == "strong").then_some(binding)
@@ -153,11 +112,7 @@ async fn an_unmanaged_object_of_the_same_name_is_left_alone_and_said_so() {
     let stage = Stage::new().await;
     let there = stage.member("gcp-1");
     let metadata = json!({"name": "shop"});
-    create(
-        &there,
-        json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}),
-    )
-    .await;
+    create(&there, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
     let mut own = deployment("web", 7);
     own["spec"]["template"]["spec"]["containers"][0]["image"] = json!("registry/own:1");
     create(&there, own).await;
@@ -174,9 +129,7 @@ async fn an_unmanaged_object_of_the_same_name_is_left_alone_and_said_so() {
          of them, delete it there, or take it over with conflict: Overwrite in a \
          ClusterPropagationPolicy"
     );
-    let copy = get(&there, "apps/v1", "Deployment", "shop", "web")
-        .await
-        .unwrap();
+    let copy = get(&there, "apps/v1", "Deployment", "shop", "web").await.unwrap();
     assert_eq!(copy["spec"]["replicas"], 7);
     assert_eq!(copy["metadata"]["labels"].get("hanse.dev/hub"), None);
     stage.end().await;
@@ -211,9 +164,7 @@ async fn one_cluster_under_two_names_is_refused() {
     stage.members.insert("twin".to_owned(), twin);
     stage.start().await;
     stage.create(member("twin", "aws", "eu-west-1")).await;
-    let joined = stage
-        .condition(GROUP, "MemberCluster", "", "twin", "Joined", "False")
-        .await;
+    let joined = stage.condition(GROUP, "MemberCluster", "", "twin", "Joined", "False").await;
     assert_eq!(joined["reason"], "IdentityTaken");
     assert_eq!(
         joined["message"],
@@ -235,10 +186,7 @@ async fn a_hub_where_foreign_controllers_run_is_refused() {
             let status = json!({"status": {"observedGeneration": 1}});
             let name = "hanse-foreign-controller-probe";
             let patch = Patch::Merge(&status);
-            drop(
-                api.patch_status(name, &PatchParams::default(), &patch)
-                    .await,
-            );
+            drop(api.patch_status(name, &PatchParams::default(), &patch).await);
             hanse_rt::sleep(std::time::Duration::from_millis(100)).await;
         }
     });
@@ -256,11 +204,9 @@ async fn a_hub_where_foreign_controllers_run_is_refused() {
 async fn a_members_kubeconfig_that_cannot_be_used_is_said_by_its_field() {
     let stage = Stage::new().await;
     stage
-        .create(
-            json!({"apiVersion": GROUP, "kind": "MemberCluster", "metadata": {"name": "real"},
+        .create(json!({"apiVersion": GROUP, "kind": "MemberCluster", "metadata": {"name": "real"},
             "spec": {"provider": "aws", "region": "eu-west-1",
-                "connection": {"direct": {"kubeconfigSecret": "real"}}}}),
-        )
+                "connection": {"direct": {"kubeconfigSecret": "real"}}}}))
         .await;
     let said = async |text: &str| {
         let text = text.to_owned();
@@ -282,29 +228,18 @@ async fn a_members_kubeconfig_that_cannot_be_used_is_said_by_its_field() {
     };
     let metadata = json!({"name": "real", "namespace": "hanse-system"});
     stage
-        .create(
-            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata,
+        .create(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata,
             "type": "hanse.dev/kubeconfig",
-            "stringData": {"kubeconfig": kubeconfig("exec: {command: aws}")}}),
-        )
+            "stringData": {"kubeconfig": kubeconfig("exec: {command: aws}")}}))
         .await;
     said("users[u].user.exec is refused: it would run a program in the hub; write token").await;
     let secrets = dynamic(&stage.client(), "v1", "Secret", "hanse-system");
     for (content, text) in [
-        (
-            kubeconfig("tokenFile: /token"),
-            "users[u].user.tokenFile is refused: it names a file",
-        ),
-        (
-            "clusters: {a: [".to_owned(),
-            "the kubeconfig does not parse:",
-        ),
+        (kubeconfig("tokenFile: /token"), "users[u].user.tokenFile is refused: it names a file"),
+        ("clusters: {a: [".to_owned(), "the kubeconfig does not parse:"),
     ] {
         let patch = Patch::Merge(json!({"stringData": {"kubeconfig": content}}));
-        secrets
-            .patch("real", &PatchParams::default(), &patch)
-            .await
-            .unwrap();
+        secrets.patch("real", &PatchParams::default(), &patch).await.unwrap();
         said(text).await;
     }
     stage.end().await;

@@ -20,21 +20,13 @@ fn order(reason: MoveReason) -> Evacuation {
 async fn running(stage: &Stage) {
     stage.create(policy("all", json!({}))).await;
     stage.create(deployment("web", 6)).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
 }
 
 async fn states(stage: &Stage) -> Vec<String> {
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
-    let moves = binding["status"]["moves"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    moves
-        .iter()
-        .map(|item| item["state"].as_str().unwrap().to_owned())
-        .collect()
+    let moves = binding["status"]["moves"].as_array().cloned().unwrap_or_default();
+    moves.iter().map(|item| item["state"].as_str().unwrap().to_owned()).collect()
 }
 
 async fn until_all(stage: &Stage, state: &str) {
@@ -46,11 +38,7 @@ async fn until_all(stage: &Stage, state: &str) {
 }
 
 fn without(counts: &BTreeMap<String, u64>, member: &str) -> u64 {
-    counts
-        .iter()
-        .filter(|(name, _)| *name != member)
-        .map(|(_, count)| count)
-        .sum()
+    counts.iter().filter(|(name, _)| *name != member).map(|(_, count)| count).sum()
 }
 
 #[tokio::test(start_paused = true)]
@@ -60,17 +48,12 @@ async fn a_lost_members_replicas_come_up_elsewhere_and_its_copies_stay_until_it_
     let before = stage.replicas("web").await;
     let world = stage.hub().world();
     stage.members["aws-1"].cut.store(true, Ordering::Relaxed);
-    world.order_evacuations(BTreeMap::from([(
-        "aws-1".to_owned(),
-        order(MoveReason::MemberLost),
-    )]));
+    world.order_evacuations(BTreeMap::from([("aws-1".to_owned(), order(MoveReason::MemberLost))]));
     until_all(&stage, "Waiting").await;
     let during = stage.replicas("web").await;
     assert_eq!(during["aws-1"], before["aws-1"], "nothing there is touched");
     assert_eq!(without(&during, "aws-1"), 6);
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
 
     stage.members["aws-1"].cut.store(false, Ordering::Relaxed);
     world.order_evacuations(BTreeMap::new());
@@ -88,20 +71,11 @@ async fn moves_go_on_after_a_crash_of_the_hub_by_their_ids() {
     stage.members["aws-1"].cut.store(true, Ordering::Relaxed);
     let orders = BTreeMap::from([("aws-1".to_owned(), order(MoveReason::MemberLost))]);
     stage.hub().world().order_evacuations(orders);
-    eventually("moves", async || {
-        (!states(&stage).await.is_empty()).then_some(())
-    })
-    .await;
+    eventually("moves", async || (!states(&stage).await.is_empty()).then_some(())).await;
     let ids = async |stage: &Stage| {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
-        let moves = binding["status"]["moves"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        moves
-            .iter()
-            .map(|item| item["id"].as_str().unwrap().to_owned())
-            .collect::<Vec<_>>()
+        let moves = binding["status"]["moves"].as_array().cloned().unwrap_or_default();
+        moves.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let before = ids(&stage).await;
     stage.crash().await;
@@ -121,10 +95,7 @@ async fn a_drained_member_is_left_in_good_order() {
     let stage = Stage::new().await;
     running(&stage).await;
     let world = stage.hub().world();
-    world.order_evacuations(BTreeMap::from([(
-        "gcp-1".to_owned(),
-        order(MoveReason::Drained),
-    )]));
+    world.order_evacuations(BTreeMap::from([("gcp-1".to_owned(), order(MoveReason::Drained))]));
     until_all(&stage, "Done").await;
     let after = stage.replicas("web").await;
     assert_eq!((after.get("gcp-1"), after.values().sum::<u64>()), (None, 6));
@@ -136,16 +107,11 @@ async fn without_room_nothing_healthy_is_touched_and_the_shortfall_is_named() {
     let stage = Stage::with_nodes(1).await;
     stage.create(policy("all", json!({}))).await;
     stage.create(deployment("web", 24)).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let before = stage.replicas("web").await;
     let world = stage.hub().world();
     stage.members["aws-1"].cut.store(true, Ordering::Relaxed);
-    world.order_evacuations(BTreeMap::from([(
-        "aws-1".to_owned(),
-        order(MoveReason::MemberLost),
-    )]));
+    world.order_evacuations(BTreeMap::from([("aws-1".to_owned(), order(MoveReason::MemberLost))]));
     let short = eventually("the shortfall", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
         let short = binding["status"]["decision"]["shortfall"].clone();
@@ -163,9 +129,7 @@ async fn a_member_that_leaves_keeps_its_copies_and_is_let_go() {
     let stage = Stage::new().await;
     running(&stage).await;
     let api = dynamic(&stage.client(), "hanse.dev/v1alpha1", "MemberCluster", "");
-    api.delete("az-1", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    api.delete("az-1", &kube::api::DeleteParams::default()).await.unwrap();
     eventually("the member to go", async || {
         api.get_opt("az-1").await.unwrap().is_none().then_some(())
     })

@@ -35,9 +35,6 @@ async fn many_deployments_at_once_fill_no_member_beyond_its_room() {
             *placed.entry(member).or_default() += count;
         }
     }
-    assert!(
-        placed.values().all(|count| *count <= NODES as u64 * 8),
-        "{placed:?}"
-    );
+    assert!(placed.values().all(|count| *count <= NODES as u64 * 8), "{placed:?}");
     stage.end().await;
 }

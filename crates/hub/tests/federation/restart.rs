@@ -9,10 +9,9 @@ use crate::stage::{Stage, deployment, eventually, get, policy};
 async fn versions(stage: &Stage) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
     for member in stage.members.keys() {
-        for (api, kind, name) in [
-            ("apps/v1", "Deployment", "web"),
-            ("v1", "ConfigMap", "web-settings"),
-        ] {
+        for (api, kind, name) in
+            [("apps/v1", "Deployment", "web"), ("v1", "ConfigMap", "web-settings")]
+        {
             let copy = get(&stage.member(member), api, kind, "shop", name).await;
             let version = copy.map(|copy| copy["metadata"]["resourceVersion"].to_string());
             all.insert(format!("{member} {kind}"), version.unwrap_or_default());
@@ -30,9 +29,7 @@ async fn a_restart_writes_no_copy_that_is_right_and_then_works() {
             "metadata": {"name": "web-settings", "namespace": "shop"}, "data": {"a": "b"}}))
         .await;
     stage.create(deployment("web", 6)).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
     let before = versions(&stage).await;
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
@@ -42,14 +39,7 @@ async fn a_restart_writes_no_copy_that_is_right_and_then_works() {
     assert_eq!(versions(&stage).await, before);
     let again = stage.binding("apps/v1", "Deployment", "web").await;
     assert_eq!(again["spec"], binding["spec"]);
-    stage
-        .patch(
-            "apps/v1",
-            "Deployment",
-            "web",
-            json!({"spec": {"replicas": 7}}),
-        )
-        .await;
+    stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 7}})).await;
     eventually("the change after the restart", async || {
         (stage.replicas("web").await.values().sum::<u64>() == 7).then_some(())
     })
@@ -62,19 +52,13 @@ async fn what_was_deleted_while_the_hub_was_down_goes_from_the_members() {
     let mut stage = Stage::new().await;
     stage.create(policy("all", json!({}))).await;
     stage.create(deployment("web", 6)).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     stage.crash().await;
     let client = stage.client();
     let api = crate::stage::dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
     stage.start().await;
-    eventually("the copies to go", async || {
-        stage.replicas("web").await.is_empty().then_some(())
-    })
-    .await;
+    eventually("the copies to go", async || stage.replicas("web").await.is_empty().then_some(()))
+        .await;
     stage.end().await;
 }

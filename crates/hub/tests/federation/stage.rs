@@ -26,11 +26,8 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-pub(crate) const MEMBERS: [(&str, &str); 3] = [
-    ("aws-1", "eu-west-1"),
-    ("gcp-1", "europe-west4"),
-    ("az-1", "westeurope"),
-];
+pub(crate) const MEMBERS: [(&str, &str); 3] =
+    [("aws-1", "eu-west-1"), ("gcp-1", "europe-west4"), ("az-1", "westeurope")];
 
 /// A hub and its members.
 pub(crate) struct Stage {
@@ -53,9 +50,8 @@ pub(crate) struct Member {
 struct InProcess(BTreeMap<String, Member>);
 
 /// Nothing listens where tests send it: it is there to refuse kubeconfigs.
-static DIRECT: LazyLock<DirectConnector> = LazyLock::new(|| DirectConnector {
-    limits: Limits::default(),
-});
+static DIRECT: LazyLock<DirectConnector> =
+    LazyLock::new(|| DirectConnector { limits: Limits::default() });
 
 impl Connector for InProcess {
     fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
@@ -95,11 +91,8 @@ impl Stage {
         let wall = Wall::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let tasks = TaskSet::new("stage");
         let server = |seed: u64| {
-            let server = ApiServer::builder()
-                .wall(wall.clone())
-                .rng(Rng::from_seed(seed))
-                .build()
-                .unwrap();
+            let server =
+                ApiServer::builder().wall(wall.clone()).rng(Rng::from_seed(seed)).build().unwrap();
             server.run(&tasks);
             server
         };
@@ -107,10 +100,7 @@ impl Stage {
         let mut members = BTreeMap::new();
         for (at, (name, _)) in MEMBERS.iter().enumerate() {
             let server = server(10 + at as u64);
-            let member = Member {
-                server,
-                cut: Arc::default(),
-            };
+            let member = Member { server, cut: Arc::default() };
             let client = member.client();
             for node in 0..nodes {
                 add_node(&client, &format!("{name}-node-{node}")).await;
@@ -118,14 +108,7 @@ impl Stage {
             tasks.spawn("deployments", obey(client));
             members.insert((*name).to_owned(), member);
         }
-        let mut stage = Self {
-            hub,
-            members,
-            wall,
-            running: None,
-            tasks,
-            restarts: 0,
-        };
+        let mut stage = Self { hub, members, wall, running: None, tasks, restarts: 0 };
         let client = stage.client();
         for crd in hanse_api::crds() {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -139,14 +122,7 @@ impl Stage {
         stage.namespace("shop").await;
         for (name, _) in MEMBERS {
             stage
-                .condition(
-                    "hanse.dev/v1alpha1",
-                    "MemberCluster",
-                    "",
-                    name,
-                    "Joined",
-                    "True",
-                )
+                .condition("hanse.dev/v1alpha1", "MemberCluster", "", name, "Joined", "True")
                 .await;
         }
         stage
@@ -206,15 +182,12 @@ impl Stage {
     pub(crate) async fn namespace(&self, name: &str) {
         let labels = json!({"team": "shop"});
         let metadata = json!({"name": name, "labels": labels});
-        self.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}))
-            .await;
+        self.create(json!({"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})).await;
     }
 
     pub(crate) async fn patch(&self, api: &str, kind: &str, name: &str, body: Value) {
         let api = dynamic(&self.client(), api, kind, "shop");
-        api.patch(name, &PatchParams::default(), &Patch::Merge(&body))
-            .await
-            .unwrap();
+        api.patch(name, &PatchParams::default(), &Patch::Merge(&body)).await.unwrap();
     }
 
     pub(crate) async fn get(&self, api: &str, kind: &str, name: &str) -> Option<Value> {
@@ -230,9 +203,7 @@ impl Stage {
             name: name.to_owned(),
         };
         let key = hanse_hub::propagation::key_of_binding(&key);
-        self.get("hanse.dev/v1alpha1", "ResourceBinding", &key.name)
-            .await
-            .unwrap_or_default()
+        self.get("hanse.dev/v1alpha1", "ResourceBinding", &key.name).await.unwrap_or_default()
     }
 
     /// Replicas by member, as the members' own objects say.
@@ -251,10 +222,7 @@ impl Stage {
     pub(crate) async fn holders(&self, api: &str, kind: &str, name: &str) -> Vec<String> {
         let mut names = Vec::new();
         for member in self.members.keys() {
-            if get(&self.member(member), api, kind, "shop", name)
-                .await
-                .is_some()
-            {
+            if get(&self.member(member), api, kind, "shop", name).await.is_some() {
                 names.push(member.clone());
             }
         }
@@ -290,9 +258,7 @@ impl Member {
 
 pub(crate) fn condition_of(object: &Value, type_: &str) -> Option<Value> {
     let list = object["status"]["conditions"].as_array()?;
-    list.iter()
-        .find(|condition| condition["type"] == type_)
-        .cloned()
+    list.iter().find(|condition| condition["type"] == type_).cloned()
 }
 
 /// Asks until there is an answer; 60 s of virtual time are enough for everything here.
@@ -329,22 +295,14 @@ pub(crate) async fn get(
     namespace: &str,
     name: &str,
 ) -> Option<Value> {
-    let object = dynamic(client, api, kind, namespace)
-        .get_opt(name)
-        .await
-        .unwrap()?;
+    let object = dynamic(client, api, kind, namespace).get_opt(name).await.unwrap()?;
     Some(serde_json::to_value(object).unwrap())
 }
 
 pub(crate) async fn create(client: &Client, object: Value) -> Value {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let namespace = text(&object["metadata"]["namespace"]);
-    let api = dynamic(
-        client,
-        &text(&object["apiVersion"]),
-        &text(&object["kind"]),
-        &namespace,
-    );
+    let api = dynamic(client, &text(&object["apiVersion"]), &text(&object["kind"]), &namespace);
     let object: DynamicObject = serde_json::from_value(object).unwrap();
     serde_json::to_value(api.create(&PostParams::default(), &object).await.unwrap()).unwrap()
 }
@@ -368,10 +326,7 @@ pub(crate) fn deployment(name: &str, replicas: u32) -> Value {
 #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) fn policy(name: &str, spec: Value) -> Value {
     let mut whole = json!({"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]});
-    whole
-        .as_object_mut()
-        .unwrap()
-        .extend(spec.as_object().unwrap().clone());
+    whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
     json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "PropagationPolicy",
         "metadata": {"name": name, "namespace": "shop"}, "spec": whole})
 }
@@ -380,17 +335,9 @@ async fn add_node(client: &Client, name: &str) {
     let status = json!({"allocatable": {"cpu": "4", "memory": "8Gi", "pods": "50"},
         "conditions": [{"type": "Ready", "status": "True"}]});
     let metadata = json!({"name": name});
-    create(
-        client,
-        json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata}),
-    )
-    .await;
+    create(client, json!({"apiVersion": "v1", "kind": "Node", "metadata": metadata})).await;
     dynamic(client, "v1", "Node", "")
-        .patch_status(
-            name,
-            &PatchParams::default(),
-            &Patch::Merge(&json!({"status": status})),
-        )
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(&json!({"status": status})))
         .await
         .unwrap();
 }
@@ -402,10 +349,7 @@ async fn obey(client: Client) {
     while let Some(event) = events.next().await {
         let Ok(object) = event else { continue };
         let generation = object.metadata.generation;
-        let observed = object
-            .status
-            .as_ref()
-            .and_then(|status| status.observed_generation);
+        let observed = object.status.as_ref().and_then(|status| status.observed_generation);
         if observed == generation {
             continue;
         }
@@ -416,9 +360,7 @@ async fn obey(client: Client) {
         let api: Api<Deployment> =
             Api::namespaced(client.clone(), &object.namespace().unwrap_or_default());
         let patch = Patch::Merge(json!({"status": status}));
-        let written = api
-            .patch_status(&object.name_any(), &PatchParams::default(), &patch)
-            .await;
+        let written = api.patch_status(&object.name_any(), &PatchParams::default(), &patch).await;
         drop(written);
     }
 }

@@ -25,9 +25,7 @@ async fn shop(stage: &Stage) {
 async fn a_deployment_is_placed_applied_and_told_on_the_hub() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let counts = stage.replicas("web").await;
     assert_eq!(counts.values().sum::<u64>(), 6, "{counts:?}");
     assert_eq!(counts.len(), 3, "{counts:?}");
@@ -36,26 +34,12 @@ async fn a_deployment_is_placed_applied_and_told_on_the_hub() {
         (web["status"]["readyReplicas"] == 6).then_some(web)
     })
     .await;
-    assert_eq!(
-        web["status"]["observedGeneration"],
-        web["metadata"]["generation"]
-    );
+    assert_eq!(web["status"]["observedGeneration"], web["metadata"]["generation"]);
     assert_eq!(web["status"]["updatedReplicas"], 6);
 
-    let copy = get(
-        &stage.member("aws-1"),
-        "apps/v1",
-        "Deployment",
-        "shop",
-        "web",
-    )
-    .await
-    .unwrap();
+    let copy = get(&stage.member("aws-1"), "apps/v1", "Deployment", "shop", "web").await.unwrap();
     let metadata = &copy["metadata"];
-    assert_eq!(
-        metadata["annotations"]["hanse.dev/template-uid"],
-        web["metadata"]["uid"]
-    );
+    assert_eq!(metadata["annotations"]["hanse.dev/template-uid"], web["metadata"]["uid"]);
     assert_eq!(
         metadata["labels"]["hanse.dev/hub"].as_str(),
         Some(stage.hub().world().means().hub_id.as_str())
@@ -73,27 +57,15 @@ async fn a_deployment_is_placed_applied_and_told_on_the_hub() {
 async fn companions_follow_and_namespaces_come_with_the_hubs_labels() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let everywhere = stage.holders("apps/v1", "Deployment", "web").await;
     assert_eq!(stage.holders("v1", "Service", "web").await, everywhere);
-    assert_eq!(
-        stage.holders("v1", "ConfigMap", "web-settings").await,
-        everywhere
-    );
-    let namespace = get(&stage.member("gcp-1"), "v1", "Namespace", "", "shop")
-        .await
-        .unwrap();
+    assert_eq!(stage.holders("v1", "ConfigMap", "web-settings").await, everywhere);
+    let namespace = get(&stage.member("gcp-1"), "v1", "Namespace", "", "shop").await.unwrap();
     assert_eq!(namespace["metadata"]["labels"]["team"], "shop");
-    let service = get(&stage.member("gcp-1"), "v1", "Service", "shop", "web")
-        .await
-        .unwrap();
+    let service = get(&stage.member("gcp-1"), "v1", "Service", "shop", "web").await.unwrap();
     let on_hub = stage.get("v1", "Service", "web").await.unwrap();
-    assert_eq!(
-        service["spec"]["ports"][0]["port"],
-        on_hub["spec"]["ports"][0]["port"]
-    );
+    assert_eq!(service["spec"]["ports"][0]["port"], on_hub["spec"]["ports"][0]["port"]);
     stage.end().await;
 }
 
@@ -101,34 +73,18 @@ async fn companions_follow_and_namespaces_come_with_the_hubs_labels() {
 async fn a_scale_reaches_the_members_and_its_status_comes_back() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let before = stage.replicas("web").await;
     let started = Mono::now();
-    stage
-        .patch(
-            "apps/v1",
-            "Deployment",
-            "web",
-            json!({"spec": {"replicas": 9}}),
-        )
-        .await;
+    stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 9}})).await;
     let after = eventually("9 replicas in the members", async || {
         let counts = stage.replicas("web").await;
         (counts.values().sum::<u64>() == 9).then_some(counts)
     })
     .await;
     // Virtual time passes only in waiting: nothing on this way may wait.
-    assert!(
-        started.elapsed() < Duration::from_millis(500),
-        "{:?}",
-        started.elapsed()
-    );
-    assert!(
-        before.iter().all(|(member, count)| after[member] >= *count),
-        "{before:?} {after:?}"
-    );
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    assert!(before.iter().all(|(member, count)| after[member] >= *count), "{before:?} {after:?}");
     eventually("the status", async || {
         let web = stage.get("apps/v1", "Deployment", "web").await?;
         (web["status"]["readyReplicas"] == 9
@@ -136,14 +92,7 @@ async fn a_scale_reaches_the_members_and_its_status_comes_back() {
             .then_some(())
     })
     .await;
-    stage
-        .patch(
-            "apps/v1",
-            "Deployment",
-            "web",
-            json!({"spec": {"replicas": 2}}),
-        )
-        .await;
+    stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 2}})).await;
     eventually("2 replicas in the members", async || {
         (stage.replicas("web").await.values().sum::<u64>() == 2).then_some(())
     })
@@ -157,25 +106,15 @@ async fn deleting_a_template_removes_it_everywhere_and_only_it() {
     shop(&stage).await;
     stage.create(deployment("other", 3)).await;
     for name in ["web", "other"] {
-        stage
-            .condition("apps/v1", "Deployment", "shop", name, "Available", "True")
-            .await;
+        stage.condition("apps/v1", "Deployment", "shop", name, "Available", "True").await;
     }
     let client = stage.client();
     let api = dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
-    eventually("the copies to go", async || {
-        stage.replicas("web").await.is_empty().then_some(())
-    })
-    .await;
+    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("the copies to go", async || stage.replicas("web").await.is_empty().then_some(()))
+        .await;
     eventually("the binding to go", async || {
-        stage
-            .binding("apps/v1", "Deployment", "web")
-            .await
-            .is_null()
-            .then_some(())
+        stage.binding("apps/v1", "Deployment", "web").await.is_null().then_some(())
     })
     .await;
     assert_eq!(stage.replicas("other").await.values().sum::<u64>(), 3);
@@ -187,14 +126,10 @@ async fn deleting_a_template_removes_it_everywhere_and_only_it() {
 async fn a_template_made_anew_under_the_same_name_is_another_object() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let client = stage.client();
     let api = dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
     let anew = stage.create(deployment("web", 4)).await;
     let uid = anew["metadata"]["uid"].as_str().unwrap();
     eventually("copies of the new template", async || {
@@ -217,31 +152,20 @@ async fn a_template_made_anew_under_the_same_name_is_another_object() {
 async fn drift_in_a_member_is_corrected() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let before = stage.replicas("web").await;
     let api = dynamic(&stage.member("az-1"), "apps/v1", "Deployment", "shop");
     let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 40}}));
-    api.patch("web", &kube::api::PatchParams::default(), &patch)
-        .await
-        .unwrap();
-    eventually("the correction", async || {
-        (stage.replicas("web").await == before).then_some(())
-    })
-    .await;
+    api.patch("web", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    eventually("the correction", async || (stage.replicas("web").await == before).then_some(()))
+        .await;
     stage.end().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn duplicate_gives_every_member_the_full_count() {
     let stage = Stage::new().await;
-    stage
-        .create(policy(
-            "all",
-            json!({"placement": {"replicas": {"mode": "Duplicate"}}}),
-        ))
-        .await;
+    stage.create(policy("all", json!({"placement": {"replicas": {"mode": "Duplicate"}}}))).await;
     stage.create(deployment("web", 2)).await;
     eventually("two replicas in each", async || {
         let counts = stage.replicas("web").await;
@@ -263,12 +187,10 @@ async fn a_definition_that_travels_makes_its_objects_placeable() {
         "x-kubernetes-preserve-unknown-fields": true}});
     let names = json!({"plural": "widgets", "singular": "widget", "kind": "Widget"});
     stage
-        .create(
-            json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        .create(json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
             "metadata": {"name": "widgets.example.com"},
             "spec": {"group": "example.com", "scope": "Namespaced", "names": names,
-                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}}),
-        )
+                "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]}}))
         .await;
     stage
         .create(json!({"apiVersion": "example.com/v1", "kind": "Widget",
@@ -279,10 +201,8 @@ async fn a_definition_that_travels_makes_its_objects_placeable() {
             "name": "widgets.example.com"},
         {"apiVersion": "example.com/v1", "kind": "Widget", "namespaces": ["shop"]}]);
     stage
-        .create(
-            json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "ClusterPropagationPolicy",
-            "metadata": {"name": "widgets"}, "spec": {"resourceSelectors": selectors}}),
-        )
+        .create(json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "ClusterPropagationPolicy",
+            "metadata": {"name": "widgets"}, "spec": {"resourceSelectors": selectors}}))
         .await;
     eventually("the widget in every member", async || {
         for member in stage.members.keys() {
@@ -318,16 +238,10 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
     let status = json!({"status": {"succeeded": 1, "startTime": time, "completionTime": time,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")]}});
     dynamic(&stage.member(&holder), "batch/v1", "Job", "shop")
-        .patch_status(
-            "once",
-            &kube::api::PatchParams::default(),
-            &kube::api::Patch::Merge(&status),
-        )
+        .patch_status("once", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status))
         .await
         .unwrap();
-    stage
-        .condition("batch/v1", "Job", "shop", "once", "Complete", "True")
-        .await;
+    stage.condition("batch/v1", "Job", "shop", "once", "Complete", "True").await;
     let binding = stage.binding("batch/v1", "Job", "once").await;
     assert_eq!(binding["spec"]["finished"], json!([holder]));
     stage.end().await;
@@ -337,15 +251,11 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
 async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let before = stage.replicas("web").await;
     let client = stage.client();
     let api = dynamic(&client, "hanse.dev/v1alpha1", "PropagationPolicy", "shop");
-    api.delete("all", &kube::api::DeleteParams::default())
-        .await
-        .unwrap();
+    api.delete("all", &kube::api::DeleteParams::default()).await.unwrap();
     let scheduled = eventually("the reason PolicyGone", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
         crate::stage::condition_of(&binding, "Scheduled")
@@ -365,15 +275,11 @@ async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
 async fn a_fight_over_a_field_is_fought_slowly_and_told() {
     let stage = Stage::new().await;
     shop(&stage).await;
-    stage
-        .condition("apps/v1", "Deployment", "shop", "web", "Available", "True")
-        .await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let api = dynamic(&stage.member("az-1"), "apps/v1", "Deployment", "shop");
     let change = async || {
         let patch = kube::api::Patch::Merge(json!({"spec": {"replicas": 40}}));
-        api.patch("web", &kube::api::PatchParams::default(), &patch)
-            .await
-            .unwrap();
+        api.patch("web", &kube::api::PatchParams::default(), &patch).await.unwrap();
     };
     let own = stage.replicas("web").await["az-1"];
     change().await;

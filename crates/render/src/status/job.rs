@@ -14,10 +14,7 @@ pub(super) fn fold(template: Template<'_>, members: &[MemberState<'_>]) -> Folde
         }
     }
     let times = |field: &str| {
-        let mut all: Vec<&str> = members
-            .iter()
-            .filter_map(|m| m.status[field].as_str())
-            .collect();
+        let mut all: Vec<&str> = members.iter().filter_map(|m| m.status[field].as_str()).collect();
         all.sort_unstable();
         all
     };

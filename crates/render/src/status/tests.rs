@@ -11,23 +11,11 @@ fn template(api: &str, kind: &str, generation: i64, status: Value) -> Value {
 }
 
 fn state(status: &Value, assigned: u32) -> MemberState<'_> {
-    MemberState {
-        status,
-        generation: 1,
-        assigned,
-        current: true,
-    }
+    MemberState { status, generation: 1, assigned, current: true }
 }
 
 fn folded(object: &Value, members: &[MemberState<'_>]) -> Folded {
-    fold(
-        Template {
-            object,
-            decided: true,
-            now: NOW,
-        },
-        members,
-    )
+    fold(Template { object, decided: true, now: NOW }, members)
 }
 
 fn running(replicas: u32) -> Value {
@@ -45,20 +33,12 @@ fn a_deployment_is_the_sum_of_its_members() {
     let (a, b) = (running(4), running(2));
     let all = folded(&web, &[state(&a, 4), state(&b, 2)]);
     let status = all.status.as_ref().unwrap();
-    for field in [
-        "replicas",
-        "updatedReplicas",
-        "readyReplicas",
-        "availableReplicas",
-    ] {
+    for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"] {
         assert_eq!(status[field], 6, "{field}");
     }
     assert_eq!(status["observedGeneration"], 4);
     assert_eq!(condition(&all, "Available")["status"], "True");
-    assert_eq!(
-        condition(&all, "Progressing")["reason"],
-        "NewReplicaSetAvailable"
-    );
+    assert_eq!(condition(&all, "Progressing")["reason"], "NewReplicaSetAvailable");
     assert_eq!((all.ready, all.updated, all.available), (6, 6, true));
 }
 
@@ -75,11 +55,7 @@ fn the_generation_counts_as_observed_only_when_every_member_has_the_newest() {
     unseen.generation = 2;
     let status = folded(&web, &[state(&a, 4), unseen]).status.unwrap();
     assert_eq!(status["observedGeneration"], 3);
-    let undecided = Template {
-        object: &web,
-        decided: false,
-        now: NOW,
-    };
+    let undecided = Template { object: &web, decided: false, now: NOW };
     let status = fold(undecided, &[state(&a, 4)]).status.unwrap();
     assert_eq!(status["observedGeneration"], 3);
 }
@@ -101,11 +77,7 @@ fn the_time_of_a_condition_changes_only_with_its_status() {
     let first = template("apps/v1", "Deployment", 1, Value::Null);
     let before = folded(&first, &[state(&a, 6)]);
     let again = template("apps/v1", "Deployment", 1, before.status.clone().unwrap());
-    let later = Template {
-        object: &again,
-        decided: true,
-        now: "2027-01-01T00:00:00Z",
-    };
+    let later = Template { object: &again, decided: true, now: "2027-01-01T00:00:00Z" };
     assert_eq!(fold(later, &[state(&a, 6)]), before);
 }
 
@@ -116,35 +88,17 @@ fn a_member_that_is_stuck_makes_the_whole_stuck() {
     stuck["conditions"] = json!([{"type": "Progressing", "status": "False",
         "reason": "ProgressDeadlineExceeded"}]);
     let all = folded(&web, &[state(&stuck, 6)]);
-    assert_eq!(
-        condition(&all, "Progressing")["reason"],
-        "ProgressDeadlineExceeded"
-    );
-    assert_eq!(
-        member_health(Kind::Deployment, state(&stuck, 6)),
-        Health::Unhealthy
-    );
+    assert_eq!(condition(&all, "Progressing")["reason"], "ProgressDeadlineExceeded");
+    assert_eq!(member_health(Kind::Deployment, state(&stuck, 6)), Health::Unhealthy);
 }
 
 #[test]
 fn health_of_a_copy_follows_its_counts() {
     let a = running(2);
-    assert_eq!(
-        member_health(Kind::Deployment, state(&a, 2)),
-        Health::Healthy
-    );
-    assert_eq!(
-        member_health(Kind::Deployment, state(&a, 3)),
-        Health::Progressing
-    );
-    assert_eq!(
-        member_health(Kind::Deployment, state(&Value::Null, 0)),
-        Health::Progressing
-    );
-    assert_eq!(
-        member_health(Kind::Other, state(&Value::Null, 0)),
-        Health::Healthy
-    );
+    assert_eq!(member_health(Kind::Deployment, state(&a, 2)), Health::Healthy);
+    assert_eq!(member_health(Kind::Deployment, state(&a, 3)), Health::Progressing);
+    assert_eq!(member_health(Kind::Deployment, state(&Value::Null, 0)), Health::Progressing);
+    assert_eq!(member_health(Kind::Other, state(&Value::Null, 0)), Health::Healthy);
 }
 
 #[test]
@@ -160,10 +114,7 @@ fn a_stateful_set_keeps_the_revisions_of_its_member() {
         (&json!("r1"), &json!("r2"))
     );
     assert_eq!(fields["observedGeneration"], 2);
-    assert_eq!(
-        member_health(Kind::StatefulSet, state(&status, 6)),
-        Health::Progressing
-    );
+    assert_eq!(member_health(Kind::StatefulSet, state(&status, 6)), Health::Progressing);
 }
 
 #[test]
@@ -215,10 +166,7 @@ fn a_job_that_failed_says_its_target_first() {
     assert!(conditions::is_true(&status, "FailureTarget"));
     assert!(!conditions::is_true(&status, "Failed"));
     let again = template("batch/v1", "Job", 1, status);
-    assert!(conditions::is_true(
-        &folded(&again, &[state(&failed, 0)]).status.unwrap(),
-        "Failed"
-    ));
+    assert!(conditions::is_true(&folded(&again, &[state(&failed, 0)]).status.unwrap(), "Failed"));
 }
 
 #[test]
@@ -227,9 +175,6 @@ fn a_service_shows_every_load_balancer_once() {
     let two = json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}, {"ip": "192.0.2.2"}]}});
     let web = template("v1", "Service", 1, Value::Null);
     let all = folded(&web, &[state(&one, 0), state(&two, 0)]);
-    let list = all.status.unwrap()["loadBalancer"]["ingress"]
-        .as_array()
-        .unwrap()
-        .len();
+    let list = all.status.unwrap()["loadBalancer"]["ingress"].as_array().unwrap().len();
     assert_eq!((list, all.available), (2, true));
 }

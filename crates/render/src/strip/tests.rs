@@ -39,25 +39,14 @@ fn annotations_of_kubectl_and_built_in_controllers_are_stripped() {
         "pv.kubernetes.io/bind-completed": "yes",
         "volume.kubernetes.io/selected-node": "n",
         "example.com/kept": "yes"});
-    assert_eq!(
-        strip(&web)["metadata"]["annotations"],
-        json!({"example.com/kept": "yes"})
-    );
+    assert_eq!(strip(&web)["metadata"]["annotations"], json!({"example.com/kept": "yes"}));
 }
 
 #[test]
 fn cluster_addresses_of_a_service_are_stripped_unless_it_is_headless() {
-    let web = object(
-        "v1",
-        "Service",
-        json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}),
-    );
+    let web = object("v1", "Service", json!({"clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"]}));
     assert_eq!(strip(&web)["spec"], json!({}));
-    let headless = object(
-        "v1",
-        "Service",
-        json!({"clusterIP": "None", "clusterIPs": ["None"]}),
-    );
+    let headless = object("v1", "Service", json!({"clusterIP": "None", "clusterIPs": ["None"]}));
     assert_eq!(strip(&headless)["spec"]["clusterIP"], "None");
 }
 
@@ -70,18 +59,12 @@ fn node_ports_and_families_are_stripped_unless_the_user_set_them() {
         "healthCheckNodePort": 31000, "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
         "ports": [{"port": 80, "nodePort": 30080}, {"port": 81, "nodePort": 30081}]}),
     );
-    assert_eq!(
-        strip(&web)["spec"],
-        json!({"ports": [{"port": 80}, {"port": 81}]})
-    );
+    assert_eq!(strip(&web)["spec"], json!({"ports": [{"port": 80}, {"port": 81}]}));
     web["metadata"]["managedFields"] = json!([{"fieldsV1": {"f:spec": {
         "f:healthCheckNodePort": {}, "f:ipFamilies": {}, "f:ipFamilyPolicy": {},
         "f:ports": {"k:{\"port\":81,\"protocol\":\"TCP\"}": {"f:nodePort": {}}}}}}]);
     let spec = &strip(&web)["spec"];
-    assert_eq!(
-        spec["ports"],
-        json!([{"port": 80}, {"port": 81, "nodePort": 30081}])
-    );
+    assert_eq!(spec["ports"], json!([{"port": 80}, {"port": 81, "nodePort": 30081}]));
     assert_eq!(spec["healthCheckNodePort"], 31000);
     assert_eq!(spec["ipFamilies"], json!(["IPv4"]));
 }
@@ -99,10 +82,7 @@ fn generated_selector_and_labels_of_a_job_are_stripped() {
     );
     job["metadata"]["labels"] = json!({"job-name": "x", "app": "x"});
     let stripped = strip(&job);
-    assert_eq!(
-        stripped["spec"],
-        json!({"template": {"metadata": {"labels": {"app": "x"}}}})
-    );
+    assert_eq!(stripped["spec"], json!({"template": {"metadata": {"labels": {"app": "x"}}}}));
     assert_eq!(stripped["metadata"]["labels"], json!({"app": "x"}));
 }
 

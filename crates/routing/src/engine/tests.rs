@@ -45,20 +45,13 @@ fn world() -> World {
         key: key(),
         protocol: Protocol::Http,
         service_port: 10_080,
-        ready: ["eu-1", "eu-2", "us-1", "asia-1"]
-            .map(|text| (name(text), 2))
-            .into(),
+        ready: ["eu-1", "eu-2", "us-1", "asia-1"].map(|text| (name(text), 2)).into(),
         locality: Locality::Nearest,
         stay_within: StayWithin::None,
-        timeouts: Timeouts {
-            request: Duration::from_secs(15),
-            retry_budget_percent: 20,
-        },
+        timeouts: Timeouts { request: Duration::from_secs(15), retry_budget_percent: 20 },
     };
     World {
-        clusters: clusters
-            .map(|cluster| (cluster.name.clone(), cluster))
-            .into(),
+        clusters: clusters.map(|cluster| (cluster.name.clone(), cluster)).into(),
         services: [(key(), service)].into(),
         round_trips: [
             (("eu".to_owned(), "us".to_owned()), 80_000),
@@ -74,37 +67,20 @@ fn order_from(world: &World, viewer: &str, now: UnixSeconds) -> Vec<Vec<(String,
 }
 
 fn names(priorities: &[Priority]) -> Vec<Vec<(String, u32)>> {
-    priorities
-        .iter()
-        .map(|p| p.iter().map(|(n, t)| (n.to_string(), t.weight)).collect())
-        .collect()
+    priorities.iter().map(|p| p.iter().map(|(n, t)| (n.to_string(), t.weight)).collect()).collect()
 }
 
 fn flat(order: &[Vec<(String, u32)>]) -> Vec<&str> {
-    order
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect()
+    order.iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
 #[test]
 fn nearest_goes_own_cluster_then_region_then_by_round_trip_time() {
     let world = world();
-    assert_eq!(
-        flat(&order_from(&world, "eu-1", 0)),
-        ["eu-1", "eu-2", "us-1", "asia-1"]
-    );
-    assert_eq!(
-        flat(&order_from(&world, "asia-1", 0)),
-        ["asia-1", "us-1", "eu-1", "eu-2"]
-    );
+    assert_eq!(flat(&order_from(&world, "eu-1", 0)), ["eu-1", "eu-2", "us-1", "asia-1"]);
+    assert_eq!(flat(&order_from(&world, "asia-1", 0)), ["asia-1", "us-1", "eu-1", "eu-2"]);
     let route = plan(&world, &name("us-1"), 0).unwrap().routes[&key()].clone();
-    assert_eq!(
-        route.priorities[1].len(),
-        2,
-        "clusters of one region share a priority"
-    );
+    assert_eq!(route.priorities[1].len(), 2, "clusters of one region share a priority");
     assert_eq!(route.priorities[1][&name("eu-1")].reason, Reason::RoundTrip);
 }
 
@@ -114,12 +90,7 @@ fn a_cluster_without_ready_endpoints_is_left_out_with_its_reason() {
     let service = world.services.get_mut(&key()).unwrap();
     service.ready.insert(name("eu-2"), 0);
     service.ready.remove(&name("us-1"));
-    world
-        .clusters
-        .get_mut(&name("asia-1"))
-        .unwrap()
-        .gateways
-        .clear();
+    world.clusters.get_mut(&name("asia-1")).unwrap().gateways.clear();
     let route = plan(&world, &name("eu-1"), 0).unwrap().routes[&key()].clone();
     assert_eq!(flat(&names(&route.priorities)), ["eu-1"]);
     assert_eq!(route.excluded[&name("eu-2")], Exclusion::NoReadyEndpoints);
@@ -133,10 +104,7 @@ fn weighted_shares_by_weight_and_keeps_the_others_behind() {
     world.services.get_mut(&key()).unwrap().locality =
         Locality::Weighted([(name("us-1"), 30), (name("asia-1"), 70)].into());
     let order = order_from(&world, "eu-1", 0);
-    assert_eq!(
-        order[0],
-        [("asia-1".to_owned(), 70), ("us-1".to_owned(), 30)]
-    );
+    assert_eq!(order[0], [("asia-1".to_owned(), 70), ("us-1".to_owned(), 30)]);
     assert_eq!(flat(&order[1..]), ["eu-1", "eu-2"]);
 }
 
@@ -145,10 +113,7 @@ fn ordered_goes_tier_by_tier() {
     let mut world = world();
     world.services.get_mut(&key()).unwrap().locality =
         Locality::Ordered(vec![[name("us-1")].into(), [name("eu-2")].into()]);
-    assert_eq!(
-        flat(&order_from(&world, "eu-1", 0)),
-        ["us-1", "eu-2", "eu-1", "asia-1"]
-    );
+    assert_eq!(flat(&order_from(&world, "eu-1", 0)), ["us-1", "eu-2", "eu-1", "asia-1"]);
 }
 
 #[test]
@@ -157,10 +122,7 @@ fn stay_within_a_region_leaves_no_way_out_of_it() {
     world.services.get_mut(&key()).unwrap().stay_within = StayWithin::Region;
     assert_eq!(flat(&order_from(&world, "eu-1", 0)), ["eu-1", "eu-2"]);
     let route = plan(&world, &name("eu-1"), 0).unwrap().routes[&key()].clone();
-    assert_eq!(
-        route.excluded[&name("us-1")],
-        Exclusion::StayWithin(Border::Region)
-    );
+    assert_eq!(route.excluded[&name("us-1")], Exclusion::StayWithin(Border::Region));
 }
 
 #[test]
@@ -168,42 +130,25 @@ fn a_lost_cluster_stands_one_priority_lower_and_is_marked() {
     let mut world = world();
     world.clusters.get_mut(&name("eu-2")).unwrap().verdict = Verdict::Lost;
     let route = plan(&world, &name("eu-1"), 0).unwrap().routes[&key()].clone();
-    assert_eq!(
-        flat(&names(&route.priorities)),
-        ["eu-1", "us-1", "eu-2", "asia-1"]
-    );
+    assert_eq!(flat(&names(&route.priorities)), ["eu-1", "us-1", "eu-2", "asia-1"]);
     assert!(route.priorities[2][&name("eu-2")].lost);
     // Losing the API server alone changes no traffic.
     world.clusters.get_mut(&name("eu-2")).unwrap().verdict = Verdict::ControlLost;
-    assert_eq!(
-        flat(&order_from(&world, "eu-1", 0)),
-        ["eu-1", "eu-2", "us-1", "asia-1"]
-    );
+    assert_eq!(flat(&order_from(&world, "eu-1", 0)), ["eu-1", "eu-2", "us-1", "asia-1"]);
 }
 
 #[test]
 fn an_isolated_cluster_is_absent_and_comes_back_by_itself() {
     let mut world = world();
     for text in ["eu-1", "eu-2"] {
-        world
-            .clusters
-            .get_mut(&name(text))
-            .unwrap()
-            .operator
-            .isolated_until = Some(100);
+        world.clusters.get_mut(&name(text)).unwrap().operator.isolated_until = Some(100);
     }
     let route = plan(&world, &name("us-1"), 50).unwrap().routes[&key()].clone();
     assert_eq!(flat(&names(&route.priorities)), ["us-1", "asia-1"]);
-    assert_eq!(
-        route.excluded[&name("eu-1")],
-        Exclusion::Isolated { until: 100 }
-    );
+    assert_eq!(route.excluded[&name("eu-1")], Exclusion::Isolated { until: 100 });
     assert_eq!(route.later.len(), 1);
     assert_eq!(route.later[0].from, 100);
-    assert_eq!(
-        names(&route.later[0].priorities),
-        order_from(&world, "us-1", 100)
-    );
+    assert_eq!(names(&route.later[0].priorities), order_from(&world, "us-1", 100));
     // Also in its own gateways, which then send what enters there elsewhere.
     assert_eq!(flat(&order_from(&world, "eu-1", 50)), ["us-1", "asia-1"]);
 }
@@ -211,23 +156,10 @@ fn an_isolated_cluster_is_absent_and_comes_back_by_itself() {
 #[test]
 fn a_drain_ramps_down_into_the_next_priority_and_ends_in_absence() {
     let mut world = world();
-    world
-        .clusters
-        .get_mut(&name("eu-1"))
-        .unwrap()
-        .operator
-        .share_percent = 25;
+    world.clusters.get_mut(&name("eu-1")).unwrap().operator.share_percent = 25;
     let order = order_from(&world, "eu-1", 0);
-    assert_eq!(
-        order[0],
-        [("eu-1".to_owned(), 2500), ("eu-2".to_owned(), 7500)]
-    );
-    world
-        .clusters
-        .get_mut(&name("eu-1"))
-        .unwrap()
-        .operator
-        .share_percent = 0;
+    assert_eq!(order[0], [("eu-1".to_owned(), 2500), ("eu-2".to_owned(), 7500)]);
+    world.clusters.get_mut(&name("eu-1")).unwrap().operator.share_percent = 0;
     let route = plan(&world, &name("eu-1"), 0).unwrap().routes[&key()].clone();
     assert_eq!(flat(&names(&route.priorities)), ["eu-2", "us-1", "asia-1"]);
     assert_eq!(route.excluded[&name("eu-1")], Exclusion::Drained);
@@ -249,12 +181,7 @@ fn addresses_of_the_own_network_come_before_public_ones() {
         address: "10.0.0.9:15443".parse().unwrap(),
         network: "default".to_owned(),
     };
-    world
-        .clusters
-        .get_mut(&name("us-1"))
-        .unwrap()
-        .gateways
-        .push(own.clone());
+    world.clusters.get_mut(&name("us-1")).unwrap().gateways.push(own.clone());
     let peers = plan(&world, &name("eu-1"), 0).unwrap().peers;
     assert_eq!(peers[&name("us-1")].addresses, [own.address]);
     world.clusters.get_mut(&name("eu-1")).unwrap().network = "island".to_owned();
@@ -271,12 +198,7 @@ fn a_diff_names_what_changed_and_only_that() {
     let mut spec = world.services[&key()].clone();
     spec.key = other.clone();
     world.services.insert(other.clone(), spec);
-    world
-        .services
-        .get_mut(&key())
-        .unwrap()
-        .ready
-        .insert(name("us-1"), 7);
+    world.services.get_mut(&key()).unwrap().ready.insert(name("us-1"), 7);
     let after = plan(&world, &name("eu-1"), 0).unwrap();
     let diff = after.diff(&before);
     assert_eq!(diff.added, BTreeSet::from([other]));
@@ -297,16 +219,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
     ]);
     let share = prop::sample::select(vec![0_u8, 10, 50, 100, 100, 100]);
     let until = prop::option::weighted(0.2, 0_i64..200);
-    (
-        0_u8..12,
-        0_u8..3,
-        0_u8..2,
-        0_u8..2,
-        verdict,
-        share,
-        until,
-        prop::bool::weighted(0.9),
-    )
+    (0_u8..12, 0_u8..3, 0_u8..2, 0_u8..2, verdict, share, until, prop::bool::weighted(0.9))
         .prop_map(
             |(id, provider, region, zone, verdict, share_percent, isolated_until, gateway)| {
                 let region = format!("r{provider}{region}");
@@ -317,10 +230,7 @@ fn any_cluster() -> impl Strategy<Value = Cluster> {
                     &format!("{region}{zone}"),
                 );
                 made.verdict = verdict;
-                made.operator = Operator {
-                    share_percent,
-                    isolated_until,
-                };
+                made.operator = Operator { share_percent, isolated_until };
                 if !gateway {
                     made.gateways.clear();
                 }
@@ -336,11 +246,8 @@ fn any_world() -> impl Strategy<Value = World> {
         0_u32..9,
         0..12,
     );
-    let stay = prop::sample::select(vec![
-        StayWithin::None,
-        StayWithin::Provider,
-        StayWithin::Region,
-    ]);
+    let stay =
+        prop::sample::select(vec![StayWithin::None, StayWithin::Provider, StayWithin::Region]);
     let weights = prop::collection::btree_map(
         (0_u8..12).prop_map(|id| name(&format!("c{id}"))),
         0_u32..9,

@@ -46,11 +46,7 @@ fn the_worked_cases_of_the_method_come_out() {
         (50, &[1, 1, 1], &[17, 17, 16]),
         (100, &[5, 3, 1], &[56, 33, 11]),
     ] {
-        assert_eq!(
-            divide(replicas, &shares(weights)),
-            expected,
-            "{replicas} by {weights:?}"
-        );
+        assert_eq!(divide(replicas, &shares(weights)), expected, "{replicas} by {weights:?}");
     }
 }
 
@@ -75,15 +71,8 @@ fn a_million_replicas_and_the_largest_weights_do_not_overflow() {
 }
 
 fn any_shares() -> impl Strategy<Value = Vec<Share>> {
-    let share =
-        (0_u64..40, 0_u32..6, 0_u32..60, any::<u64>()).prop_map(|(weight, lower, more, tie)| {
-            Share {
-                weight,
-                lower,
-                upper: lower + more,
-                tie,
-            }
-        });
+    let share = (0_u64..40, 0_u32..6, 0_u32..60, any::<u64>())
+        .prop_map(|(weight, lower, more, tie)| Share { weight, lower, upper: lower + more, tie });
     prop::collection::vec(share, 1..12)
 }
 

@@ -8,11 +8,7 @@ use super::*;
 use crate::{Bounds, NodeShape, PodNeeds, Resources, Room, Taint, TaintEffect, checker};
 
 fn member(name: &str, room: u64) -> Member {
-    let free = Resources {
-        cpu_milli: 1000,
-        memory_bytes: 1 << 30,
-        ..Resources::default()
-    };
+    let free = Resources { cpu_milli: 1000, memory_bytes: 1 << 30, ..Resources::default() };
     let (provider, region) = name.split_once('-').unwrap_or((name, "r"));
     Member {
         name: name.to_owned(),
@@ -38,10 +34,7 @@ fn request(replicas: u32) -> Request {
     Request {
         replicas,
         needs: PodNeeds {
-            request: Resources {
-                cpu_milli: 1000,
-                ..Resources::default()
-            },
+            request: Resources { cpu_milli: 1000, ..Resources::default() },
             ..PodNeeds::default()
         },
         steady: true,
@@ -57,10 +50,7 @@ fn named(names: &[&str]) -> Selection {
 }
 
 fn map(counts: &[(&str, u32)]) -> BTreeMap<String, u32> {
-    counts
-        .iter()
-        .map(|(name, count)| ((*name).to_owned(), *count))
-        .collect()
+    counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
 fn placed(fleet: &Fleet, request: &Request) -> BTreeMap<String, u32> {
@@ -80,29 +70,18 @@ fn weights_divide_and_full_members_leave_the_rest_to_others() {
     let fleet = fleet(&[("a", 2), ("b", 20), ("c", 20)]);
     let mut weighted = request(8);
     weighted.mode = Mode::Divide(DivideBy::Weighted(vec![
-        Weight {
-            clusters: named(&["a"]),
-            weight: 6,
-        },
-        Weight {
-            clusters: named(&["b", "c"]),
-            weight: 1,
-        },
+        Weight { clusters: named(&["a"]), weight: 6 },
+        Weight { clusters: named(&["b", "c"]), weight: 1 },
     ]));
-    assert_eq!(
-        placed(&fleet, &weighted),
-        map(&[("a", 2), ("b", 3), ("c", 3)])
-    );
+    assert_eq!(placed(&fleet, &weighted), map(&[("a", 2), ("b", 3), ("c", 3)]));
 }
 
 #[test]
 fn a_member_without_weight_is_ruled_out_with_that_reason() {
     let fleet = fleet(&[("a", 20), ("b", 20)]);
     let mut weighted = request(4);
-    weighted.mode = Mode::Divide(DivideBy::Weighted(vec![Weight {
-        clusters: named(&["a"]),
-        weight: 1,
-    }]));
+    weighted.mode =
+        Mode::Divide(DivideBy::Weighted(vec![Weight { clusters: named(&["a"]), weight: 1 }]));
     let decision = schedule(&fleet, &weighted, 0).unwrap();
     assert_eq!(decision.assignment, map(&[("a", 4)]));
     assert_eq!(decision.report.in_words(), "NoWeight 1 (b)");
@@ -231,11 +210,7 @@ fn members_out_of_reach_keep_their_replicas_while_others_have_some_to_give() {
 fn a_steady_request_that_fits_only_by_moving_says_so() {
     let fleet = fleet(&[("a", 0), ("b", 10)]);
     let mut grown = request(6);
-    grown.bounds = vec![Bounds {
-        clusters: named(&["b"]),
-        min: 6,
-        max: None,
-    }];
+    grown.bounds = vec![Bounds { clusters: named(&["b"]), min: 6, max: None }];
     grown.previous = map(&[("a", 5)]);
     let refused = schedule(&fleet, &grown, 0).unwrap_err();
     assert_eq!(refused.as_str(), "FitsOnlyByMoving");
@@ -248,10 +223,7 @@ fn a_kind_that_a_member_does_not_serve_rules_it_out() {
     let mut wants = request(1);
     wants.kind = "apps/v1/Deployment".to_owned();
     let refused = schedule(&Fleet::new([plain]), &wants, 0).unwrap_err();
-    assert_eq!(
-        refused.to_string(),
-        "no cluster is possible: KindNotServed 1 (a)"
-    );
+    assert_eq!(refused.to_string(), "no cluster is possible: KindNotServed 1 (a)");
 }
 
 #[test]
@@ -281,15 +253,10 @@ fn equal_members_win_the_odd_replica_equally_often() {
     let mut wins: BTreeMap<String, u32> = BTreeMap::new();
     for key in 0..4000 {
         let decision = schedule(&fleet, &request(1), key).unwrap();
-        *wins
-            .entry(decision.assignment.into_keys().next().unwrap())
-            .or_default() += 1;
+        *wins.entry(decision.assignment.into_keys().next().unwrap()).or_default() += 1;
     }
     // Chi-square with three degrees of freedom; 16.27 is passed by chance once in a thousand.
-    let chi: f64 = wins
-        .values()
-        .map(|n| (f64::from(*n) - 1000.0).powi(2) / 1000.0)
-        .sum();
+    let chi: f64 = wins.values().map(|n| (f64::from(*n) - 1000.0).powi(2) / 1000.0).sum();
     assert!(wins.len() == 4 && chi < 16.27, "{wins:?}");
 }
 
@@ -319,57 +286,35 @@ fn any_fleet() -> impl Strategy<Value = Vec<Member>> {
 fn any_request() -> impl Strategy<Value = Request> {
     let bounds = prop::option::of((0_u32..3, 0_u32..6));
     let history = prop::collection::btree_map(0_usize..8, 1_u32..5, 0..4);
-    (
-        0_u32..30,
-        any::<bool>(),
-        any::<bool>(),
-        any::<bool>(),
-        0_u8..3,
-        bounds,
-        history,
+    (0_u32..30, any::<bool>(), any::<bool>(), any::<bool>(), 0_u8..3, bounds, history).prop_map(
+        |(replicas, weighted, partial, overflow, tiers, bounds, history)| {
+            let mut request = request(replicas);
+            request.partial = partial;
+            if weighted {
+                request.mode = Mode::Divide(DivideBy::Weighted(vec![
+                    Weight { clusters: named(&["m0", "m3"]), weight: 5 },
+                    Weight { clusters: Selection::default(), weight: 2 },
+                ]));
+            }
+            if overflow {
+                request.tier_mode = TierMode::Overflow;
+            }
+            let region =
+                |r: &str| Selection { regions: vec![r.to_owned()], ..Selection::default() };
+            request.tiers = match tiers {
+                0 => Vec::new(),
+                1 => vec![region("r0"), region("r1")],
+                _ => vec![region("r2"), Selection::default()],
+            };
+            if let Some((min, more)) = bounds {
+                request.bounds =
+                    vec![Bounds { clusters: Selection::default(), min, max: Some(min + more) }];
+            }
+            request.previous =
+                history.into_iter().map(|(at, count)| (format!("m{at}"), count)).collect();
+            request
+        },
     )
-        .prop_map(
-            |(replicas, weighted, partial, overflow, tiers, bounds, history)| {
-                let mut request = request(replicas);
-                request.partial = partial;
-                if weighted {
-                    request.mode = Mode::Divide(DivideBy::Weighted(vec![
-                        Weight {
-                            clusters: named(&["m0", "m3"]),
-                            weight: 5,
-                        },
-                        Weight {
-                            clusters: Selection::default(),
-                            weight: 2,
-                        },
-                    ]));
-                }
-                if overflow {
-                    request.tier_mode = TierMode::Overflow;
-                }
-                let region = |r: &str| Selection {
-                    regions: vec![r.to_owned()],
-                    ..Selection::default()
-                };
-                request.tiers = match tiers {
-                    0 => Vec::new(),
-                    1 => vec![region("r0"), region("r1")],
-                    _ => vec![region("r2"), Selection::default()],
-                };
-                if let Some((min, more)) = bounds {
-                    request.bounds = vec![Bounds {
-                        clusters: Selection::default(),
-                        min,
-                        max: Some(min + more),
-                    }];
-                }
-                request.previous = history
-                    .into_iter()
-                    .map(|(at, count)| (format!("m{at}"), count))
-                    .collect();
-                request
-            },
-        )
 }
 
 /// History as a past decision could have left it: within bounds, on members that exist.

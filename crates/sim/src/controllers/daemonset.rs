@@ -31,11 +31,7 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         .collect();
     let mut by_node = BTreeMap::new();
     let mut actions = Vec::new();
-    for pod in objects
-        .owned_by(uid, Kind::Pod)
-        .into_iter()
-        .filter(|pod| active(pod))
-    {
+    for pod in objects.owned_by(uid, Kind::Pod).into_iter().filter(|pod| active(pod)) {
         let node = objects::text(pod, "/spec/nodeName").unwrap_or_default();
         if !nodes.contains(&node) || by_node.insert(node, pod).is_some() {
             actions.push(Action::delete(Kind::Pod, pod));
@@ -51,20 +47,12 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         }
     }
     let fresh = |pod: &kube::api::DynamicObject| {
-        let label = pod
-            .metadata
-            .labels
-            .as_ref()
-            .and_then(|labels| labels.get(REVISION));
+        let label = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION));
         label == Some(&revision)
     };
     // One stale pod at a time, as with maxUnavailable 1, the default.
     let all_ready = by_node.len() == nodes.len() && by_node.values().all(|pod| ready(pod));
-    if let Some(stale) = by_node
-        .values()
-        .find(|pod| !fresh(pod))
-        .filter(|_| all_ready)
-    {
+    if let Some(stale) = by_node.values().find(|pod| !fresh(pod)).filter(|_| all_ready) {
         actions.push(Action::delete(Kind::Pod, stale));
     }
     let ready = by_node.values().filter(|pod| ready(pod)).count();
@@ -76,11 +64,7 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         "observedGeneration": set.metadata.generation,
     });
     if !already(&set.data["status"], &status) {
-        actions.push(Action::Status {
-            kind: Kind::DaemonSet,
-            key: key.clone(),
-            status,
-        });
+        actions.push(Action::Status { kind: Kind::DaemonSet, key: key.clone(), status });
     }
     actions
 }

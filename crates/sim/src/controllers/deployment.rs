@@ -46,11 +46,7 @@ pub fn plan(objects: &Objects, key: &Key, now: Timestamp) -> Vec<Action> {
 fn share(value: &Value, of: i64, default: &str, up: bool) -> i64 {
     let percent = |text: &str| {
         let percent: i64 = text.strip_suffix('%')?.parse().ok()?;
-        Some(if up {
-            (of * percent + 99) / 100
-        } else {
-            of * percent / 100
-        })
+        Some(if up { (of * percent + 99) / 100 } else { of * percent / 100 })
     };
     match value {
         Value::Number(number) => number.as_i64().unwrap_or_default(),
@@ -68,14 +64,8 @@ fn available(set: &DynamicObject) -> i64 {
 }
 
 fn revision(set: &DynamicObject) -> i64 {
-    let annotation = set
-        .metadata
-        .annotations
-        .as_ref()
-        .and_then(|all| all.get(REVISION));
-    annotation
-        .and_then(|revision| revision.parse().ok())
-        .unwrap_or_default()
+    let annotation = set.metadata.annotations.as_ref().and_then(|all| all.get(REVISION));
+    annotation.and_then(|revision| revision.parse().ok()).unwrap_or_default()
 }
 
 impl<'a> Rollout<'a> {
@@ -96,25 +86,12 @@ impl<'a> Rollout<'a> {
             .into_iter()
             .filter(|set| !objects::terminating(set))
             .partition(|set| {
-                set.metadata
-                    .labels
-                    .as_ref()
-                    .and_then(|labels| labels.get(HASH))
-                    == Some(&hash)
+                set.metadata.labels.as_ref().and_then(|labels| labels.get(HASH)) == Some(&hash)
             });
         old.sort_by_key(|set| revision(set));
         let recreate = strategy["type"] == "Recreate";
         let current = current.first().copied();
-        Self {
-            deployment,
-            desired,
-            surge,
-            unavailable,
-            recreate,
-            hash,
-            current,
-            old,
-        }
+        Self { deployment, desired, surge, unavailable, recreate, hash, current, old }
     }
 
     fn paused(&self) -> bool {
@@ -122,22 +99,13 @@ impl<'a> Rollout<'a> {
     }
 
     fn total(&self) -> i64 {
-        self.old
-            .iter()
-            .copied()
-            .chain(self.current)
-            .map(|set| replicas(set))
-            .sum()
+        self.old.iter().copied().chain(self.current).map(|set| replicas(set)).sum()
     }
 
     /// Creates the current set and moves replicas from the old ones to it.
     fn scale(&self) -> Vec<Action> {
         let Some(current) = self.current else {
-            return if self.paused() {
-                Vec::new()
-            } else {
-                vec![self.create()]
-            };
+            return if self.paused() { Vec::new() } else { vec![self.create()] };
         };
         let mut actions = Vec::new();
         let wanted = self.wanted_of_current(replicas(current));
@@ -151,11 +119,7 @@ impl<'a> Rollout<'a> {
         if revision(current) < last {
             let body = json!({"metadata": {"annotations": {REVISION: (last + 1).to_string()}}});
             let key = objects::key_of(current);
-            actions.push(Action::Patch {
-                kind: Kind::ReplicaSet,
-                key,
-                body,
-            });
+            actions.push(Action::Patch { kind: Kind::ReplicaSet, key, body });
         }
         actions.extend(self.scale_down_old(current));
         actions
@@ -189,16 +153,9 @@ impl<'a> Rollout<'a> {
     fn wanted_of_current(&self, now: i64) -> i64 {
         let old: i64 = self.old.iter().map(|set| replicas(set)).sum();
         if self.recreate {
-            let running: i64 = self
-                .old
-                .iter()
-                .filter_map(|set| objects::int(set, "/status/replicas"))
-                .sum();
-            return if old + running > 0 {
-                now.min(self.desired)
-            } else {
-                self.desired
-            };
+            let running: i64 =
+                self.old.iter().filter_map(|set| objects::int(set, "/status/replicas")).sum();
+            return if old + running > 0 { now.min(self.desired) } else { self.desired };
         }
         if now >= self.desired {
             return self.desired;
@@ -207,11 +164,7 @@ impl<'a> Rollout<'a> {
     }
 
     fn scale_down_old(&self, current: &DynamicObject) -> Vec<Action> {
-        let minimum = if self.recreate {
-            0
-        } else {
-            self.desired - self.unavailable
-        };
+        let minimum = if self.recreate { 0 } else { self.desired - self.unavailable };
         let missing = (replicas(current) - available(current)).max(0);
         let mut budget = self.total() - minimum - missing;
         let serving: i64 = self
@@ -229,9 +182,7 @@ impl<'a> Rollout<'a> {
         for set in &self.old {
             let size = replicas(set);
             let broken = (size - available(set)).clamp(0, size).min(budget.max(0));
-            let sound = (size - broken)
-                .min(healthy.max(0))
-                .min((budget - broken).max(0));
+            let sound = (size - broken).min(healthy.max(0)).min((budget - broken).max(0));
             if broken + sound > 0 {
                 actions.push(resize(set, size - broken - sound));
                 budget = budget.saturating_sub(broken + sound);
@@ -251,35 +202,23 @@ impl<'a> Rollout<'a> {
             .filter(|set| replicas(set) == 0 && objects::int(set, "/status/replicas") == Some(0))
             .collect();
         let surplus = empty.len().saturating_sub(limit);
-        empty
-            .into_iter()
-            .take(surplus)
-            .map(|set| Action::delete(Kind::ReplicaSet, set))
-            .collect()
+        empty.into_iter().take(surplus).map(|set| Action::delete(Kind::ReplicaSet, set)).collect()
     }
 
     fn status(&self, key: &Key, now: Timestamp) -> Option<Action> {
         let all = || self.old.iter().copied().chain(self.current);
         let sum =
             |pointer: &str| -> i64 { all().filter_map(|set| objects::int(set, pointer)).sum() };
-        let updated = self
-            .current
-            .and_then(|set| objects::int(set, "/status/replicas"));
+        let updated = self.current.and_then(|set| objects::int(set, "/status/replicas"));
         let (running, available) = (sum("/status/replicas"), sum("/status/availableReplicas"));
         let updated = updated.unwrap_or_default();
         let enough = available >= self.desired - self.unavailable;
         let complete =
             updated == self.desired && running == self.desired && available >= self.desired;
         let said = if enough {
-            (
-                "MinimumReplicasAvailable",
-                "Deployment has minimum availability.",
-            )
+            ("MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
-            (
-                "MinimumReplicasUnavailable",
-                "Deployment does not have minimum availability.",
-            )
+            ("MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
         };
         let counts = json!({
             "replicas": running, "updatedReplicas": updated, "availableReplicas": available,
@@ -321,9 +260,7 @@ impl<'a> Rollout<'a> {
             going["lastUpdateTime"] = json!(seconds(now));
             return going;
         }
-        let since = going["lastUpdateTime"]
-            .as_str()
-            .and_then(|time| time.parse().ok());
+        let since = going["lastUpdateTime"].as_str().and_then(|time| time.parse().ok());
         let late =
             since.is_some_and(|since: Timestamp| now.as_second() - since.as_second() > deadline);
         if late && !self.paused() {
@@ -337,9 +274,5 @@ impl<'a> Rollout<'a> {
 
 fn resize(set: &Arc<DynamicObject>, replicas: i64) -> Action {
     let body = json!({"spec": {"replicas": replicas}});
-    Action::Patch {
-        kind: Kind::ReplicaSet,
-        key: objects::key_of(set),
-        body,
-    }
+    Action::Patch { kind: Kind::ReplicaSet, key: objects::key_of(set), body }
 }

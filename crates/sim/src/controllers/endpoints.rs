@@ -34,10 +34,7 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         .filter(|((namespace, _), pod)| *namespace == key.0 && selects(Some(selector), pod))
         .filter(|(_, pod)| objects::text(pod, "/status/podIP").is_some())
         .filter(|(_, pod)| {
-            !matches!(
-                objects::text(pod, "/status/phase"),
-                Some("Succeeded" | "Failed")
-            )
+            !matches!(objects::text(pod, "/status/phase"), Some("Succeeded" | "Failed"))
         })
         .map(|(_, pod)| pod)
         .collect();
@@ -54,9 +51,7 @@ fn slices(
     let mut groups: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
     for pod in pods {
         let ports = ports(service, pod);
-        let group = groups
-            .entry(ports.to_string())
-            .or_insert_with(|| (ports, Vec::new()));
+        let group = groups.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new()));
         group.1.push(endpoint(objects, pod));
     }
     let mut slices = Vec::new();
@@ -69,10 +64,7 @@ fn slices(
 }
 
 fn ports(service: &DynamicObject, pod: &DynamicObject) -> Value {
-    let ports = service.data["spec"]["ports"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let ports = service.data["spec"]["ports"].as_array().map(Vec::as_slice).unwrap_or_default();
     let resolved = ports.iter().filter_map(|port| {
         let number = match &port["targetPort"] {
             Value::Number(number) => number.as_i64()?,
@@ -93,13 +85,8 @@ fn ports(service: &DynamicObject, pod: &DynamicObject) -> Value {
 
 fn named_port(pod: &DynamicObject, name: &str) -> Option<i64> {
     let containers = pod.data["spec"]["containers"].as_array()?;
-    let ports = containers
-        .iter()
-        .filter_map(|container| container["ports"].as_array())
-        .flatten();
-    ports
-        .filter(|port| port["name"] == name)
-        .find_map(|port| port["containerPort"].as_i64())
+    let ports = containers.iter().filter_map(|container| container["ports"].as_array()).flatten();
+    ports.filter(|port| port["name"] == name).find_map(|port| port["containerPort"].as_i64())
 }
 
 fn endpoint(objects: &Objects, pod: &DynamicObject) -> Value {
@@ -108,12 +95,7 @@ fn endpoint(objects: &Objects, pod: &DynamicObject) -> Value {
     let node = objects::text(pod, "/spec/nodeName").unwrap_or_default();
     let zone = objects
         .get(Kind::Node, &(String::new(), node.to_owned()))
-        .and_then(|node| {
-            node.metadata
-                .labels
-                .as_ref()?
-                .get("topology.kubernetes.io/zone")
-        });
+        .and_then(|node| node.metadata.labels.as_ref()?.get("topology.kubernetes.io/zone"));
     let mut endpoint = json!({
         "addresses": [objects::text(pod, "/status/podIP")],
         "conditions": {"ready": serving && !ending, "serving": serving, "terminating": ending},
@@ -162,11 +144,7 @@ fn write(
                 "metadata": {"labels": labels}, "ports": ports, "endpoints": endpoints,
             });
             let key = objects::key_of(slice);
-            actions.push(Action::Patch {
-                kind: Kind::EndpointSlice,
-                key,
-                body,
-            });
+            actions.push(Action::Patch { kind: Kind::EndpointSlice, key, body });
         }
     }
     actions.extend(existing.map(|slice| Action::delete(Kind::EndpointSlice, slice)));

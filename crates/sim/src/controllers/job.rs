@@ -14,18 +14,14 @@ pub fn plan(objects: &Objects, key: &Key, now: Timestamp) -> Vec<Action> {
     let Some(job) = objects.get(Kind::Job, key) else {
         return Vec::new();
     };
-    let done = ["Complete", "Failed"]
-        .iter()
-        .any(|kind| objects::condition_true(job, kind));
+    let done = ["Complete", "Failed"].iter().any(|kind| objects::condition_true(job, kind));
     if objects::terminating(job) || done || job.data["spec"]["suspend"] == true {
         return Vec::new();
     }
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     let pods = objects.owned_by(uid, Kind::Pod);
     let phase = |wanted: &str| {
-        pods.iter()
-            .filter(|pod| objects::text(pod, "/status/phase") == Some(wanted))
-            .count()
+        pods.iter().filter(|pod| objects::text(pod, "/status/phase") == Some(wanted)).count()
     };
     let (succeeded, failed) = (phase("Succeeded"), phase("Failed"));
     let running: Vec<_> = pods.iter().filter(|pod| active(pod)).collect();
@@ -56,26 +52,14 @@ pub fn plan(objects: &Objects, key: &Key, now: Timestamp) -> Vec<Action> {
         status["conditions"] = Value::from(conditions.to_vec());
     };
     if failure {
-        conclude(
-            "FailureTarget",
-            "Failed",
-            ("BackoffLimitExceeded", "too many pods failed"),
-        );
+        conclude("FailureTarget", "Failed", ("BackoffLimitExceeded", "too many pods failed"));
         actions.extend(running.iter().map(|pod| Action::delete(Kind::Pod, pod)));
     } else if complete {
-        conclude(
-            "SuccessCriteriaMet",
-            "Complete",
-            ("CompletionsReached", "enough pods succeeded"),
-        );
+        conclude("SuccessCriteriaMet", "Complete", ("CompletionsReached", "enough pods succeeded"));
         status["completionTime"] = json!(seconds(now));
     }
     if !already(&job.data["status"], &status) {
-        actions.push(Action::Status {
-            kind: Kind::Job,
-            key: key.clone(),
-            status,
-        });
+        actions.push(Action::Status { kind: Kind::Job, key: key.clone(), status });
     }
     actions
 }

@@ -21,11 +21,8 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         return Vec::new();
     }
     let uid = set.metadata.uid.as_deref().unwrap_or_default();
-    let pods: Vec<_> = objects
-        .owned_by(uid, Kind::Pod)
-        .into_iter()
-        .filter(|pod| active(pod))
-        .collect();
+    let pods: Vec<_> =
+        objects.owned_by(uid, Kind::Pod).into_iter().filter(|pod| active(pod)).collect();
     let wanted = usize::try_from(objects::int(set, "/spec/replicas").unwrap_or(1)).unwrap_or(0);
     let mut actions = Vec::new();
     for _ in pods.len()..wanted.min(pods.len() + BURST) {
@@ -44,11 +41,7 @@ pub fn plan(objects: &Objects, key: &Key, _now: Timestamp) -> Vec<Action> {
         "observedGeneration": set.metadata.generation,
     });
     if !already(&set.data["status"], &status) {
-        actions.push(Action::Status {
-            kind: Kind::ReplicaSet,
-            key: key.clone(),
-            status,
-        });
+        actions.push(Action::Status { kind: Kind::ReplicaSet, key: key.clone(), status });
     }
     actions
 }

@@ -35,10 +35,7 @@ pub fn plan(objects: &Objects, now: Timestamp) -> Vec<Action> {
                 if let Some(left) = free.get_mut(&node) {
                     subtract(left, &need);
                 }
-                actions.push(Action::Bind {
-                    key: key.clone(),
-                    node,
-                });
+                actions.push(Action::Bind { key: key.clone(), node });
             }
             Err(message) => actions.extend(unschedulable(key, pod, &message, now)),
         }
@@ -58,10 +55,7 @@ fn free(objects: &Objects) -> BTreeMap<String, Amounts> {
         .map(|((_, name), node)| (name.clone(), amounts(&node.data["status"]["allocatable"])))
         .collect();
     for (_, pod) in objects.all(Kind::Pod) {
-        let ended = matches!(
-            objects::text(pod, "/status/phase"),
-            Some("Succeeded" | "Failed")
-        );
+        let ended = matches!(objects::text(pod, "/status/phase"), Some("Succeeded" | "Failed"));
         let node = objects::text(pod, "/spec/nodeName").and_then(|node| free.get_mut(node));
         if let (Some(left), false) = (node, ended) {
             subtract(left, &need(&pod.data["spec"]));
@@ -83,10 +77,7 @@ fn choose(
         nodes += 1;
         let left = free.get(name);
         let lacking = need.iter().find(|(resource, amount)| {
-            left.and_then(|left| left.get(*resource))
-                .copied()
-                .unwrap_or_default()
-                < **amount
+            left.and_then(|left| left.get(*resource)).copied().unwrap_or_default() < **amount
         });
         let refused = refusal(node, &pod.data["spec"])
             .or_else(|| lacking.map(|(resource, _)| format!("Insufficient {resource}")));
@@ -100,10 +91,8 @@ fn choose(
         }
     }
     best.map(|(_, name)| name.clone()).ok_or_else(|| {
-        let reasons: Vec<_> = refusals
-            .iter()
-            .map(|(reason, count)| format!("{count} {reason}"))
-            .collect();
+        let reasons: Vec<_> =
+            refusals.iter().map(|(reason, count)| format!("{count} {reason}")).collect();
         format!("0/{nodes} nodes are available: {}.", reasons.join(", "))
     })
 }
@@ -140,9 +129,7 @@ fn unschedulable(key: &Key, pod: &DynamicObject, message: &str, now: Timestamp) 
 fn need(spec: &Value) -> Amounts {
     let requests = |list: &str| {
         let containers = spec[list].as_array().map(Vec::as_slice).unwrap_or_default();
-        containers
-            .iter()
-            .map(|container| amounts(&container["resources"]["requests"]))
+        containers.iter().map(|container| amounts(&container["resources"]["requests"]))
     };
     let mut need = Amounts::new();
     for request in requests("containers") {
@@ -165,16 +152,9 @@ fn amounts(list: &Value) -> Amounts {
     list.into_iter()
         .flatten()
         .filter_map(|(resource, value)| {
-            let value = value
-                .as_str()
-                .map(str::to_owned)
-                .or_else(|| Some(value.to_string()))?;
+            let value = value.as_str().map(str::to_owned).or_else(|| Some(value.to_string()))?;
             let thousandths = quantity::thousandths(&value)?;
-            let amount = if resource == "cpu" {
-                thousandths
-            } else {
-                thousandths / 1000
-            };
+            let amount = if resource == "cpu" { thousandths } else { thousandths / 1000 };
             Some((resource.clone(), i64::try_from(amount).ok()?))
         })
         .collect()
@@ -196,10 +176,7 @@ fn refusal(node: &DynamicObject, pod: &Value) -> Option<String> {
     if node.data["spec"]["unschedulable"] == true {
         return Some("node(s) were unschedulable".to_owned());
     }
-    let taints = node.data["spec"]["taints"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let taints = node.data["spec"]["taints"].as_array().map(Vec::as_slice).unwrap_or_default();
     let untolerated = taints.iter().any(|taint| {
         taint["effect"] != "PreferNoSchedule" && !tolerated(taint, &pod["tolerations"])
     });
@@ -209,10 +186,7 @@ fn refusal(node: &DynamicObject, pod: &Value) -> Option<String> {
     let selector = pod["nodeSelector"].as_object();
     let labels = node.metadata.labels.as_ref();
     let selected = selector.into_iter().flatten().all(|(key, value)| {
-        labels
-            .and_then(|labels| labels.get(key))
-            .map(String::as_str)
-            == value.as_str()
+        labels.and_then(|labels| labels.get(key)).map(String::as_str) == value.as_str()
     });
     let required =
         &pod["affinity"]["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"];
@@ -223,10 +197,7 @@ fn refusal(node: &DynamicObject, pod: &Value) -> Option<String> {
 }
 
 fn tolerated(taint: &Value, tolerations: &Value) -> bool {
-    let tolerations = tolerations
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let tolerations = tolerations.as_array().map(Vec::as_slice).unwrap_or_default();
     tolerations.iter().any(|toleration| {
         let exists = toleration["operator"] == "Exists";
         let key = match toleration["key"].as_str() {
@@ -250,24 +221,14 @@ fn affine(required: &Value, node: &DynamicObject) -> bool {
     };
     terms.iter().any(|term| {
         let expressions = term["matchExpressions"].as_array().map(Vec::as_slice);
-        expressions
-            .unwrap_or_default()
-            .iter()
-            .all(|expression| matches(expression, node))
+        expressions.unwrap_or_default().iter().all(|expression| matches(expression, node))
     })
 }
 
 fn matches(expression: &Value, node: &DynamicObject) -> bool {
     let key = expression["key"].as_str().unwrap_or_default();
-    let label = node
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(key));
-    let values = expression["values"]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default();
+    let label = node.metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    let values = expression["values"].as_array().map(Vec::as_slice).unwrap_or_default();
     let listed = label.is_some_and(|label| values.iter().any(|value| value == label.as_str()));
     let number = |text: Option<&str>| text.and_then(|text| text.parse::<i64>().ok());
     let compared = || {

@@ -40,11 +40,7 @@ fn ordinal(pod: &DynamicObject, set: &str) -> Option<i64> {
 }
 
 fn revision_of(pod: &DynamicObject) -> Option<&str> {
-    pod.metadata
-        .labels
-        .as_ref()?
-        .get(REVISION)
-        .map(String::as_str)
+    pod.metadata.labels.as_ref()?.get(REVISION).map(String::as_str)
 }
 
 /// The next pods to create or delete: one at a time, unless the set is managed in parallel.

@@ -24,10 +24,7 @@ fn the_default_topology_is_valid_and_has_three_regions_of_two_clusters() {
     for cluster in &topology.clusters {
         *regions.entry(cluster.region.as_str()).or_default() += 1;
     }
-    assert_eq!(
-        regions,
-        BTreeMap::from([("eu-west-1", 2), ("southeastasia", 2), ("us-east1", 2)])
-    );
+    assert_eq!(regions, BTreeMap::from([("eu-west-1", 2), ("southeastasia", 2), ("us-east1", 2)]));
 }
 
 #[test]
@@ -75,22 +72,14 @@ fn an_unknown_unit_is_refused_with_the_known_ones() {
 #[test]
 fn a_region_of_two_providers_and_a_zone_of_two_regions_are_refused() {
     let text = refusal(&sample().replace("provider: gcp, region: us", "provider: gcp, region: eu"));
-    assert!(
-        text.contains("clusters[2].region: `eu` belongs to provider `aws` above"),
-        "{text}"
-    );
+    assert!(text.contains("clusters[2].region: `eu` belongs to provider `aws` above"), "{text}");
     let text = refusal(&sample().replace("region: us,", "region: us, zone: eu-1,"));
-    assert!(
-        text.contains("clusters[2].zone: `eu-1` belongs to region `eu` above"),
-        "{text}"
-    );
+    assert!(text.contains("clusters[2].zone: `eu-1` belongs to region `eu` above"), "{text}");
 }
 
 #[test]
 fn every_problem_is_reported_at_once() {
-    let text = sample()
-        .replace("name: b", "name: B")
-        .replace("to: us", "to: mars");
+    let text = sample().replace("name: b", "name: B").replace("to: us", "to: mars");
     assert_eq!(Topology::parse(&text).unwrap_err().0.len(), 2);
 }
 

@@ -33,10 +33,7 @@ fn view() -> View {
         retry_budget_percent: 20,
         order: order.clone(),
         excluded: [("asia-1".to_owned(), "Isolated".to_owned())].into(),
-        later: vec![Later {
-            from: 1_800_000_000,
-            order: order[..1].to_vec(),
-        }],
+        later: vec![Later { from: 1_800_000_000, order: order[..1].to_vec() }],
         local: vec!["10.64.0.7:8080".parse().unwrap()],
     };
     View {
@@ -45,10 +42,7 @@ fn view() -> View {
                 "shop/web/80".to_owned(),
                 service(Protocol::Http, 10_080, Duration::from_millis(1500)),
             ),
-            (
-                "shop/db/5432".to_owned(),
-                service(Protocol::Tcp, 10_432, Duration::ZERO),
-            ),
+            ("shop/db/5432".to_owned(), service(Protocol::Tcp, 10_432, Duration::ZERO)),
         ]
         .into(),
         peers: [

@@ -52,19 +52,13 @@ fn server() -> AdsServer {
 }
 
 fn client(tasks: &TaskSet, at: SocketAddr, token: &str) -> AdsClient {
-    let config = ClientConfig {
-        node: "gateway".to_owned(),
-        server: at,
-        token: token.to_owned(),
-    };
+    let config = ClientConfig { node: "gateway".to_owned(), server: at, token: token.to_owned() };
     AdsClient::spawn(tasks, config, &Rng::from_seed(1), &Metrics::new())
 }
 
 async fn until(client: &mut AdsClient, wanted: &View) {
     let wanted = encode(wanted);
-    let arrived = client
-        .resources
-        .wait_for(|got| got.as_deref() == Some(&wanted));
+    let arrived = client.resources.wait_for(|got| got.as_deref() == Some(&wanted));
     hanse_rt::timeout(Duration::from_secs(20), arrived)
         .await
         .expect("the set arrives")
@@ -111,10 +105,7 @@ async fn a_client_keeps_its_set_while_the_server_is_away_and_follows_the_next_on
     let second = server();
     second.serve(&tasks, at).unwrap();
     client.connected.wait_for(|up| *up).await.unwrap();
-    assert_eq!(
-        decode(client.resources.borrow().as_ref().unwrap()).unwrap(),
-        before
-    );
+    assert_eq!(decode(client.resources.borrow().as_ref().unwrap()).unwrap(), before);
     second.publish("eu-1", Arc::new(encode(&after)));
     until(&mut client, &after).await;
     tasks.kill().await;
@@ -148,17 +139,9 @@ async fn a_bad_resource_is_refused_by_name_and_the_last_good_set_stays() {
             hanse_rt::sleep(Duration::from_millis(5)).await;
         }
     };
-    let text = hanse_rt::timeout(Duration::from_secs(20), refusal)
-        .await
-        .unwrap();
-    assert_eq!(
-        text,
-        "resource shop/web/80: metadata hanse.dev is missing or not usable"
-    );
-    assert_eq!(
-        decode(client.resources.borrow().as_ref().unwrap()).unwrap(),
-        good
-    );
+    let text = hanse_rt::timeout(Duration::from_secs(20), refusal).await.unwrap();
+    assert_eq!(text, "resource shop/web/80: metadata hanse.dev is missing or not usable");
+    assert_eq!(decode(client.resources.borrow().as_ref().unwrap()).unwrap(), good);
     let next = view(&["shop/web/80"], 3);
     server.publish("eu-1", Arc::new(encode(&next)));
     until(&mut client, &next).await;
@@ -174,10 +157,7 @@ async fn a_foreign_token_gets_nothing() {
     let channel = transport::channel(&tasks, at);
     let mut client = envoy_types::pb::envoy::service::discovery::v3::aggregated_discovery_service_client::AggregatedDiscoveryServiceClient::new(channel);
     let request = transport::authorized(stream::pending(), "guessed").unwrap();
-    let status = client
-        .stream_aggregated_resources(request)
-        .await
-        .unwrap_err();
+    let status = client.stream_aggregated_resources(request).await.unwrap_err();
     assert_eq!(status.code(), tonic::Code::Unauthenticated);
     tasks.kill().await;
 }
@@ -190,39 +170,22 @@ async fn reports_arrive_under_the_identity_of_the_token() {
     let (changed, listens) = watch::channel(0);
     let level = Arc::new(Mutex::new(Level::Up));
     let seen = Arc::clone(&level);
-    report::send(
-        &tasks,
-        at,
-        TOKEN.to_owned(),
-        &Rng::from_seed(1),
-        listens,
-        move || {
-            vec![Observation::new(
-                "us-1",
-                *seen.lock().unwrap(),
-                Duration::ZERO,
-            )]
-        },
-    );
+    report::send(&tasks, at, TOKEN.to_owned(), &Rng::from_seed(1), listens, move || {
+        vec![Observation::new("us-1", *seen.lock().unwrap(), Duration::ZERO)]
+    });
     let table = server.reports.clone();
     let mut news = table.subscribe();
     for wanted in [Level::Up, Level::Down] {
         *level.lock().unwrap() = wanted;
         changed.send_modify(|count| *count += 1);
         let arrives = async {
-            while table.level(
-                "eu-1",
-                "us-1",
-                hanse_rt::Mono::now(),
-                Duration::from_secs(30),
-            ) != wanted
+            while table.level("eu-1", "us-1", hanse_rt::Mono::now(), Duration::from_secs(30))
+                != wanted
             {
                 news.changed().await.unwrap();
             }
         };
-        hanse_rt::timeout(Duration::from_secs(20), arrives)
-            .await
-            .unwrap();
+        hanse_rt::timeout(Duration::from_secs(20), arrives).await.unwrap();
     }
     tasks.kill().await;
 }
@@ -243,30 +206,17 @@ fn what_is_referred_to_is_sent_first_and_withdrawn_last() {
     state.take(Kind::Listener, &request(Kind::Listener, "", &[]));
     let clusters = state.next_response().unwrap();
     assert_eq!(Kind::of(&clusters.type_url), Some(Kind::Cluster));
-    assert!(
-        state.next_response().is_none(),
-        "listeners wait for the acknowledgement"
-    );
+    assert!(state.next_response().is_none(), "listeners wait for the acknowledgement");
     state.take(Kind::Cluster, &request(Kind::Cluster, &clusters.nonce, &[]));
     let listeners = state.next_response().unwrap();
     assert_eq!(Kind::of(&listeners.type_url), Some(Kind::Listener));
-    state.take(
-        Kind::Listener,
-        &request(Kind::Listener, &listeners.nonce, &[]),
-    );
+    state.take(Kind::Listener, &request(Kind::Listener, &listeners.nonce, &[]));
     assert!(state.next_response().is_none());
 
     state.current = Some(Arc::new(encode(&view(&["a/a/80"], 1))));
     let listeners = state.next_response().unwrap();
-    assert_eq!(
-        Kind::of(&listeners.type_url),
-        Some(Kind::Listener),
-        "the cluster stays until then"
-    );
-    state.take(
-        Kind::Listener,
-        &request(Kind::Listener, &listeners.nonce, &[]),
-    );
+    assert_eq!(Kind::of(&listeners.type_url), Some(Kind::Listener), "the cluster stays until then");
+    state.take(Kind::Listener, &request(Kind::Listener, &listeners.nonce, &[]));
     let clusters = state.next_response().unwrap();
     assert_eq!(Kind::of(&clusters.type_url), Some(Kind::Cluster));
     assert_eq!(clusters.resources.len(), 3);
@@ -279,10 +229,7 @@ fn only_changed_load_assignments_are_sent() {
     state.take(Kind::Endpoints, &request(Kind::Endpoints, "", &names));
     let first = state.next_response().unwrap();
     assert_eq!(first.resources.len(), 2);
-    state.take(
-        Kind::Endpoints,
-        &request(Kind::Endpoints, &first.nonce, &names),
-    );
+    state.take(Kind::Endpoints, &request(Kind::Endpoints, &first.nonce, &names));
     let mut changed = view(&["a/a/80", "a/b/80"], 1);
     changed.services.get_mut("a/b/80").unwrap().order[0][0].weight = 9;
     state.current = Some(Arc::new(encode(&changed)));

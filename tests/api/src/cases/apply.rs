@@ -23,12 +23,7 @@ fn managers(object: &Value) -> Value {
     list.into_iter()
         .flatten()
         .map(|entry| {
-            json!([
-                entry["manager"],
-                entry["operation"],
-                entry["subresource"],
-                entry["fieldsV1"]
-            ])
+            json!([entry["manager"], entry["operation"], entry["subresource"], entry["fieldsV1"]])
         })
         .collect()
 }
@@ -49,20 +44,12 @@ pub(super) async fn applying_twice_changes_nothing(context: Context) -> Result<(
             "f:labels": { "f:x": {} },
         },
     });
-    same(
-        "managers",
-        &managers(&first.value),
-        &json!([["one", "Apply", null, fields]]),
-    )?;
+    same("managers", &managers(&first.value), &json!([["one", "Apply", null, fields]]))?;
     let second = apply(&context, &path, "one", false, &object).await?;
     ensure!(second.status.as_u16() == 200, "{}", second.status);
     same("the second result", &second.value, &first.value)?;
     let nobody = context.patch(&path, "apply", &object).await?;
-    ensure!(
-        nobody.status.as_u16() == 400 || nobody.status.as_u16() == 422,
-        "{}",
-        nobody.status
-    );
+    ensure!(nobody.status.as_u16() == 400 || nobody.status.as_u16() == 422, "{}", nobody.status);
     let free = json!({ "metadata": { "finalizers": null } });
     context.patch(&path, "merge", &free).await?.ok()?;
     Ok(())
@@ -70,9 +57,7 @@ pub(super) async fn applying_twice_changes_nothing(context: Context) -> Result<(
 
 pub(super) async fn conflicts_name_manager_and_field(context: Context) -> Result<()> {
     let path = context.path("apps/v1", "deployments") + "/web";
-    apply(&context, &path, "one", false, &deployment("web"))
-        .await?
-        .ok()?;
+    apply(&context, &path, "one", false, &deployment("web")).await?.ok()?;
     let mut other = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
         "spec": { "replicas": 3 },
@@ -95,9 +80,7 @@ pub(super) async fn conflicts_name_manager_and_field(context: Context) -> Result
     )?;
     let taken = apply(&context, &path, "two", true, &other).await?.ok()?;
     same("replicas", &taken["spec"]["replicas"], &3.into())?;
-    apply(&context, &path, "one", false, &deployment("web"))
-        .await?
-        .fails(409, "Conflict", "")?;
+    apply(&context, &path, "one", false, &deployment("web")).await?.fails(409, "Conflict", "")?;
     // Who applies the same value shares the field.
     let mut shared = deployment("web");
     shared["spec"]["replicas"] = 3.into();
@@ -113,14 +96,8 @@ pub(super) async fn what_is_applied_no_more_is_removed(context: Context) -> Resu
     apply(&context, &path, "one", false, &one).await?.ok()?;
     let two = object(json!({ "theirs": "2", "shared": "s" }));
     apply(&context, &path, "two", false, &two).await?.ok()?;
-    let left = apply(&context, &path, "one", false, &object(json!({})))
-        .await?
-        .ok()?;
-    same(
-        "data",
-        &left["data"],
-        &json!({ "theirs": "2", "shared": "s" }),
-    )?;
+    let left = apply(&context, &path, "one", false, &object(json!({}))).await?.ok()?;
+    same("data", &left["data"], &json!({ "theirs": "2", "shared": "s" }))?;
     let bare = json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" } });
     let left = apply(&context, &path, "two", false, &bare).await?.ok()?;
     ensure!(left.get("data").is_none(), "{left}");
@@ -153,10 +130,7 @@ pub(super) async fn lists_with_keys_are_merged_by_item(context: Context) -> Resu
     let merged = apply(&context, &path, "two", false, &side).await?.ok()?;
     let names = |object: &Value| -> Vec<String> {
         let list = object["spec"]["template"]["spec"]["containers"].as_array();
-        let names = list
-            .into_iter()
-            .flatten()
-            .filter_map(|one| one["name"].as_str());
+        let names = list.into_iter().flatten().filter_map(|one| one["name"].as_str());
         names.map(str::to_owned).collect()
     };
     ensure!(names(&merged) == ["main", "side"], "{:?}", names(&merged));
@@ -171,27 +145,18 @@ pub(super) async fn lists_with_keys_are_merged_by_item(context: Context) -> Resu
 pub(super) async fn an_update_takes_ownership_of_what_it_changes(context: Context) -> Result<()> {
     let path = context.path("v1", "configmaps");
     let made = context
-        .post(
-            &format!("{path}?fieldManager=maker"),
-            &config_map("a", &json!({ "x": "1" })),
-        )
+        .post(&format!("{path}?fieldManager=maker"), &config_map("a", &json!({ "x": "1" })))
         .await?
         .ok()?;
     let fields = json!({
         "f:data": { ".": {}, "f:key": {} },
         "f:metadata": { "f:labels": { ".": {}, "f:x": {} } },
     });
-    same(
-        "maker",
-        &managers(&made),
-        &json!([["maker", "Update", null, fields]]),
-    )?;
+    same("maker", &managers(&made), &json!([["maker", "Update", null, fields]]))?;
     let one = format!("{path}/a");
     let patch = json!({ "data": { "key": "changed" } });
-    let changed = context
-        .patch(&format!("{one}?fieldManager=changer"), "merge", &patch)
-        .await?
-        .ok()?;
+    let changed =
+        context.patch(&format!("{one}?fieldManager=changer"), "merge", &patch).await?.ok()?;
     let fields = json!([
         ["changer", "Update", null, { "f:data": { "f:key": {} } }],
         ["maker", "Update", null, { "f:data": {}, "f:metadata": { "f:labels": { ".": {}, "f:x": {} } } }],
@@ -206,20 +171,14 @@ pub(super) async fn applied_status_belongs_to_its_subresource(context: Context) 
     let mut object = deployment("web");
     object["status"] = json!({ "replicas": 9 });
     let made = apply(&context, &path, "one", false, &object).await?.ok()?;
-    ensure!(
-        made["status"]["replicas"].as_i64().unwrap_or(0) == 0,
-        "{}",
-        made["status"]
-    );
+    ensure!(made["status"]["replicas"].as_i64().unwrap_or(0) == 0, "{}", made["status"]);
     let status = json!({
         "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
         "spec": { "replicas": 7 },
         "status": { "conditions": [{ "type": "Test", "status": "True" }] },
     });
     let status_path = format!("{path}/status");
-    let applied = apply(&context, &status_path, "reporter", false, &status)
-        .await?
-        .ok()?;
+    let applied = apply(&context, &status_path, "reporter", false, &status).await?.ok()?;
     same("replicas", &applied["spec"]["replicas"], &0.into())?;
     let entry = managers(&applied)
         .as_array()
@@ -231,11 +190,7 @@ pub(super) async fn applied_status_belongs_to_its_subresource(context: Context) 
     let fields = json!({ "f:status": { "f:conditions": {
         "k:{\"type\":\"Test\"}": { ".": {}, "f:status": {}, "f:type": {} },
     } } });
-    same(
-        "reporter",
-        &entry,
-        &json!(["reporter", "Apply", "status", fields]),
-    )
+    same("reporter", &entry, &json!(["reporter", "Apply", "status", fields]))
 }
 
 pub(super) async fn kubectl_goes_on_from_what_it_applied_before(context: Context) -> Result<()> {
@@ -250,40 +205,21 @@ pub(super) async fn kubectl_goes_on_from_what_it_applied_before(context: Context
     let mut made = object("one");
     made["metadata"]["annotations"] = json!({ LAST: object("one").to_string() });
     let query = "fieldManager=kubectl-client-side-apply";
-    context
-        .post(&format!("{path}?{query}"), &made)
-        .await?
-        .ok()?;
+    context.post(&format!("{path}?{query}"), &made).await?.ok()?;
     let one = format!("{path}/a");
     // Another manager's change is still a conflict, for kubectl too.
     let patch = json!({ "data": { "other": "y" } });
-    context
-        .patch(&format!("{one}?fieldManager=editor"), "merge", &patch)
-        .await?
-        .ok()?;
-    apply(&context, &one, "somebody", false, &object("two"))
-        .await?
-        .fails(409, "Conflict", "")?;
+    context.patch(&format!("{one}?fieldManager=editor"), "merge", &patch).await?.ok()?;
+    apply(&context, &one, "somebody", false, &object("two")).await?.fails(409, "Conflict", "")?;
     let status = apply(&context, &one, "kubectl", false, &object("two")).await?;
     let status = status.fails(409, "Conflict", "")?;
     let causes = status["details"]["causes"].as_array().map_or(0, Vec::len);
     ensure!(causes == 1, "{status}");
     let patch = json!({ "data": { "other": "x" } });
-    context
-        .patch(&format!("{one}?fieldManager=editor"), "merge", &patch)
-        .await?
-        .ok()?;
-    let applied = apply(&context, &one, "kubectl", false, &object("two"))
-        .await?
-        .ok()?;
-    same(
-        "data",
-        &applied["data"],
-        &json!({ "key": "two", "other": "x" }),
-    )?;
-    let last = applied["metadata"]["annotations"][LAST]
-        .as_str()
-        .unwrap_or_default();
+    context.patch(&format!("{one}?fieldManager=editor"), "merge", &patch).await?.ok()?;
+    let applied = apply(&context, &one, "kubectl", false, &object("two")).await?.ok()?;
+    same("data", &applied["data"], &json!({ "key": "two", "other": "x" }))?;
+    let last = applied["metadata"]["annotations"][LAST].as_str().unwrap_or_default();
     ensure!(last.contains("\"two\""), "{last}");
     Ok(())
 }

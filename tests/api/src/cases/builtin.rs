@@ -81,10 +81,7 @@ pub(super) async fn deployments_have_their_defaults(context: Context) -> Result<
 pub(super) async fn services_get_addresses_and_keep_them(context: Context) -> Result<()> {
     let path = context.path("v1", "services");
     let service = |name: &str, spec: Value| json!({ "apiVersion": "v1", "kind": "Service", "metadata": { "name": name }, "spec": spec });
-    let object = service(
-        "web",
-        json!({ "selector": { "a": "b" }, "ports": [{ "port": 80 }] }),
-    );
+    let object = service("web", json!({ "selector": { "a": "b" }, "ports": [{ "port": 80 }] }));
     let made = context.post(&path, &object).await?.ok()?;
     let mut spec = made["spec"].clone();
     let address = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
@@ -110,36 +107,18 @@ pub(super) async fn services_get_addresses_and_keep_them(context: Context) -> Re
     same("kept", &kept["spec"]["clusterIP"], &address.as_str().into())?;
     let moved =
         json!({ "spec": { "clusterIP": "10.96.255.254", "clusterIPs": ["10.96.255.254"] } });
-    context
-        .patch(&one, "merge", &moved)
-        .await?
-        .fails(422, "Invalid", "")?;
-    let node = service(
-        "node",
-        json!({ "type": "NodePort", "ports": [{ "port": 80 }] }),
-    );
+    context.patch(&one, "merge", &moved).await?.fails(422, "Invalid", "")?;
+    let node = service("node", json!({ "type": "NodePort", "ports": [{ "port": 80 }] }));
     let made = context.post(&path, &node).await?.ok()?;
     let port = made["spec"]["ports"][0]["nodePort"].as_i64().unwrap_or(0);
     ensure!((30_000..=32_767).contains(&port), "{made}");
-    let headless = service(
-        "none",
-        json!({ "clusterIP": "None", "selector": { "a": "b" } }),
-    );
+    let headless = service("none", json!({ "clusterIP": "None", "selector": { "a": "b" } }));
     let made = context.post(&path, &headless).await?.ok()?;
     same("headless", &made["spec"]["clusterIPs"], &json!(["None"]))?;
-    let taken = service(
-        "taken",
-        json!({ "clusterIP": address, "ports": [{ "port": 80 }] }),
-    );
-    context
-        .post(&path, &taken)
-        .await?
-        .fails(422, "Invalid", "")?;
+    let taken = service("taken", json!({ "clusterIP": address, "ports": [{ "port": 80 }] }));
+    context.post(&path, &taken).await?.fails(422, "Invalid", "")?;
     let unnamed = service("two", json!({ "ports": [{ "port": 1 }, { "port": 2 }] }));
-    context
-        .post(&path, &unnamed)
-        .await?
-        .fails(422, "Invalid", "")?;
+    context.post(&path, &unnamed).await?.fails(422, "Invalid", "")?;
     Ok(())
 }
 
@@ -161,11 +140,7 @@ pub(super) async fn jobs_get_a_selector_of_their_own(context: Context) -> Result
         "controller-uid": uid,
         "job-name": "once",
     });
-    same(
-        "labels",
-        &made["spec"]["template"]["metadata"]["labels"],
-        &labels,
-    )?;
+    same("labels", &made["spec"]["template"]["metadata"]["labels"], &labels)?;
     for (field, wanted) in [
         ("backoffLimit", json!(6)),
         ("completions", json!(1)),
@@ -178,10 +153,7 @@ pub(super) async fn jobs_get_a_selector_of_their_own(context: Context) -> Result
     let mut always = object.clone();
     always["metadata"]["name"] = "always".into();
     always["spec"]["template"]["spec"]["restartPolicy"] = "Always".into();
-    context
-        .post(&path, &always)
-        .await?
-        .fails(422, "Invalid", "")?;
+    context.post(&path, &always).await?.fails(422, "Invalid", "")?;
     Ok(())
 }
 
@@ -193,22 +165,12 @@ pub(super) async fn secrets_fold_text_into_data(context: Context) -> Result<()> 
     });
     let made = context.post(&path, &object).await?.ok()?;
     same("type", &made["type"], &"Opaque".into())?;
-    same(
-        "data",
-        &made["data"],
-        &json!({ "a": "eA==", "b": "dGV4dA==" }),
-    )?;
+    same("data", &made["data"], &json!({ "a": "eA==", "b": "dGV4dA==" }))?;
     ensure!(made.get("stringData").is_none(), "{made}");
     let fixed = json!({ "immutable": true });
-    context
-        .patch(&format!("{path}/s"), "merge", &fixed)
-        .await?
-        .ok()?;
+    context.patch(&format!("{path}/s"), "merge", &fixed).await?.ok()?;
     let change = json!({ "data": { "a": "eQ==" } });
-    context
-        .patch(&format!("{path}/s"), "merge", &change)
-        .await?
-        .fails(422, "Invalid", "")?;
+    context.patch(&format!("{path}/s"), "merge", &change).await?.fails(422, "Invalid", "")?;
     Ok(())
 }
 
@@ -219,18 +181,10 @@ pub(super) async fn selectors_of_workloads_never_change(context: Context) -> Res
         "selector": { "matchLabels": { "app": "other" } },
         "template": { "metadata": { "labels": { "app": "other" } } },
     } });
-    let refused = context
-        .patch(&format!("{path}/web"), "merge", &other)
-        .await?;
+    let refused = context.patch(&format!("{path}/web"), "merge", &other).await?;
     let status = refused.fails(422, "Invalid", "")?;
-    same(
-        "field",
-        &status["details"]["causes"][0]["field"],
-        &"spec.selector".into(),
-    )?;
-    let message = status["details"]["causes"][0]["message"]
-        .as_str()
-        .unwrap_or_default();
+    same("field", &status["details"]["causes"][0]["field"], &"spec.selector".into())?;
+    let message = status["details"]["causes"][0]["message"].as_str().unwrap_or_default();
     ensure!(message.ends_with("field is immutable"), "{message}");
     Ok(())
 }
@@ -263,10 +217,7 @@ pub(super) async fn invalid_workloads_are_refused(context: Context) -> Result<()
     for (field, spoil) in cases {
         let mut object = deployment("web");
         spoil(&mut object);
-        let status = context
-            .post(&path, &object)
-            .await?
-            .fails(422, "Invalid", "")?;
+        let status = context.post(&path, &object).await?.fails(422, "Invalid", "")?;
         let causes = status["details"]["causes"].as_array().into_iter().flatten();
         let fields: Vec<&str> = causes.filter_map(|cause| cause["field"].as_str()).collect();
         ensure!(fields.contains(&field), "{field}: {fields:?}");
@@ -292,16 +243,8 @@ pub(super) async fn events_of_both_groups_are_one(context: Context) -> Result<()
     let list = context.get(&query).await?.ok()?;
     let found = &list["items"][0];
     same("message", &found["message"], &"to another cluster".into())?;
-    same(
-        "object",
-        &found["involvedObject"]["kind"],
-        &"ConfigMap".into(),
-    )?;
-    same(
-        "component",
-        &found["reportingComponent"],
-        &"hanse.dev/test".into(),
-    )?;
+    same("object", &found["involvedObject"]["kind"], &"ConfigMap".into())?;
+    same("component", &found["reportingComponent"], &"hanse.dev/test".into())?;
     same("uid", &found["metadata"]["uid"], &made["metadata"]["uid"])
 }
 
@@ -315,14 +258,8 @@ pub(super) async fn leases_are_renewed(context: Context) -> Result<()> {
     ensure!(made.status.as_u16() == 201, "{}", made.status);
     let mut renewed = made.value;
     renewed["spec"]["renewTime"] = "2026-01-01T00:00:05.000000Z".into();
-    context
-        .put(&format!("{path}/leader"), &renewed)
-        .await?
-        .ok()?;
-    context
-        .put(&format!("{path}/leader"), &renewed)
-        .await?
-        .fails(409, "Conflict", "")?;
+    context.put(&format!("{path}/leader"), &renewed).await?.ok()?;
+    context.put(&format!("{path}/leader"), &renewed).await?.fails(409, "Conflict", "")?;
     Ok(())
 }
 
@@ -338,14 +275,8 @@ pub(super) async fn reviews_answer(context: Context) -> Result<()> {
     let me = json!({ "apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview" });
     let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
     let answer = context.post(path, &me).await?.ok()?;
-    let groups = answer["status"]["userInfo"]["groups"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
+    let groups = answer["status"]["userInfo"]["groups"].as_array().cloned().unwrap_or_default();
     ensure!(groups.contains(&"system:masters".into()), "{groups:?}");
-    ensure!(
-        groups.contains(&"system:authenticated".into()),
-        "{groups:?}"
-    );
+    ensure!(groups.contains(&"system:authenticated".into()), "{groups:?}");
     Ok(())
 }

@@ -28,9 +28,7 @@ async fn next(events: &mut Events) -> Result<Value> {
 }
 
 fn described(event: &Value) -> String {
-    let name = event["object"]["metadata"]["name"]
-        .as_str()
-        .unwrap_or_default();
+    let name = event["object"]["metadata"]["name"].as_str().unwrap_or_default();
     format!("{} {name}", event["type"].as_str().unwrap_or_default())
 }
 
@@ -39,25 +37,17 @@ pub(super) async fn a_watch_sees_every_change_in_order(context: Context) -> Resu
     const WRITES: usize = 20;
     let path = context.path("v1", "configmaps");
     let list = context.get(&path).await?.ok()?;
-    let revision = list["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default();
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     let query = format!("{path}?watch=1&labelSelector=mine&resourceVersion={revision}");
     let mut events = watch(&context, &query).await?;
     let writers = (0..WRITERS).map(|writer| {
         let (context, path) = (context.clone(), path.clone());
         async move {
             let name = format!("w{writer}");
-            context
-                .post(&path, &config_map(&name, &json!({ "mine": "yes" })))
-                .await?
-                .ok()?;
+            context.post(&path, &config_map(&name, &json!({ "mine": "yes" }))).await?.ok()?;
             for count in 1..WRITES {
                 let patch = json!({ "data": { "count": count.to_string() } });
-                context
-                    .patch(&format!("{path}/{name}"), "merge", &patch)
-                    .await?
-                    .ok()?;
+                context.patch(&format!("{path}/{name}"), "merge", &patch).await?.ok()?;
             }
             anyhow::Ok(())
         }
@@ -69,10 +59,7 @@ pub(super) async fn a_watch_sees_every_change_in_order(context: Context) -> Resu
         for _ in 0..WRITERS * WRITES {
             let event = next(&mut events).await?;
             let meta = &event["object"]["metadata"];
-            let revision = meta["resourceVersion"]
-                .as_str()
-                .unwrap_or_default()
-                .parse::<u64>()?;
+            let revision = meta["resourceVersion"].as_str().unwrap_or_default().parse::<u64>()?;
             ensure!(revision > last, "{revision} after {last}");
             last = revision;
             let name = meta["name"].as_str().unwrap_or_default().to_owned();
@@ -93,19 +80,14 @@ pub(super) async fn a_watch_list_ends_its_beginning_with_a_bookmark(
 ) -> Result<()> {
     let path = context.path("v1", "configmaps");
     for name in ["a", "b"] {
-        context
-            .post(&path, &config_map(name, &json!({ "x": "y" })))
-            .await?
-            .ok()?;
+        context.post(&path, &config_map(name, &json!({ "x": "y" }))).await?.ok()?;
     }
     let query = format!(
         "{path}?watch=true&labelSelector=x&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=30"
     );
     let mut events = watch(&context, &query).await?;
-    let mut names = vec![
-        described(&next(&mut events).await?),
-        described(&next(&mut events).await?),
-    ];
+    let mut names =
+        vec![described(&next(&mut events).await?), described(&next(&mut events).await?)];
     names.sort_unstable();
     ensure!(names == ["ADDED a", "ADDED b"], "{names:?}");
     let bookmark = next(&mut events).await?;
@@ -113,10 +95,7 @@ pub(super) async fn a_watch_list_ends_its_beginning_with_a_bookmark(
     let marks = &bookmark["object"]["metadata"]["annotations"];
     same("mark", &marks["k8s.io/initial-events-end"], &"true".into())?;
     same("kind", &bookmark["object"]["kind"], &"ConfigMap".into())?;
-    context
-        .delete(&format!("{path}/a"), &json!({}))
-        .await?
-        .ok()?;
+    context.delete(&format!("{path}/a"), &json!({})).await?.ok()?;
     let event = next(&mut events).await?;
     ensure!(described(&event) == "DELETED a", "{event}");
     // Without a revision a watch begins with what there is.
@@ -128,10 +107,7 @@ pub(super) async fn a_watch_list_ends_its_beginning_with_a_bookmark(
 
 pub(super) async fn watch_options_are_checked(context: Context) -> Result<()> {
     let path = context.path("v1", "configmaps");
-    for query in [
-        "watch=1&sendInitialEvents=true",
-        "watch=1&resourceVersionMatch=NotOlderThan",
-    ] {
+    for query in ["watch=1&sendInitialEvents=true", "watch=1&resourceVersionMatch=NotOlderThan"] {
         let answer = context.get(&format!("{path}?{query}")).await?;
         ensure!(answer.status.as_u16() == 422, "{query}: {}", answer.status);
     }
@@ -147,26 +123,15 @@ pub(super) async fn a_selector_turns_changes_into_additions_and_deletions(
 ) -> Result<()> {
     let path = context.path("v1", "configmaps");
     let list = context.get(&path).await?.ok()?;
-    let revision = list["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap_or_default();
+    let revision = list["metadata"]["resourceVersion"].as_str().unwrap_or_default();
     let query = format!("{path}?watch=1&labelSelector=in%3Dyes&resourceVersion={revision}");
     let mut events = watch(&context, &query).await?;
-    context
-        .post(&path, &config_map("a", &json!({ "in": "no" })))
-        .await?
-        .ok()?;
+    context.post(&path, &config_map("a", &json!({ "in": "no" }))).await?.ok()?;
     for value in ["yes", "still", "yes"] {
         let patch = json!({ "metadata": { "labels": { "in": value } } });
-        context
-            .patch(&format!("{path}/a"), "merge", &patch)
-            .await?
-            .ok()?;
+        context.patch(&format!("{path}/a"), "merge", &patch).await?.ok()?;
     }
-    context
-        .delete(&format!("{path}/a"), &json!({}))
-        .await?
-        .ok()?;
+    context.delete(&format!("{path}/a"), &json!({})).await?.ok()?;
     for wanted in ["ADDED a", "DELETED a", "ADDED a", "DELETED a"] {
         let event = next(&mut events).await?;
         ensure!(described(&event) == wanted, "{wanted} was due: {event}");

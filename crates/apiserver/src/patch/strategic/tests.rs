@@ -32,15 +32,9 @@ fn containers_are_merged_by_name_and_kept_otherwise() {
 #[test]
 fn directives_delete_replace_and_order() {
     let old = deployment(&json!([{"name": "a"}, {"name": "b"}, {"name": "c"}]));
-    let gone = patched(
-        &old,
-        &deployment(&json!([{"name": "b", "$patch": "delete"}])),
-    );
+    let gone = patched(&old, &deployment(&json!([{"name": "b", "$patch": "delete"}])));
     assert_eq!(gone, deployment(&json!([{"name": "a"}, {"name": "c"}])));
-    let replaced = patched(
-        &old,
-        &deployment(&json!([{"$patch": "replace"}, {"name": "z"}])),
-    );
+    let replaced = patched(&old, &deployment(&json!([{"$patch": "replace"}, {"name": "z"}])));
     assert_eq!(replaced, deployment(&json!([{"name": "z"}])));
     let patch = json!({"spec": {"template": {"spec": {
         "$setElementOrder/containers": [{"name": "c"}, {"name": "a"}],
@@ -58,10 +52,7 @@ fn retain_keys_drops_what_it_does_not_name() {
     let old =
         json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
-    assert_eq!(
-        patched(&old, &patch),
-        json!({"spec": {"strategy": {"type": "Recreate"}}})
-    );
+    assert_eq!(patched(&old, &patch), json!({"spec": {"strategy": {"type": "Recreate"}}}));
 }
 
 #[test]

@@ -8,11 +8,7 @@ use super::*;
 use crate::{Evacuation, TemplateKey, propagation::binding_key};
 
 fn member(name: &str, nodes: u64) -> Member {
-    let free = Resources {
-        cpu_milli: 1000,
-        memory_bytes: 1 << 32,
-        ..Resources::default()
-    };
+    let free = Resources { cpu_milli: 1000, memory_bytes: 1 << 32, ..Resources::default() };
     Member {
         name: name.to_owned(),
         region: name.to_owned(),
@@ -81,10 +77,7 @@ fn seen(replicas: i32, members: Vec<Member>) -> Seen {
 }
 
 fn three(replicas: i32) -> Seen {
-    seen(
-        replicas,
-        vec![member("a", 10), member("b", 10), member("c", 10)],
-    )
+    seen(replicas, vec![member("a", 10), member("b", 10), member("c", 10)])
 }
 
 fn run(seen: &Seen) -> Placed {
@@ -92,22 +85,14 @@ fn run(seen: &Seen) -> Placed {
 }
 
 fn counts(placed: &Placed) -> Vec<(&str, i32)> {
-    placed
-        .clusters
-        .iter()
-        .map(|c| (c.name.as_str(), c.replicas))
-        .collect()
+    placed.clusters.iter().map(|c| (c.name.as_str(), c.replicas)).collect()
 }
 
 /// Writes what was planned back into the binding, and takes its room.
 fn write_back(seen: &mut Seen, placed: &Placed) {
     let mut binding = ResourceBinding::clone(&seen.binding);
     for cluster in &placed.clusters {
-        let before = binding
-            .spec
-            .clusters
-            .iter()
-            .find(|c| c.name == cluster.name);
+        let before = binding.spec.clusters.iter().find(|c| c.name == cluster.name);
         let more = cluster.replicas - before.map_or(0, |before| before.replicas);
         seen.fleet.reserve(&cluster.name, &seen.needs, count(more));
     }
@@ -134,10 +119,7 @@ fn lose(seen: &mut Seen, name: &str) {
 }
 
 fn ready(seen: &mut Seen, counts: &[(&str, u32)]) {
-    seen.members.ready = counts
-        .iter()
-        .map(|(name, count)| ((*name).to_owned(), *count))
-        .collect();
+    seen.members.ready = counts.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect();
 }
 
 #[test]
@@ -189,12 +171,8 @@ fn a_companion_goes_to_the_union_of_its_workloads() {
     let mut binding = ResourceBinding::clone(&seen.binding);
     binding.spec.follows = vec!["x".to_owned(), "y".to_owned()];
     seen.binding = Arc::new(binding);
-    let cluster = |name: &str| ClusterReplicas {
-        name: name.to_owned(),
-        replicas: 4,
-    };
-    seen.followed
-        .insert("x".to_owned(), vec![cluster("c"), cluster("a")]);
+    let cluster = |name: &str| ClusterReplicas { name: name.to_owned(), replicas: 4 };
+    seen.followed.insert("x".to_owned(), vec![cluster("c"), cluster("a")]);
     seen.followed.insert("y".to_owned(), vec![cluster("a")]);
     assert_eq!(counts(&run(&seen)), [("a", 0), ("c", 0)]);
 }
@@ -211,23 +189,13 @@ fn a_lost_members_replicas_move_and_the_old_copies_stay_until_it_is_safe() {
     assert_eq!(counts(&moved), [("a", 2), ("b", 3), ("c", 3)]);
     let ids: Vec<&str> = moved.moves.iter().map(|item| item.id.as_str()).collect();
     assert_eq!(ids, ["e1/a/b", "e1/a/c"]);
-    assert!(
-        moved
-            .moves
-            .iter()
-            .all(|item| item.state == MoveState::Adding)
-    );
+    assert!(moved.moves.iter().all(|item| item.state == MoveState::Adding));
     write_back(&mut seen, &moved);
     assert_eq!(run(&seen), moved, "the plan of its own result is the same");
 
     ready(&mut seen, &[("b", 3), ("c", 3)]);
     let waiting = run(&seen);
-    assert!(
-        waiting
-            .moves
-            .iter()
-            .all(|item| item.state == MoveState::Waiting)
-    );
+    assert!(waiting.moves.iter().all(|item| item.state == MoveState::Waiting));
     assert_eq!(counts(&waiting), counts(&moved));
     write_back(&mut seen, &waiting);
 
@@ -236,12 +204,7 @@ fn a_lost_members_replicas_move_and_the_old_copies_stay_until_it_is_safe() {
     seen.members.healthy = vec!["a".to_owned()];
     let removing = run(&seen);
     assert_eq!(counts(&removing), [("b", 3), ("c", 3)]);
-    assert!(
-        removing
-            .moves
-            .iter()
-            .all(|item| item.state == MoveState::Removing)
-    );
+    assert!(removing.moves.iter().all(|item| item.state == MoveState::Removing));
     write_back(&mut seen, &removing);
 
     seen.members.copies.clear();
@@ -256,10 +219,7 @@ fn what_has_no_room_elsewhere_stays_and_is_reported_until_room_appears() {
     seen.binding = {
         let mut binding = ResourceBinding::clone(&seen.binding);
         binding.spec.clusters = [("a", 3), ("b", 3)]
-            .map(|(name, replicas)| ClusterReplicas {
-                name: name.to_owned(),
-                replicas,
-            })
+            .map(|(name, replicas)| ClusterReplicas { name: name.to_owned(), replicas })
             .to_vec();
         Arc::new(binding)
     };

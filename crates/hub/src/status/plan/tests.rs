@@ -47,10 +47,7 @@ fn seen(members: Vec<MemberSeen>) -> Seen {
         })
         .collect();
     Seen {
-        settled: members
-            .iter()
-            .map(|member| i64::from(member.assigned))
-            .sum(),
+        settled: members.iter().map(|member| i64::from(member.assigned)).sum(),
         binding: Arc::new(binding),
         template: Some(Arc::new(Template::read(key, &object))),
         members,
@@ -66,25 +63,11 @@ fn said(told: &Told, type_: &str) -> String {
 #[test]
 fn the_members_are_folded_into_binding_and_template() {
     let told = plan(&seen(vec![member("a", 2, 2), member("b", 3, 3)]));
-    assert_eq!(
-        (
-            told.summary.ready,
-            told.summary.applied,
-            told.summary.clusters
-        ),
-        (5, 2, 2)
-    );
+    assert_eq!((told.summary.ready, told.summary.applied, told.summary.clusters), (5, 2, 2));
     let status = told.template.as_ref().unwrap();
-    assert_eq!(
-        (&status["observedGeneration"], &status["readyReplicas"]),
-        (&json!(3), &json!(5))
-    );
+    assert_eq!((&status["observedGeneration"], &status["readyReplicas"]), (&json!(3), &json!(5)));
     assert!(is_true(&told.conditions, "Applied") && is_true(&told.conditions, "Available"));
-    assert!(
-        told.clusters
-            .iter()
-            .all(|c| c.health == WorkloadHealth::Healthy)
-    );
+    assert!(told.clusters.iter().all(|c| c.health == WorkloadHealth::Healthy));
 }
 
 #[test]
@@ -114,36 +97,24 @@ fn lost_members_count_zero_and_hold_nothing_up() {
     let told = plan(&seen(vec![lost, member("b", 3, 3)]));
     assert_eq!(told.summary.ready, 3);
     assert_eq!(told.template.as_ref().unwrap()["observedGeneration"], 3);
-    assert_eq!(
-        said(&told, "Available"),
-        "False Unavailable: 3 of 5 replicas ready"
-    );
+    assert_eq!(said(&told, "Available"), "False Unavailable: 3 of 5 replicas ready");
     assert_eq!(said(&told, "Applied"), "True Applied: in 1 clusters");
 }
 
 #[test]
 fn what_stands_in_the_way_is_said() {
     let mut conflict = member("b", 3, 3);
-    conflict.stand = Some(Stand::Failed(
-        "Conflict",
-        "member b has one already".to_owned(),
-    ));
+    conflict.stand = Some(Stand::Failed("Conflict", "member b has one already".to_owned()));
     conflict.current = false;
     let told = plan(&seen(vec![member("a", 2, 2), conflict]));
-    assert_eq!(
-        said(&told, "Applied"),
-        "False Conflict: member b has one already"
-    );
+    assert_eq!(said(&told, "Applied"), "False Conflict: member b has one already");
     assert_eq!(told.clusters[0].name, "b");
     assert_eq!(told.clusters[0].health, WorkloadHealth::Unhealthy);
     let mut late = member("b", 3, 3);
     late.current = false;
     late.stand = Some(Stand::Waiting("Service shop/web comes first".to_owned()));
     let told = plan(&seen(vec![member("a", 2, 2), late]));
-    assert_eq!(
-        said(&told, "Applied"),
-        "False Applying: b: Service shop/web comes first"
-    );
+    assert_eq!(said(&told, "Applied"), "False Applying: b: Service shop/web comes first");
     assert_ne!(told.template.unwrap()["observedGeneration"], 3);
 }
 

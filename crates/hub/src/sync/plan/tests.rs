@@ -29,10 +29,7 @@ fn seen() -> Seen {
     binding.spec.template.api_version = "apps/v1".to_owned();
     binding.spec.template.kind = "Deployment".to_owned();
     binding.spec.clusters = [("a", 2), ("b", 3)]
-        .map(|(name, replicas)| ClusterReplicas {
-            name: name.to_owned(),
-            replicas,
-        })
+        .map(|(name, replicas)| ClusterReplicas { name: name.to_owned(), replicas })
         .to_vec();
     Seen {
         member: "b".to_owned(),
@@ -58,10 +55,7 @@ fn seen() -> Seen {
 fn holds(seen: &mut Seen, mut live: Value, compared: bool) {
     live["metadata"]["uid"] = json!("copy-1");
     let digest = Arc::new(digest(&live, NAMES));
-    seen.copy = Some(Copy {
-        digest,
-        unseen: (!compared).then(|| Arc::new(live)),
-    });
+    seen.copy = Some(Copy { digest, unseen: (!compared).then(|| Arc::new(live)) });
 }
 
 fn created(seen: &Seen) -> Manifest {
@@ -196,20 +190,12 @@ fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     assert_eq!(share(&seen.binding, "a"), Some((0, 2, 5)));
     assert_eq!(share(&seen.binding, "b"), Some((2, 3, 5)));
     let mut copies = ResourceBinding::clone(&seen.binding);
-    copies
-        .spec
-        .clusters
-        .iter_mut()
-        .for_each(|cluster| cluster.replicas = 5);
+    copies.spec.clusters.iter_mut().for_each(|cluster| cluster.replicas = 5);
     assert_eq!(share(&copies, "b"), Some((0, 5, 5)));
     let mut budget = ResourceBinding::clone(&seen.binding);
     budget.spec.template.api_version = "policy/v1".to_owned();
     budget.spec.template.kind = "PodDisruptionBudget".to_owned();
-    budget
-        .spec
-        .clusters
-        .iter_mut()
-        .for_each(|cluster| cluster.replicas = 0);
+    budget.spec.clusters.iter_mut().for_each(|cluster| cluster.replicas = 0);
     let followed = share_of(&budget, &[Arc::clone(&seen.binding)], "b").unwrap();
     assert_eq!((followed.before, followed.own), (2, 3));
 }

@@ -24,10 +24,7 @@ fn global(name: &str, spec: &Value) -> GlobalService {
 fn template(name: &str, ports: &Value) -> (Key, Arc<Service>) {
     let service =
         json!({"metadata": {"namespace": "shop", "name": name}, "spec": {"ports": ports}});
-    (
-        Key::new("shop", name),
-        Arc::new(serde_json::from_value(service).unwrap()),
-    )
+    (Key::new("shop", name), Arc::new(serde_json::from_value(service).unwrap()))
 }
 
 fn ready(port: &str, count: u32) -> Ready {
@@ -70,12 +67,7 @@ fn web() -> Key {
 fn order_from<'a>(plan: &'a Plan, viewer: &str) -> Vec<&'a str> {
     let viewer = ClusterName::new(viewer).unwrap();
     let route = plan.snapshots[&viewer].routes.values().next().unwrap();
-    route
-        .priorities
-        .iter()
-        .flatten()
-        .map(|(name, _)| name.as_str())
-        .collect()
+    route.priorities.iter().flatten().map(|(name, _)| name.as_str()).collect()
 }
 
 /// The world after the plan's own writes.
@@ -101,24 +93,14 @@ fn every_member_learns_the_order_and_the_status_says_it() {
     let told = &plan.told[&web()];
     assert!(told.programmed.status && told.healthy.status);
     assert_eq!(told.healthy.message, "5 ready endpoints in 2 clusters");
-    let from: Vec<_> = told
-        .order
-        .iter()
-        .map(|o| (o.from.as_str(), o.clusters.join(" ")))
-        .collect();
+    let from: Vec<_> = told.order.iter().map(|o| (o.from.as_str(), o.clusters.join(" "))).collect();
     let expected = [("asia", "usa eu"), ("eu", "eu usa"), ("usa", "usa eu")];
-    assert!(
-        from.iter().map(|(f, c)| (*f, c.as_str())).eq(expected),
-        "{from:?}"
-    );
+    assert!(from.iter().map(|(f, c)| (*f, c.as_str())).eq(expected), "{from:?}");
     let clusters: Vec<_> = told.addresses.iter().map(|a| a.cluster.as_str()).collect();
     assert_eq!(clusters, ["usa", "eu", "asia"], "nearest to the hub first");
     assert_eq!(told.addresses[0].protocol, hanse_api::Protocol::Http);
     let port = told.addresses[0].port;
-    assert!(
-        told.addresses.iter().all(|a| a.port == port),
-        "the same in every cluster"
-    );
+    assert!(told.addresses.iter().all(|a| a.port == port), "the same in every cluster");
     assert_eq!(told.ports, format!("80={port}"));
 }
 
@@ -142,16 +124,12 @@ fn a_service_port_is_kept_when_other_services_come_and_go() {
     for name in ["a", "b", "c"] {
         let ports = json!([{"port": 80}]);
         seen.templates.extend([template(name, &ports)]);
-        seen.services
-            .insert(0, Arc::new(global(name, &json!({"service": name}))));
+        seen.services.insert(0, Arc::new(global(name, &json!({"service": name}))));
     }
     let second = plan(&seen);
     assert_eq!(second.told[&web()].ports, kept);
-    let all: BTreeSet<&str> = second
-        .told
-        .values()
-        .map(|t| t.ports.split_once('=').unwrap().1)
-        .collect();
+    let all: BTreeSet<&str> =
+        second.told.values().map(|t| t.ports.split_once('=').unwrap().1).collect();
     assert_eq!(all.len(), 4, "no number twice");
 }
 
@@ -162,10 +140,7 @@ fn what_a_member_had_counts_until_it_is_listed_again() {
     seen.ready.clear();
     let plan = plan(&seen);
     assert_eq!(order_from(&plan, "asia"), ["asia", "usa", "eu"]);
-    assert_eq!(
-        plan.told[&web()].healthy.message,
-        "5 ready endpoints in 2 clusters"
-    );
+    assert_eq!(plan.told[&web()].healthy.message, "5 ready endpoints in 2 clusters");
 }
 
 #[test]
@@ -215,16 +190,8 @@ fn policy_operators_and_verdicts_reach_the_engine() {
     }});
     let weighted = plan(&seen(&spec));
     let eu = ClusterName::new("eu").unwrap();
-    let first = &weighted.snapshots[&eu]
-        .routes
-        .values()
-        .next()
-        .unwrap()
-        .priorities[0];
-    let shares: Vec<_> = first
-        .iter()
-        .map(|(name, t)| (name.as_str(), t.weight))
-        .collect();
+    let first = &weighted.snapshots[&eu].routes.values().next().unwrap().priorities[0];
+    let shares: Vec<_> = first.iter().map(|(name, t)| (name.as_str(), t.weight)).collect();
     assert_eq!(shares, [("eu", 1), ("usa", 9)]);
 
     let ordered = json!({"service": "web", "routing": {
@@ -241,11 +208,7 @@ fn policy_operators_and_verdicts_reach_the_engine() {
     let isolated = plan(&isolated);
     assert_eq!(order_from(&isolated, "eu"), ["eu"]);
     let told = &isolated.told[&web()];
-    assert!(
-        told.addresses
-            .iter()
-            .all(|address| address.cluster != "usa")
-    );
+    assert!(told.addresses.iter().all(|address| address.cluster != "usa"));
 }
 
 #[test]
@@ -253,14 +216,7 @@ fn members_of_other_regions_are_asked_to_watch() {
     let plan = plan(&seen(&json!({"service": "web"})));
     for viewer in ["eu", "usa", "asia"] {
         let viewer = ClusterName::new(viewer).unwrap();
-        let observed = plan.snapshots[&viewer]
-            .peers
-            .values()
-            .filter(|peer| peer.observe)
-            .count();
-        assert_eq!(
-            observed, 2,
-            "three regions of one member each watch each other"
-        );
+        let observed = plan.snapshots[&viewer].peers.values().filter(|peer| peer.observe).count();
+        assert_eq!(observed, 2, "three regions of one member each watch each other");
     }
 }
