@@ -43,9 +43,9 @@ pub use member::{
 };
 pub use policy::{
     Bounds, ClusterPropagationPolicy, ClusterPropagationPolicySpec, ClusterSelector, Conflict,
-    Dependencies, Failover, FailoverMode, Placement, PolicyStatus, PropagationPolicy,
-    PropagationPolicySpec, RemoveOld, ReplicaMode, Replicas, ResourceSelector, Strategy, TierMode,
-    Toleration, TolerationOperator, Weight,
+    Dependencies, Enforce, Failover, FailoverMode, Placement, PolicyStatus, PropagationPolicy,
+    PropagationPolicySpec, RemoveOld, ReplicaMode, Replicas, ResourceSelector, Spread, Standby,
+    Strategy, Survive, SurviveDomain, TierMode, Toleration, TolerationOperator, Weight,
 };
 pub use schema::{crd_file_name, crd_yaml, crds};
 

@@ -186,8 +186,18 @@ pub enum Conflict {
 }
 
 /// Where objects go.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.tiers) || self.tiers != 'Overflow' || (has(self.clusters) && size(self.clusters) > 1)")
+    .message("tiers: Overflow needs two entries or more in clusters; add a tier, or leave tiers out"))]
+#[x_kube(validation = Rule::new("!has(self.spread) || size(self.spread.filter(s, s.topologyKey != 'cluster')) <= 2")
+    .message("spread takes at most two topology keys beside cluster: leave one out"))]
+#[x_kube(validation = Rule::new("!has(self.spread) || self.spread.all(s, size(self.spread.filter(t, t.topologyKey == s.topologyKey)) == 1)")
+    .message("spread names a topology key twice: write one entry for each key"))]
+#[x_kube(validation = Rule::new("!has(self.spread) || self.spread.all(c, c.topologyKey != 'cluster' || !has(c.maxDomains) || self.spread.all(s, !has(s.minDomains) || s.minDomains <= c.maxDomains))")
+    .message("spread wants more domains than clusters may be used: raise maxDomains of cluster, or lower the other minDomains"))]
+#[x_kube(validation = Rule::new("!has(self.survive) || !has(self.replicas) || !has(self.replicas.mode) || self.replicas.mode != 'Duplicate'")
+    .message("survive counts divided replicas, and mode: Duplicate has a full set in every cluster; leave survive out, or write mode: Divide"))]
 pub struct Placement {
     /// Ordered tiers of clusters; empty: all clusters, one tier.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -200,9 +210,102 @@ pub struct Placement {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub tolerations: Vec<Toleration>,
+    /// Over how many failure domains replicas stand. Hard: what cannot be spread so is not placed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 3))]
+    pub spread: Vec<Spread>,
+    /// Only clusters that hold a workload of this namespace that each of these selects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub near: Vec<LabelSelector>,
+    /// No cluster that holds a workload of this namespace that one of these selects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub away: Vec<LabelSelector>,
+    /// What has to go on when a failure domain is lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survive: Option<Survive>,
     /// How replicas are divided.
     #[serde(default)]
     pub replicas: Replicas,
+}
+
+/// Over how many domains of one kind replicas stand.
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.topologyKey in ['provider', 'region', 'zone', 'cluster'] || self.topologyKey.startsWith('label:')")
+    .message("topologyKey is one of provider, region, zone, cluster, or label: with a label's key"))]
+#[x_kube(validation = Rule::new("!has(self.minDomains) || !has(self.maxDomains) || self.minDomains <= self.maxDomains")
+    .message("minDomains is above maxDomains: write a minDomains that is at most maxDomains"))]
+pub struct Spread {
+    /// What makes a domain: provider, region, zone, cluster, or `label:<key>` for a label of
+    /// MemberClusters. Clusters that are in no such domain are not used.
+    #[schemars(length(min = 1, max = 322))]
+    pub topology_key: String,
+    /// Fewest domains with replicas; as many as there are replicas where these are fewer.
+    /// 1 to 1000, default 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub min_domains: Option<i32>,
+    /// Most domains with replicas. 1 to 1000, default: no limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub max_domains: Option<i32>,
+}
+
+/// What has to go on when a failure domain is lost.
+#[derive(Clone, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.standby) || self.standby != 'Running' || (has(self.minReplicasPercent) && self.minReplicasPercent < 100)")
+    .message("standby: Running keeps part of the replicas outside any one domain, which cannot be all of them: write minReplicasPercent: 99 or less, or standby: Spare"))]
+pub struct Survive {
+    /// The domain of which any one may be lost.
+    pub domain: SurviveDomain,
+    /// Share of the replicas that has to run then. 1 to 100 percent, default 100.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub min_replicas_percent: Option<i32>,
+    /// Whether room for what would be lost is enough, or it has to run elsewhere already.
+    /// Default: Spare.
+    #[serde(default)]
+    pub standby: Standby,
+    /// Whether a placement that would not survive is made and said to be so, or refused.
+    /// Default: Warn.
+    #[serde(default)]
+    pub enforce: Enforce,
+}
+
+/// Kind of domain whose loss is survived.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum SurviveDomain {
+    /// A cluster.
+    Cluster,
+    /// A zone.
+    Zone,
+    /// A region.
+    Region,
+    /// A provider.
+    Provider,
+}
+
+/// How replicas are ready for a loss.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Standby {
+    /// Other domains have room for what would be lost.
+    #[default]
+    Spare,
+    /// Enough replicas run in other domains.
+    Running,
+}
+
+/// What happens to a placement that would not survive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Enforce {
+    /// It is made, and said to be so.
+    #[default]
+    Warn,
+    /// It is refused.
+    Require,
 }
 
 /// How tiers are used.
@@ -313,6 +416,8 @@ pub enum Strategy {
     Capacity,
     /// In proportion to given weights.
     Weighted,
+    /// One cluster after the other to the brim, those with most room first.
+    Pack,
 }
 
 /// Weight of some clusters.

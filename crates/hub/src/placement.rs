@@ -19,7 +19,9 @@ use std::{
 
 use hanse_api::ResourceBinding;
 use hanse_rt::TaskSet;
+use hanse_scheduler::Planner;
 
+pub(crate) use convert::Compiled;
 pub use plan::{Outcome, Placed, Seen, plan};
 
 use crate::{
@@ -44,6 +46,7 @@ pub(crate) struct Placement {
     policies: Policies,
     queue: Queue<Key>,
     fleet: Arc<Mutex<FleetBook>>,
+    planner: Arc<Mutex<Planner>>,
     /// Bindings without a place for all their replicas: room anywhere wakes them.
     waiting: Arc<Mutex<BTreeSet<Key>>>,
     removals: TokenBucket,
@@ -58,6 +61,7 @@ impl Placement {
             policies,
             queue,
             fleet: Arc::default(),
+            planner: Arc::default(),
             waiting: Arc::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
@@ -274,7 +278,8 @@ impl Placement {
         self.book(|book| {
             book.refresh(&self.world);
             let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
-            let placed = plan(&seen, || self.removals.try_take());
+            let mut planner = self.planner.lock().expect("no holder of this lock panics");
+            let placed = plan(&seen, &mut planner, || self.removals.try_take());
             let needs = Arc::clone(&seen.needs);
             // Its view of the fleet goes first, or the reservation would copy whole members.
             drop(seen);

@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 use sha2::{Digest as _, Sha256};
 
-use crate::{Template, templates::is_system_namespace};
+use crate::{Template, placement::Compiled, templates::is_system_namespace};
 
 /// Which policy: kind, namespace (empty for cluster policies) and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -72,6 +72,8 @@ pub struct Policy {
     pub conflict: Conflict,
     /// Where and how many.
     pub placement: Placement,
+    /// The same in the scheduler's terms.
+    pub(crate) compiled: Compiled,
     /// What happens at a loss.
     pub failover: Failover,
     /// Order of work.
@@ -132,6 +134,7 @@ impl Policy {
             dependencies: spec.dependencies,
             conflict: Conflict::Abort,
             placement: spec.placement.clone(),
+            compiled: Compiled::new(&spec.placement),
             failover: spec.failover.clone(),
             importance: spec.importance,
             hash: hash(&(&spec.placement, &spec.failover, spec.importance)),
@@ -159,6 +162,7 @@ impl Policy {
             dependencies: spec.dependencies,
             conflict: spec.conflict,
             placement: spec.placement.clone(),
+            compiled: Compiled::new(&spec.placement),
             failover: spec.failover.clone(),
             importance: spec.importance,
             hash: hash(&(&spec.placement, &spec.failover, spec.importance)),

@@ -1,9 +1,9 @@
 //! Free room of one member, from its nodes and pods: kept as distinct node shapes and sums only.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_render::{format_milli, milli, pod_needs};
-use hanse_scheduler::{NodeShape, Resources, Taint, TaintEffect};
+use hanse_scheduler::{NodeClass, NodeShape, Resources, Taint, TaintEffect};
 use serde_json::{Value, json};
 
 /// A workload that owns pods: namespace, kind and name.
@@ -42,8 +42,7 @@ struct NodeEntry {
     usable: bool,
     allocatable: Resources,
     pods: u64,
-    labels: BTreeMap<String, String>,
-    taints: Vec<Taint>,
+    class: Arc<NodeClass>,
 }
 
 #[derive(Debug)]
@@ -66,15 +65,19 @@ impl RoomBook {
             .any(|condition| condition["type"] == "Ready" && condition["status"] == "True");
         let labels = node["metadata"]["labels"].as_object().into_iter().flatten();
         let amounts = amounts(&node["status"]["allocatable"]);
-        let entry = NodeEntry {
-            usable: ready && node["spec"]["unschedulable"] != true,
-            pods: amounts.get("pods").map_or(110, |pods| whole(*pods)),
-            allocatable: resources(&amounts),
+        let class = NodeClass {
             labels: labels
                 .filter(|(key, _)| !OWN_LABELS.contains(&key.as_str()))
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
             taints: taints(&node["spec"]["taints"]),
+        };
+        let alike = self.nodes.values().find(|known| *known.class == class);
+        let entry = NodeEntry {
+            usable: ready && node["spec"]["unschedulable"] != true,
+            pods: amounts.get("pods").map_or(110, |pods| whole(*pods)),
+            allocatable: resources(&amounts),
+            class: alike.map_or_else(|| Arc::new(class), |known| Arc::clone(&known.class)),
         };
         self.nodes.insert(name.to_owned(), entry);
     }
@@ -151,8 +154,7 @@ fn add_shape(shapes: &mut Vec<NodeShape>, node: &NodeEntry, requested: &Resource
         allocatable: node.allocatable.clone(),
         free: node.allocatable.minus(requested, 1),
         free_pods: node.pods.saturating_sub(pods),
-        labels: node.labels.clone(),
-        taints: node.taints.clone(),
+        class: Arc::clone(&node.class),
     };
     let same = |other: &&mut NodeShape| NodeShape { nodes: 1, ..(**other).clone() } == shape;
     match shapes.iter_mut().find(same) {

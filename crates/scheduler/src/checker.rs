@@ -1,7 +1,15 @@
 //! An independent check of a decision. It shares no code with the engine: it counts again, by the
 //! definitions, so that a mistake there is not repeated here.
 
-use crate::{Decision, Fleet, Member, Mode, NodeShape, PodNeeds, Request, Room, TierMode};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    Decision, DivideBy, Enforce, Fleet, HOSTNAME, Health, Member, Mode, NodeShape, PodNeeds,
+    Request, Room, Standby, TierMode,
+};
 
 /// A promise that a decision breaks.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -20,7 +28,7 @@ pub enum Violation {
     #[error("{member} holds {count}, outside its bounds")]
     Bounds {
         /// The member.
-        member: String,
+        member: Arc<str>,
         /// What it holds.
         count: u32,
     },
@@ -28,7 +36,7 @@ pub enum Violation {
     #[error("{member} takes {more} more, and {fits} fit")]
     Room {
         /// The member.
-        member: String,
+        member: Arc<str>,
         /// What is added there.
         more: u64,
         /// What fits there.
@@ -38,39 +46,72 @@ pub enum Violation {
     #[error("{member} takes no new work and was given some")]
     Closed {
         /// The member.
-        member: String,
+        member: Arc<str>,
     },
     /// A later tier was given replicas while an earlier one had room.
     #[error("{member} in a later tier was given replicas while {earlier} had room")]
     Tier {
         /// The member in the later tier.
-        member: String,
+        member: Arc<str>,
         /// The member with room.
-        earlier: String,
+        earlier: Arc<str>,
     },
+    /// The work stands in too few or too many domains.
+    #[error("it stands in {count} domains of {key}")]
+    Spread {
+        /// The key.
+        key: String,
+        /// In how many domains it stands.
+        count: usize,
+    },
+    /// A domain holds more than may be lost, and the policy requires that it does not.
+    #[error("{domain} holds {count}, more than may be lost")]
+    Survive {
+        /// The domain.
+        domain: String,
+        /// What it holds.
+        count: u64,
+    },
+}
+
+impl Violation {
+    /// The violation's name in metrics.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Sum { .. } => "Sum",
+            Self::Bounds { .. } => "Bounds",
+            Self::Room { .. } => "Room",
+            Self::Closed { .. } => "Closed",
+            Self::Tier { .. } => "Tier",
+            Self::Spread { .. } => "Spread",
+            Self::Survive { .. } => "Survive",
+        }
+    }
 }
 
 /// All promises that a decision breaks; empty for a good one.
 pub fn check(fleet: &Fleet, request: &Request, decision: &Decision) -> Vec<Violation> {
     let mut found = Vec::new();
     check_sum(request, decision, &mut found);
-    for (name, count) in &decision.assignment {
-        let before = request.previous.get(name).copied().unwrap_or(0);
+    for (name, count) in decision.assignment.iter() {
+        let before = request.previous.of(name);
         let Some(member) = fleet.get(name) else {
-            found.push(Violation::Closed { member: name.clone() });
+            found.push(Violation::Closed { member: Arc::clone(name) });
             continue;
         };
-        if *count > before || !request.previous.contains_key(name) {
-            check_open(member, request, &mut found);
+        if (count > before || !request.previous.contains(name)) && !is_open(member, request) {
+            found.push(Violation::Closed { member: Arc::clone(name) });
         }
-        if *count > before {
-            check_room(member, request, u64::from(count - before), &mut found);
+        if count > before && request.mode != Mode::Everywhere {
+            check_room(member, request, before, count, &mut found);
         }
-        check_bounds(member, request, *count, before, &mut found);
+        check_bounds(member, request, count, before, &mut found);
     }
-    if request.tier_mode == TierMode::Overflow && matches!(request.mode, Mode::Divide(_)) {
+    check_spread(fleet, request, decision, &mut found);
+    if request.rules.tier_mode == TierMode::Overflow && matches!(request.mode, Mode::Divide(_)) {
         check_tiers(fleet, request, decision, &mut found);
     }
+    check_survival(fleet, request, decision, &mut found);
     found
 }
 
@@ -78,7 +119,7 @@ fn check_sum(request: &Request, decision: &Decision, found: &mut Vec<Violation>)
     if !matches!(request.mode, Mode::Divide(_) | Mode::Whole) {
         return;
     }
-    let placed = decision.assignment.values().map(|count| u64::from(*count)).sum::<u64>();
+    let placed = decision.assignment.iter().map(|(_, count)| u64::from(count)).sum::<u64>();
     let short = decision.shortfall.as_ref().map_or(0, |shortfall| u64::from(shortfall.replicas));
     let asked = u64::from(request.replicas);
     if placed + short != asked {
@@ -86,28 +127,38 @@ fn check_sum(request: &Request, decision: &Decision, found: &mut Vec<Violation>)
     }
 }
 
-fn check_open(member: &Member, request: &Request, found: &mut Vec<Violation>) {
-    let tainted = member
+fn is_open(member: &Member, request: &Request) -> bool {
+    let rules = &request.rules;
+    let tolerated = member
         .taints
         .iter()
-        .any(|taint| !request.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
-    let selected = request.tiers.is_empty() || request.tiers.iter().any(|tier| tier.admits(member));
-    let closed = member.health != crate::Health::Good
-        || member.cordoned
-        || tainted
-        || !selected
-        || request.leaving.contains(&member.name)
-        || member.kinds.as_ref().is_some_and(|kinds| !kinds.contains(&request.kind));
-    if closed {
-        found.push(Violation::Closed { member: member.name.clone() });
-    }
+        .all(|taint| rules.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
+    let selected = rules.tiers.is_empty() || rules.tiers.iter().any(|tier| tier.admits(member));
+    let others = request.others.as_ref();
+    let near = others.and_then(|others| others.near.as_ref());
+    member.health == Health::Good
+        && !member.cordoned
+        && tolerated
+        && selected
+        && rules.tenant.as_ref().is_none_or(|tenant| tenant.admits(member))
+        && !request.leaving.contains(&member.name)
+        && near.is_none_or(|near| near.contains(&member.name))
+        && others.is_none_or(|others| !others.away.contains(&member.name))
+        && member.kinds.as_ref().is_none_or(|kinds| kinds.contains(&*request.kind))
 }
 
-fn check_room(member: &Member, request: &Request, more: u64, found: &mut Vec<Violation>) {
+fn check_room(
+    member: &Member,
+    request: &Request,
+    before: u32,
+    count: u32,
+    found: &mut Vec<Violation>,
+) {
+    let more = u64::from(count - before);
     if let Some(fits) = room(member, &request.needs)
         && more > fits
     {
-        found.push(Violation::Room { member: member.name.clone(), more, fits });
+        found.push(Violation::Room { member: Arc::clone(&member.name), more, fits });
     }
 }
 
@@ -121,63 +172,168 @@ fn check_bounds(
     if !matches!(request.mode, Mode::Divide(_)) {
         return;
     }
-    let Some(bounds) = request.bounds.iter().find(|bounds| bounds.clusters.admits(member)) else {
+    let bounds = request.rules.bounds.iter().find(|bounds| bounds.clusters.admits(member));
+    let Some(bounds) = bounds else {
         return;
     };
     let above = bounds.max.is_some_and(|max| count > max);
     // Fewer than the minimum may stay where they were, or where there are not enough for all.
     let below = count > 0 && count < bounds.min && count > before;
     if above || below {
-        found.push(Violation::Bounds { member: member.name.clone(), count });
+        found.push(Violation::Bounds { member: Arc::clone(&member.name), count });
+    }
+}
+
+fn check_spread(fleet: &Fleet, request: &Request, decision: &Decision, found: &mut Vec<Violation>) {
+    let divides = matches!(request.mode, Mode::Divide(_));
+    if divides && request.replicas == 0 {
+        return;
+    }
+    for spread in &request.rules.spread {
+        let used = decision.assignment.iter().filter(|(_, count)| !divides || *count > 0);
+        let domains: BTreeSet<&str> =
+            used.filter_map(|(name, _)| fleet.get(name)).map(|m| spread.key.of(m)).collect();
+        let min = if divides { spread.min.min(request.replicas) } else { spread.min };
+        // Of a part that was placed, no more can be asked than it has replicas.
+        let placed = u32::try_from(decision.assignment.total()).unwrap_or(u32::MAX);
+        let min = if divides && decision.shortfall.is_some() { min.min(placed) } else { min };
+        let over = spread.max.is_some_and(|max| domains.len() > max as usize);
+        if domains.len() < min as usize || over || domains.contains("") {
+            let key = spread.key.as_str().to_owned();
+            found.push(Violation::Spread { key, count: domains.len() });
+        }
     }
 }
 
 fn check_tiers(fleet: &Fleet, request: &Request, decision: &Decision, found: &mut Vec<Violation>) {
-    let tier = |member: &Member| request.tiers.iter().position(|tier| tier.admits(member));
-    let count = |name: &str| decision.assignment.get(name).copied().unwrap_or(0);
-    let before = |name: &str| request.previous.get(name).copied().unwrap_or(0);
-    for later in fleet.iter().filter(|member| count(&member.name) > before(&member.name)) {
+    let rules = &request.rules;
+    let tier = |member: &Member| rules.tiers.iter().position(|tier| tier.admits(member));
+    let count = |member: &Member| decision.assignment.of(&member.name);
+    let before = |member: &Member| request.previous.of(&member.name);
+    let least = |member: &Member| {
+        let bounds = rules.bounds.iter().find(|bounds| bounds.clusters.admits(member));
+        bounds.map_or(1, |bounds| bounds.min.max(1))
+    };
+    // What a spread or a minimum asks of the later tier is its due.
+    let strict = rules.spread.is_empty() && rules.survive.is_none();
+    for later in fleet.iter().filter(|member| count(member) > before(member)) {
+        let due = !strict || least(later) > 1;
+        if due && count(later) <= before(later).max(least(later)) {
+            continue;
+        }
         let earlier = fleet.iter().find(|member| {
-            let mut complaints = Vec::new();
-            check_open(member, request, &mut complaints);
-            let bounded =
-                request.bounds.iter().find(|bounds| bounds.clusters.admits(member)).is_some_and(
-                    |b| b.min > 0 || b.max.is_some_and(|max| count(&member.name) >= max),
-                );
+            let bounds = rules.bounds.iter().find(|bounds| bounds.clusters.admits(member));
+            let bounded = bounds.is_some_and(|bounds| {
+                bounds.min > 0 || bounds.max.is_some_and(|max| count(member) >= max)
+            });
             let weightless = match &request.mode {
-                Mode::Divide(crate::DivideBy::Weighted(weights)) => {
-                    !weights.is_empty()
-                        && weights
-                            .iter()
-                            .find(|entry| entry.clusters.admits(member))
-                            .is_none_or(|entry| entry.weight == 0)
+                Mode::Divide(DivideBy::Weighted(weights)) => {
+                    let entry = weights.iter().find(|entry| entry.clusters.admits(member));
+                    !weights.is_empty() && entry.is_none_or(|entry| entry.weight == 0)
                 }
                 _ => member.room == Room::Unknown,
             };
-            let added = u64::from(count(&member.name).saturating_sub(before(&member.name)));
-            let roomy = room(member, &request.needs).is_none_or(|fits| fits > added);
-            tier(member) < tier(later) && complaints.is_empty() && !bounded && !weightless && roomy
+            let added = u64::from(count(member).saturating_sub(before(member)));
+            // Room that the member would have to add comes after ready room in later tiers.
+            let roomy = ready(member, &request.needs).is_none_or(|fits| fits > added);
+            let usable = strict || count(member) > 0;
+            tier(member) < tier(later)
+                && tier(member).is_some()
+                && is_open(member, request)
+                && usable
+                && !bounded
+                && !weightless
+                && roomy
         });
         if let Some(earlier) = earlier {
             found.push(Violation::Tier {
-                member: later.name.clone(),
-                earlier: earlier.name.clone(),
+                member: Arc::clone(&later.name),
+                earlier: Arc::clone(&earlier.name),
             });
         }
     }
 }
 
-/// Room counted by putting one replica after the other on the nodes.
+fn check_survival(
+    fleet: &Fleet,
+    request: &Request,
+    decision: &Decision,
+    found: &mut Vec<Violation>,
+) {
+    let Some(survive) = &request.rules.survive else {
+        return;
+    };
+    if survive.standby != Standby::Running
+        || survive.enforce != Enforce::Require
+        || !matches!(request.mode, Mode::Divide(_))
+    {
+        return;
+    }
+    let mut sums: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, count) in decision.assignment.iter() {
+        let domain = fleet.get(name).map_or("", |member| survive.domain.of(member));
+        let domain = if domain.is_empty() { name.to_string() } else { domain.to_owned() };
+        *sums.entry(domain).or_default() += u64::from(count);
+    }
+    let total = decision.assignment.total();
+    let asked = u64::from(request.replicas) * u64::from(survive.min_percent);
+    for (domain, count) in sums {
+        if (total - count) * 100 < asked {
+            found.push(Violation::Survive { domain, count });
+        }
+    }
+}
+
+/// Room with the nodes that the member adds by itself, counted as one more.
 fn room(member: &Member, needs: &PodNeeds) -> Option<u64> {
-    let Room::Nodes(shapes) = &member.room else {
+    let Room::Nodes(nodes) = &member.room else {
         return None;
     };
-    Some(shapes.iter().map(|shape| shape.nodes * on_one_node(shape, member, needs)).sum())
+    let grown = nodes.elastic.as_ref().map_or(0, |elastic| {
+        let node = NodeShape {
+            nodes: 1,
+            free: elastic.resources.clone(),
+            free_pods: elastic.pods,
+            ..NodeShape::default()
+        };
+        let plain = Member::default();
+        let anywhere = PodNeeds { request: needs.request.clone(), ..PodNeeds::default() };
+        on_one_node(&node, &plain, &anywhere)
+    });
+    ready(member, needs).map(|fits| fits + grown)
+}
+
+/// Room counted by putting one replica after the other on the nodes.
+fn ready(member: &Member, needs: &PodNeeds) -> Option<u64> {
+    let Room::Nodes(nodes) = &member.room else {
+        return None;
+    };
+    let mut places: Vec<(&NodeShape, u64)> = Vec::new();
+    for shape in &nodes.shapes {
+        places.push((shape, on_one_node(shape, member, needs)));
+    }
+    let mut sum: u64 = places.iter().map(|(shape, pods)| shape.nodes * pods).sum();
+    for label in &needs.apart {
+        let taken = places.iter().filter(|(_, pods)| *pods > 0);
+        let places = if label == HOSTNAME {
+            taken.map(|(shape, _)| shape.nodes).sum()
+        } else {
+            let values: BTreeSet<_> =
+                taken.filter_map(|(s, _)| s.class.labels.get(label)).collect();
+            values.len() as u64
+        };
+        sum = sum.min(places);
+    }
+    for (_, limit) in nodes.corrections.iter().filter(|(shape, _)| shape == needs) {
+        sum = sum.min(*limit);
+    }
+    Some(sum)
 }
 
 fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
-    let labelled = needs.node_selector.iter().all(|(k, v)| shape.labels.get(k) == Some(v));
-    let tolerated = shape
+    let class = &shape.class;
+    let labelled = needs.node_selector.iter().all(|(k, v)| class.labels.get(k) == Some(v));
+    let tolerated = class
         .taints
         .iter()
         .all(|taint| needs.tolerations.iter().any(|toleration| toleration.tolerates(taint)));

@@ -1,28 +1,50 @@
-//! An immutable snapshot of all members, as placement sees them.
+//! An immutable, indexed snapshot of all members, as placement sees them.
+//!
+//! Members stand in order of name in chunks of 64 that snapshots share, so that a snapshot with
+//! one member changed copies one chunk. Everything that placement selects by (labels, provider,
+//! region, zone, kinds, and apart from these health, cordon and taints, which change more often)
+//! is kept as sets of places. A change of room touches none of them.
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::{BuildHasherDefault, Hasher},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
-use crate::{PodNeeds, Resources};
+use crate::{PodNeeds, Room, bits::Bits};
 
 /// All members of the federation; cheap to clone and to update one member of.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    members: BTreeMap<Arc<str>, Arc<Member>>,
+    chunks: Vec<Arc<Vec<Entry>>>,
+    index: Arc<Index>,
+    live: Arc<Live>,
+    length: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Entry {
+    member: Arc<Member>,
+    /// Names the room that the member has now; no two rooms in a process have the same.
+    version: u64,
 }
 
 /// One member.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Member {
     /// Name of the MemberCluster.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its provider.
-    pub provider: String,
+    pub provider: Arc<str>,
     /// Its region.
-    pub region: String,
+    pub region: Arc<str>,
     /// Its zone; empty when it names none.
-    pub zone: String,
+    pub zone: Arc<str>,
     /// Labels of the MemberCluster.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Arc<BTreeMap<String, String>>,
     /// Taints of the MemberCluster.
     pub taints: Vec<Taint>,
     /// Whether it takes new work, and if not, why.
@@ -63,7 +85,7 @@ impl Health {
 }
 
 /// A taint of a member.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Taint {
     /// Key.
     pub key: String,
@@ -74,7 +96,7 @@ pub struct Taint {
 }
 
 /// Effect of a taint, of a member or a node. Both keep new work away.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum TaintEffect {
     /// Keeps new work away.
     NoSchedule,
@@ -82,71 +104,126 @@ pub enum TaintEffect {
     NoExecute,
 }
 
-/// Free room of a member.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum Room {
-    /// Not observed yet: its own case, not zero.
-    #[default]
-    Unknown,
-    /// Nodes by distinct shape.
-    Nodes(Vec<NodeShape>),
+/// Sets of places by what a member seldom changes.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// Names this index; no two in a process have the same.
+    pub(crate) version: u64,
+    pub(crate) places: HashMap<Arc<str>, usize, BuildHasherDefault<Fnv>>,
+    pub(crate) providers: BTreeMap<Arc<str>, Bits>,
+    pub(crate) regions: BTreeMap<Arc<str>, Bits>,
+    pub(crate) zones: BTreeMap<Arc<str>, Bits>,
+    pub(crate) labels: BTreeMap<String, BTreeMap<String, Bits>>,
+    /// Members whose kinds are known.
+    pub(crate) known: Bits,
+    pub(crate) kinds: BTreeMap<String, Bits>,
 }
 
-/// Nodes that are alike in every way that placement looks at.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct NodeShape {
-    /// How many of them there are.
-    pub nodes: u64,
-    /// What each offers to pods.
-    pub allocatable: Resources,
-    /// What is left of it on each.
-    pub free: Resources,
-    /// How many more pods each takes.
-    pub free_pods: u64,
-    /// Labels that pods may ask for.
-    pub labels: BTreeMap<String, String>,
-    /// Taints that pods must tolerate.
-    pub taints: Vec<Taint>,
+/// Sets of places by what opens and closes a member for new work.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Live {
+    /// Names these sets; no two in a process have the same.
+    pub(crate) version: u64,
+    pub(crate) taints: BTreeMap<Taint, Bits>,
+    pub(crate) health: BTreeMap<Health, Bits>,
+    pub(crate) cordoned: Bits,
+}
+
+/// Numbers for rooms and indices. They are compared for equality only, so that what placement
+/// decides does not depend on them.
+fn fresh() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 impl Fleet {
     /// A fleet of these members; of two with one name the last one counts.
     pub fn new(members: impl IntoIterator<Item = Member>) -> Self {
-        let mut fleet = Self::default();
-        for member in members {
-            fleet.set(member);
-        }
+        let by_name: BTreeMap<Arc<str>, Arc<Member>> = members
+            .into_iter()
+            .map(|member| (Arc::clone(&member.name), Arc::new(member)))
+            .collect();
+        let entries = by_name.into_values().map(|member| Entry { member, version: fresh() });
+        Self::from_entries(&entries.collect::<Vec<_>>())
+    }
+
+    fn from_entries(entries: &[Entry]) -> Self {
+        let mut fleet = Self { length: entries.len(), ..Self::default() };
+        fleet.chunks = entries.chunks(64).map(|chunk| Arc::new(chunk.to_vec())).collect();
+        fleet.index = Arc::new(Index::new(&fleet));
+        fleet.live = Arc::new(Live::new(&fleet));
         fleet
     }
 
-    /// Adds or replaces one member.
+    /// Adds or replaces one member. Cheap while only its room differs.
     pub fn set(&mut self, member: Member) {
-        self.members.insert(member.name.as_str().into(), Arc::new(member));
+        let Some(at) = self.place(&member.name) else {
+            let mut entries: Vec<Entry> = self.entries().cloned().collect();
+            let at = entries.partition_point(|entry| entry.member.name < member.name);
+            entries.insert(at, Entry { member: Arc::new(member), version: fresh() });
+            *self = Self::from_entries(&entries);
+            return;
+        };
+        let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+        let before = std::mem::replace(&mut entry.member, Arc::new(member));
+        if before.room != entry.member.room
+            || before.reserve_percent != entry.member.reserve_percent
+        {
+            entry.version = fresh();
+        }
+        let after = Arc::clone(&entry.member);
+        if !is_found_alike(&before, &after) {
+            self.index = Arc::new(Index::new(self));
+        }
+        if !is_open_alike(&before, &after) {
+            Arc::make_mut(&mut self.live).change(at, self.length, &before, &after);
+        }
+    }
+
+    /// Replaces the room of one member, if there is one of this name.
+    pub fn set_room(&mut self, name: &str, room: Room) {
+        if let Some(at) = self.place(name) {
+            let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+            if entry.member.room != room {
+                Arc::make_mut(&mut entry.member).room = room;
+                entry.version = fresh();
+            }
+        }
     }
 
     /// Takes a member out.
     pub fn remove(&mut self, name: &str) {
-        self.members.remove(name);
+        if let Some(at) = self.place(name) {
+            let mut entries: Vec<Entry> = self.entries().cloned().collect();
+            entries.remove(at);
+            *self = Self::from_entries(&entries);
+        }
+    }
+
+    /// The fleet without the members that `gone` names.
+    pub fn without(&self, gone: impl Fn(&Member) -> bool) -> Self {
+        let left = self.entries().filter(|entry| !gone(&entry.member)).cloned();
+        Self::from_entries(&left.collect::<Vec<_>>())
     }
 
     /// The member of this name.
     pub fn get(&self, name: &str) -> Option<&Member> {
-        self.members.get(name).map(Arc::as_ref)
+        self.place(name).map(|at| self.at(at))
     }
 
     /// All members in order of name.
     pub fn iter(&self) -> impl Iterator<Item = &Member> {
-        self.members.values().map(Arc::as_ref)
+        self.entries().map(|entry| entry.member.as_ref())
     }
 
     /// How many members there are.
-    pub fn len(&self) -> usize {
-        self.members.len()
+    pub const fn len(&self) -> usize {
+        self.length
     }
 
     /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.members.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.length == 0
     }
 
     /// Takes room for replicas that are decided but not running yet, from the emptiest nodes
@@ -155,8 +232,186 @@ impl Fleet {
         if replicas == 0 {
             return;
         }
-        if let Some(member) = self.members.get_mut(member) {
-            Arc::make_mut(member).room.reserve(needs, replicas);
+        if let Some(at) = self.place(member) {
+            let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+            Arc::make_mut(&mut entry.member).room.reserve(needs, replicas);
+            entry.version = fresh();
         }
+    }
+
+    fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.chunks.iter().flat_map(|chunk| chunk.iter())
+    }
+
+    pub(crate) fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(crate) fn live(&self) -> &Live {
+        &self.live
+    }
+
+    pub(crate) fn place(&self, name: &str) -> Option<usize> {
+        self.index.places.get(name).copied()
+    }
+
+    pub(crate) fn at(&self, place: usize) -> &Member {
+        &self.chunks[place / 64][place % 64].member
+    }
+
+    /// Names the room of the member at this place.
+    pub(crate) fn room_version(&self, place: usize) -> u64 {
+        self.chunks[place / 64][place % 64].version
+    }
+}
+
+fn is_found_alike(a: &Member, b: &Member) -> bool {
+    a.provider == b.provider
+        && a.region == b.region
+        && a.zone == b.zone
+        && a.labels == b.labels
+        && a.kinds == b.kinds
+}
+
+fn is_open_alike(a: &Member, b: &Member) -> bool {
+    a.health == b.health && a.cordoned == b.cordoned && a.taints == b.taints
+}
+
+impl Live {
+    fn new(fleet: &Fleet) -> Self {
+        let length = fleet.len();
+        let mut live = Self { cordoned: Bits::none(length), ..Self::default() };
+        let nothing = Member::default();
+        for (at, member) in fleet.iter().enumerate() {
+            live.change(at, length, &nothing, member);
+        }
+        live.version = fresh();
+        live
+    }
+
+    fn change(&mut self, at: usize, length: usize, before: &Member, after: &Member) {
+        self.version = fresh();
+        self.cordoned.set(at, after.cordoned);
+        if let Some(bits) = self.health.get_mut(&before.health) {
+            bits.set(at, false);
+        }
+        self.health.entry(after.health).or_insert_with(|| Bits::none(length)).insert(at);
+        for taint in &before.taints {
+            if let Some(bits) = self.taints.get_mut(taint) {
+                bits.set(at, false);
+            }
+        }
+        for taint in &after.taints {
+            self.taints.entry(taint.clone()).or_insert_with(|| Bits::none(length)).insert(at);
+        }
+    }
+}
+
+impl Index {
+    fn new(fleet: &Fleet) -> Self {
+        let length = fleet.len();
+        let mut index = Self { version: fresh(), known: Bits::none(length), ..Self::default() };
+        // Most members serve the same kinds; each distinct set is spelt out once.
+        let mut kinds: Vec<(Arc<BTreeSet<String>>, Bits)> = Vec::new();
+        for (at, member) in fleet.iter().enumerate() {
+            index.places.insert(Arc::clone(&member.name), at);
+            index.note(at, member, length);
+            if let Some(served) = &member.kinds {
+                index.known.insert(at);
+                let same = |set: &Arc<_>| Arc::ptr_eq(set, served) || set == served;
+                let known = kinds.iter().position(|(set, _)| same(set)).unwrap_or_else(|| {
+                    kinds.push((Arc::clone(served), Bits::none(length)));
+                    kinds.len() - 1
+                });
+                kinds[known].1.insert(at);
+            }
+        }
+        for (served, bits) in kinds {
+            for kind in served.iter() {
+                match index.kinds.get_mut(kind) {
+                    Some(known) => known.or(&bits),
+                    None => drop(index.kinds.insert(kind.clone(), bits.clone())),
+                }
+            }
+        }
+        index
+    }
+
+    fn note(&mut self, at: usize, member: &Member, length: usize) {
+        let domains = [
+            (&mut self.providers, &member.provider),
+            (&mut self.regions, &member.region),
+            (&mut self.zones, &member.zone),
+        ];
+        for (map, value) in domains {
+            let bits = map.entry(Arc::clone(value)).or_insert_with(|| Bits::none(length));
+            bits.insert(at);
+        }
+        for (key, value) in member.labels.iter() {
+            if !self.labels.contains_key(key) {
+                self.labels.insert(key.clone(), BTreeMap::new());
+            }
+            let values = self.labels.get_mut(key).expect("it was put in just now");
+            if !values.contains_key(value) {
+                values.insert(value.clone(), Bits::none(length));
+            }
+            values.get_mut(value).expect("it was put in just now").insert(at);
+        }
+    }
+}
+
+/// FNV-1a, so that a place is found the same way in every run.
+#[derive(Debug)]
+pub(crate) struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::NodeShape;
+
+    fn member(name: &str, region: &str) -> Member {
+        Member { name: name.into(), region: region.into(), ..Member::default() }
+    }
+
+    #[test]
+    fn a_changed_copy_leaves_the_snapshot_it_came_from_as_it_was() {
+        let before = Fleet::new((0..100).map(|at| member(&format!("m{at:03}"), "r1")));
+        let mut after = before.clone();
+        after.set(Member { cordoned: true, ..member("m070", "r1") });
+        after.set(member("a", "r2"));
+        after.remove("m001");
+        assert_eq!((before.len(), after.len()), (100, 100));
+        assert!(!before.get("m070").unwrap().cordoned && after.get("m070").unwrap().cordoned);
+        assert_eq!(after.iter().next().unwrap().name.as_ref(), "a");
+        assert_eq!(after.index().regions["r2"].count(), 1);
+    }
+
+    #[test]
+    fn a_change_of_room_keeps_the_index_and_names_a_new_room() {
+        let mut fleet = Fleet::new([member("m1", "r1"), member("m2", "r1")]);
+        let (index, rooms) =
+            (fleet.index().version, [fleet.room_version(0), fleet.room_version(1)]);
+        fleet.set_room("m1", Room::nodes(vec![NodeShape { nodes: 1, ..NodeShape::default() }]));
+        assert_eq!(fleet.index().version, index);
+        assert_ne!(fleet.room_version(0), rooms[0]);
+        assert_eq!(fleet.room_version(1), rooms[1]);
     }
 }

@@ -2,19 +2,30 @@
 //! Pure values in and out: no clients, no clocks, no chance but the caller's key.
 #![forbid(unsafe_code)]
 
+mod assignment;
+mod bits;
+mod candidate;
 pub mod checker;
+mod choose;
 mod divide;
-mod engine;
+mod exact;
+mod filter;
 mod fleet;
+mod planner;
 mod report;
 mod request;
 mod room;
+mod share;
+mod survive;
 
+pub use assignment::Assignment;
 pub use divide::{Share, divide};
-pub use engine::schedule;
-pub use fleet::{Fleet, Health, Member, NodeShape, Room, Taint, TaintEffect};
-pub use report::{Decision, Refusal, Rejection, Report, Shortfall, Unplaceable};
+pub use fleet::{Fleet, Health, Member, Taint, TaintEffect};
+pub use planner::{Explanation, Planner, schedule};
+pub use report::{Cause, Decision, Note, Refusal, Rejection, Report, Row, Shortfall, Unplaceable};
 pub use request::{
-    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Request, Selection, TierMode, Toleration, Weight,
+    Bounds, DivideBy, Enforce, LabelRule, Mode, Others, PodNeeds, Request, Rules, Selection, Skew,
+    Spread, Standby, Survive, TierMode, Toleration, Topology, Weight,
 };
-pub use room::Resources;
+pub use room::{Elastic, HOSTNAME, NodeClass, NodeShape, Nodes, Resources, Room};
+pub use survive::Ledger;

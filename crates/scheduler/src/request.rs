@@ -1,40 +1,84 @@
 //! What is asked of placement: one workload, its rules and where it stands now.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Member, Resources};
+use crate::{Assignment, Member, Resources};
 
 /// One workload to be placed.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
+    /// The rules; share one value between all workloads of a policy, so that they also share what
+    /// the rules select.
+    pub rules: Arc<Rules>,
+    /// What one replica needs of a node; share it likewise.
+    pub needs: Arc<PodNeeds>,
+    /// The kind that a member must serve, as `apiVersion/Kind`.
+    pub kind: Arc<str>,
     /// How many replicas it asks for.
     pub replicas: u32,
-    /// What one replica needs of a node.
-    pub needs: PodNeeds,
-    /// The kind that a member must serve, as `apiVersion/Kind`.
-    pub kind: String,
+    /// How replicas are handed out.
+    pub mode: Mode,
+    /// Place what fits when not all does.
+    pub partial: bool,
+    /// Where replicas are now, by member.
+    pub previous: Assignment,
+    /// Members that must not hold any, because a move takes the work away from them.
+    pub leaving: Vec<Arc<str>>,
+    /// Members that hold what this workload wants to be near to, or is to stay away from; absent
+    /// when the rules ask for neither.
+    pub others: Option<Arc<Others>>,
+    /// Most replicas that the tenant's quota leaves to this workload, those it has counted in;
+    /// absent: no quota.
+    pub quota: Option<u32>,
+}
+
+/// Where the workloads are that a request looks at.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Others {
+    /// Members that are near enough; absent: all are.
+    pub near: Option<Vec<Arc<str>>>,
+    /// Members to stay away from.
+    pub away: Vec<Arc<str>>,
+}
+
+/// The rules of a policy.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rules {
     /// Ordered tiers of members; empty: all members, one tier.
     pub tiers: Vec<Selection>,
     /// How tiers are used.
     pub tier_mode: TierMode,
+    /// Members that the tenant may use; absent: all.
+    pub tenant: Option<Selection>,
     /// Taints of members that do not keep the work away.
     pub tolerations: Vec<Toleration>,
-    /// How replicas are handed out.
-    pub mode: Mode,
+    /// Over how many domains the work is spread; at most two keys beside `Cluster`.
+    pub spread: Vec<Spread>,
     /// Limits for each member; a member takes the first entry that admits it.
     pub bounds: Vec<Bounds>,
-    /// Place what fits when not all does.
-    pub partial: bool,
     /// Keep what is placed where it is.
     pub steady: bool,
-    /// Where replicas are now, by member.
-    pub previous: BTreeMap<String, u32>,
-    /// Members that must not hold any, because a move takes the work away from them.
-    pub leaving: Vec<String>,
+    /// What has to go on when a domain is lost.
+    pub survive: Option<Survive>,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            tiers: Vec::new(),
+            tier_mode: TierMode::default(),
+            tenant: None,
+            tolerations: Vec::new(),
+            spread: Vec::new(),
+            bounds: Vec::new(),
+            steady: true,
+            survive: None,
+        }
+    }
 }
 
 /// What one replica needs of a node.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PodNeeds {
     /// Requested resources.
     pub request: Resources,
@@ -42,6 +86,21 @@ pub struct PodNeeds {
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that do not keep it away.
     pub tolerations: Vec<Toleration>,
+    /// How unevenly replicas may stand over the nodes' domains of one label, as in
+    /// `topologySpreadConstraints` with `DoNotSchedule`.
+    pub skews: Vec<Skew>,
+    /// Labels of nodes (`kubernetes.io/hostname` for the node itself) of which each value takes
+    /// one replica at most, as required anti-affinity with itself asks.
+    pub apart: Vec<String>,
+}
+
+/// A limit of unevenness.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Skew {
+    /// Label of nodes.
+    pub label: String,
+    /// By how many replicas the fullest domain may exceed the emptiest, 1 or more.
+    pub most: u32,
 }
 
 /// How replicas are handed out.
@@ -70,7 +129,10 @@ pub enum DivideBy {
     Capacity,
     /// In proportion to weights; a member takes the first entry that admits it, and none when
     /// no entry does. An empty list gives every member weight 1.
-    Weighted(Vec<Weight>),
+    Weighted(Arc<Vec<Weight>>),
+    /// One member after the other to the brim: those that hold some first, then lower tiers, then
+    /// those with more room.
+    Pack,
 }
 
 /// Weight of some members.
@@ -93,6 +155,90 @@ pub struct Bounds {
     pub max: Option<u32>,
 }
 
+/// Over how many domains a workload is spread.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Spread {
+    /// What makes a domain.
+    pub key: Topology,
+    /// Fewest domains that hold replicas. It counts as the number of replicas where there are
+    /// fewer of these.
+    pub min: u32,
+    /// Most domains that hold replicas; absent: no limit.
+    pub max: Option<u32>,
+}
+
+/// What makes a failure domain.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Topology {
+    /// A cluster.
+    Cluster,
+    /// A zone.
+    Zone,
+    /// A region.
+    Region,
+    /// A provider.
+    Provider,
+    /// A value of a label of members.
+    Label(String),
+}
+
+impl Topology {
+    /// The member's domain; empty when it is in none.
+    pub fn of<'a>(&self, member: &'a Member) -> &'a str {
+        match self {
+            Self::Cluster => &member.name,
+            Self::Zone => &member.zone,
+            Self::Region => &member.region,
+            Self::Provider => &member.provider,
+            Self::Label(key) => member.labels.get(key).map_or("", String::as_str),
+        }
+    }
+
+    /// The key's name as policies write it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Cluster => "cluster",
+            Self::Zone => "zone",
+            Self::Region => "region",
+            Self::Provider => "provider",
+            Self::Label(key) => key,
+        }
+    }
+}
+
+/// What has to go on when a domain is lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Survive {
+    /// The domain that may be lost, any one of its kind.
+    pub domain: Topology,
+    /// Share of the replicas that has to run then, 1 to 100 percent.
+    pub min_percent: u32,
+    /// How it is kept ready.
+    pub standby: Standby,
+    /// Whether a placement that would not survive is refused, or said to be so.
+    pub enforce: Enforce,
+}
+
+/// How a workload is ready for the loss of a domain.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Standby {
+    /// There is room elsewhere for what would be lost.
+    #[default]
+    Spare,
+    /// Enough replicas run elsewhere already.
+    Running,
+}
+
+/// What happens to a placement that would not survive.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Enforce {
+    /// It is made, and said to be so.
+    #[default]
+    Warn,
+    /// It is refused.
+    Require,
+}
+
 /// How tiers are used.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum TierMode {
@@ -104,7 +250,7 @@ pub enum TierMode {
 }
 
 /// A taint that does not keep work away.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Toleration {
     /// Key; absent: every taint.
     pub key: Option<String>,
@@ -158,32 +304,14 @@ impl LabelRule {
 impl Selection {
     /// Whether the selection admits this member.
     pub fn admits(&self, member: &Member) -> bool {
-        let listed = |list: &[String], value: &String| list.is_empty() || list.contains(value);
+        let listed = |list: &[String], value: &str| {
+            list.is_empty() || list.iter().any(|entry| entry == value)
+        };
         listed(&self.names, &member.name)
             && listed(&self.providers, &member.provider)
             && listed(&self.regions, &member.region)
             && listed(&self.zones, &member.zone)
-            && !self.exclude.contains(&member.name)
+            && !self.exclude.iter().any(|name| **name == *member.name)
             && self.labels.iter().all(|rule| rule.holds(&member.labels))
-    }
-}
-
-impl Request {
-    /// Limits of a member: fewest and most replicas.
-    pub(crate) fn bounds_of(&self, member: &Member) -> (u32, u32) {
-        self.bounds
-            .iter()
-            .find(|entry| entry.clusters.admits(member))
-            .map_or((0, u32::MAX), |entry| (entry.min, entry.max.unwrap_or(u32::MAX)))
-    }
-}
-
-impl Weight {
-    /// Weight of a member among these entries; 0: none.
-    pub(crate) fn of(member: &Member, entries: &[Self]) -> u32 {
-        if entries.is_empty() {
-            return 1;
-        }
-        entries.iter().find(|entry| entry.clusters.admits(member)).map_or(0, |entry| entry.weight)
     }
 }

@@ -61,7 +61,8 @@ fn every_list_and_every_string_of_a_spec_is_bounded() {
 
 /// Label selectors and times are Kubernetes' own types: their bounds are its own.
 fn check_bounds(schema: &Value, path: &str) {
-    let own = path.ends_with("elector") || schema["format"] == "date-time";
+    let selector = ["elector", "near[]", "away[]"].iter().any(|end| path.ends_with(end));
+    let own = selector || schema["format"] == "date-time";
     if own || schema["enum"].is_array() {
         return;
     }
@@ -204,4 +205,54 @@ fn the_federation_is_named_default() {
     let named = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
     assert_eq!(refusal::<Federation>(named("default")), "");
     assert!(refusal::<Federation>(named("other")).contains("write metadata.name: default"));
+}
+
+#[test]
+fn combinations_of_placement_that_make_no_sense_are_refused_with_the_remedy() {
+    let table = [
+        (json!({"tiers": "Overflow", "clusters": [{}]}), "tiers: Overflow needs two entries"),
+        (
+            json!({"spread": [{"topologyKey": "zone"}, {"topologyKey": "region"},
+                {"topologyKey": "provider"}]}),
+            "at most two topology keys beside cluster",
+        ),
+        (
+            json!({"spread": [{"topologyKey": "zone"}, {"topologyKey": "zone"}]}),
+            "names a topology key twice",
+        ),
+        (
+            json!({"spread": [{"topologyKey": "region", "minDomains": 3},
+                {"topologyKey": "cluster", "maxDomains": 2}]}),
+            "raise maxDomains of cluster",
+        ),
+        (
+            json!({"spread": [{"topologyKey": "region", "minDomains": 3, "maxDomains": 2}]}),
+            "minDomains is above maxDomains",
+        ),
+        (json!({"spread": [{"topologyKey": "rack"}]}), "label: with a label's key"),
+        (
+            json!({"survive": {"domain": "Region"}, "replicas": {"mode": "Duplicate"}}),
+            "leave survive out, or write mode: Divide",
+        ),
+        (
+            json!({"survive": {"domain": "Region", "standby": "Running"}}),
+            "write minReplicasPercent: 99 or less, or standby: Spare",
+        ),
+        (
+            json!({"replicas": {"strategy": "Pack", "weights": [{"weight": 2}]}}),
+            "weights count with strategy: Weighted only",
+        ),
+        (json!({"replicas": {"bounds": [{"min": 4, "max": 2}]}}), "min is above max"),
+        (
+            json!({"replicas": {"mode": "Duplicate", "bounds": [{"max": 2}]}}),
+            "leave weights and bounds out, or write mode: Divide",
+        ),
+    ];
+    for (placement, remedy) in table {
+        let said = refusal::<PropagationPolicy>(json!({
+            "metadata": {"name": "p", "namespace": "shop"},
+            "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+                "placement": placement}}));
+        assert!(said.contains(remedy), "{placement}: {said}");
+    }
 }

@@ -5,60 +5,102 @@ use std::sync::Arc;
 use hanse_api::{ClusterSelection, Placement, ReplicaMode, Strategy, TierMode, TolerationOperator};
 use hanse_render::Kind;
 use hanse_scheduler::{
-    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Request, Selection, Toleration, Weight,
+    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Rules, Selection, Spread, Survive, Toleration,
+    Topology, Weight,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
 use crate::room::resources;
 
-/// The request of a workload; history and replicas are the caller's.
-pub(super) fn request(placement: &Placement, kind: Kind) -> Request {
-    let replicas = &placement.replicas;
-    Request {
-        tiers: placement.clusters.iter().map(selection).collect(),
-        tier_mode: match placement.tiers {
-            TierMode::Fallback => hanse_scheduler::TierMode::Fallback,
-            TierMode::Overflow => hanse_scheduler::TierMode::Overflow,
-        },
-        tolerations: placement.tolerations.iter().map(toleration).collect(),
-        mode: mode(placement, kind),
-        bounds: replicas
-            .bounds
-            .iter()
-            .map(|bounds| Bounds {
-                clusters: selection(&bounds.clusters),
-                min: bounds.min.map_or(0, count),
-                max: bounds.max.map(count),
-            })
-            .collect(),
-        partial: replicas.partial,
-        steady: replicas.steady,
-        ..Request::default()
+/// The rules of a policy, shared by all that it selects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Compiled {
+    pub(super) rules: Arc<Rules>,
+    weights: Arc<Vec<Weight>>,
+}
+
+impl Compiled {
+    pub(crate) fn new(placement: &Placement) -> Self {
+        let replicas = &placement.replicas;
+        let rules = Rules {
+            tiers: placement.clusters.iter().map(selection).collect(),
+            tier_mode: match placement.tiers {
+                TierMode::Fallback => hanse_scheduler::TierMode::Fallback,
+                TierMode::Overflow => hanse_scheduler::TierMode::Overflow,
+            },
+            tenant: None,
+            tolerations: placement.tolerations.iter().map(toleration).collect(),
+            spread: placement.spread.iter().map(spread).collect(),
+            bounds: replicas
+                .bounds
+                .iter()
+                .map(|bounds| Bounds {
+                    clusters: selection(&bounds.clusters),
+                    min: bounds.min.map_or(0, count),
+                    max: bounds.max.map(count),
+                })
+                .collect(),
+            steady: replicas.steady,
+            survive: placement.survive.as_ref().map(survive),
+        };
+        let weights = replicas.weights.iter().map(|weight| Weight {
+            clusters: selection(&weight.clusters),
+            weight: count(weight.weight),
+        });
+        Self { rules: Arc::new(rules), weights: Arc::new(weights.collect()) }
+    }
+
+    /// How a kind's replicas are handed out. A DaemonSet runs on every node of every cluster; a
+    /// StatefulSet or a Job goes whole to one cluster, because its replicas are not alike.
+    pub(super) fn mode(&self, placement: &Placement, kind: Kind) -> Mode {
+        let duplicate = placement.replicas.mode == Some(ReplicaMode::Duplicate);
+        match kind {
+            Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet if duplicate => Mode::Duplicate,
+            Kind::StatefulSet | Kind::Job | Kind::CronJob => Mode::Whole,
+            Kind::Deployment | Kind::ReplicaSet => {
+                Mode::Divide(match placement.replicas.strategy {
+                    Strategy::Capacity => DivideBy::Capacity,
+                    Strategy::Pack => DivideBy::Pack,
+                    Strategy::Weighted => DivideBy::Weighted(Arc::clone(&self.weights)),
+                })
+            }
+            _ => Mode::Everywhere,
+        }
     }
 }
 
-/// How a kind's replicas are handed out. A DaemonSet runs on every node of every cluster; a
-/// StatefulSet or a Job goes whole to one cluster, because its replicas are not alike.
-fn mode(placement: &Placement, kind: Kind) -> Mode {
-    let duplicate = placement.replicas.mode == Some(ReplicaMode::Duplicate);
-    match kind {
-        Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet if duplicate => Mode::Duplicate,
-        Kind::StatefulSet | Kind::Job | Kind::CronJob => Mode::Whole,
-        Kind::Deployment | Kind::ReplicaSet => Mode::Divide(match placement.replicas.strategy {
-            Strategy::Capacity => DivideBy::Capacity,
-            Strategy::Weighted => DivideBy::Weighted(
-                placement
-                    .replicas
-                    .weights
-                    .iter()
-                    .map(|weight| Weight {
-                        clusters: selection(&weight.clusters),
-                        weight: count(weight.weight),
-                    })
-                    .collect(),
-            ),
-        }),
-        _ => Mode::Everywhere,
+fn spread(spread: &hanse_api::Spread) -> Spread {
+    Spread {
+        key: match spread.topology_key.as_str() {
+            "cluster" => Topology::Cluster,
+            "zone" => Topology::Zone,
+            "region" => Topology::Region,
+            "provider" => Topology::Provider,
+            other => Topology::Label(other.strip_prefix("label:").unwrap_or(other).to_owned()),
+        },
+        min: spread.min_domains.map_or(1, count),
+        max: spread.max_domains.map(count),
+    }
+}
+
+fn survive(survive: &hanse_api::Survive) -> Survive {
+    use hanse_api::{Enforce, Standby, SurviveDomain};
+    Survive {
+        domain: match survive.domain {
+            SurviveDomain::Cluster => Topology::Cluster,
+            SurviveDomain::Zone => Topology::Zone,
+            SurviveDomain::Region => Topology::Region,
+            SurviveDomain::Provider => Topology::Provider,
+        },
+        min_percent: survive.min_replicas_percent.map_or(100, count),
+        standby: match survive.standby {
+            Standby::Spare => hanse_scheduler::Standby::Spare,
+            Standby::Running => hanse_scheduler::Standby::Running,
+        },
+        enforce: match survive.enforce {
+            Enforce::Warn => hanse_scheduler::Enforce::Warn,
+            Enforce::Require => hanse_scheduler::Enforce::Require,
+        },
     }
 }
 
@@ -67,6 +109,8 @@ pub(super) fn needs(needs: &hanse_render::PodNeeds) -> Arc<PodNeeds> {
     Arc::new(PodNeeds {
         request: resources(&needs.requests),
         node_selector: needs.node_selector.clone(),
+        skews: Vec::new(),
+        apart: Vec::new(),
         tolerations: needs
             .tolerations
             .iter()
@@ -150,7 +194,7 @@ mod tests {
             (&copies, Kind::DaemonSet, Mode::Everywhere),
             (&plain, Kind::Other, Mode::Everywhere),
         ] {
-            assert_eq!(mode(rules, kind), expected, "{kind:?}");
+            assert_eq!(Compiled::new(rules).mode(rules, kind), expected, "{kind:?}");
         }
     }
 
@@ -160,16 +204,23 @@ mod tests {
             "clusters": [{"regions": ["eu"], "selector": {"matchLabels": {"tier": "gold"}}}],
             "tiers": "Overflow",
             "tolerations": [{"key": "k", "operator": "Exists", "effect": "NoExecute"}],
+            "spread": [{"topologyKey": "region", "minDomains": 2}, {"topologyKey": "label:rack"}],
+            "survive": {"domain": "Region", "standby": "Running", "minReplicasPercent": 60},
             "replicas": {"strategy": "Weighted", "weights": [{"weight": 3}],
                 "bounds": [{"min": 1, "max": 4}], "partial": true, "steady": false}}));
-        let request = request(&rules, Kind::Deployment);
-        assert_eq!(request.tiers[0].regions, ["eu"]);
+        let compiled = Compiled::new(&rules);
+        let found = &compiled.rules;
+        assert_eq!(found.tiers[0].regions, ["eu"]);
         let gold = LabelRule::In("tier".to_owned(), vec!["gold".to_owned()]);
-        assert_eq!(request.tiers[0].labels, [gold]);
-        assert_eq!(request.tolerations[0].no_execute_only, Some(true));
-        assert_eq!((request.bounds[0].min, request.bounds[0].max), (1, Some(4)));
-        assert!(request.partial && !request.steady);
+        assert_eq!(found.tiers[0].labels, [gold]);
+        assert_eq!(found.tolerations[0].no_execute_only, Some(true));
+        assert_eq!((found.bounds[0].min, found.bounds[0].max), (1, Some(4)));
+        assert_eq!(found.spread[1].key, Topology::Label("rack".to_owned()));
+        assert_eq!((found.spread[0].min, found.spread[0].max), (2, None));
+        assert!(!found.steady);
+        assert_eq!(found.survive.as_ref().map(|survive| survive.min_percent), Some(60));
         let weight = Weight { clusters: Selection::default(), weight: 3 };
-        assert_eq!(request.mode, Mode::Divide(DivideBy::Weighted(vec![weight])));
+        let mode = compiled.mode(&rules, Kind::Deployment);
+        assert_eq!(mode, Mode::Divide(DivideBy::Weighted(Arc::new(vec![weight]))));
     }
 }

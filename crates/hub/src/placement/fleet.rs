@@ -160,7 +160,7 @@ impl FleetBook {
         let name = cluster.name_any();
         let room = world.session(&name).and_then(|session| session.room());
         self.fleet.set(Member {
-            room: room.as_ref().map_or(Room::Unknown, |room| Room::Nodes(room.shapes.clone())),
+            room: room.as_ref().map_or(Room::Unknown, |room| Room::nodes(room.shapes.clone())),
             ..member_of(cluster, world)
         });
         let none = BTreeMap::new();
@@ -219,10 +219,10 @@ pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
     let kinds = world.session(&name).and_then(|session| session.kinds());
     let drained = world.evacuations().get(&name).is_some();
     Member {
-        provider: spec.provider.clone(),
-        region: spec.region.clone(),
-        zone: spec.zone.clone().unwrap_or_default(),
-        labels: cluster.labels().clone(),
+        provider: spec.provider.as_str().into(),
+        region: spec.region.as_str().into(),
+        zone: spec.zone.as_deref().unwrap_or_default().into(),
+        labels: Arc::new(cluster.labels().clone()),
         taints: spec
             .taints
             .iter()
@@ -240,6 +240,6 @@ pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
         kinds: kinds.map(|kinds| Arc::new(kinds.names())),
         reserve_percent: u8::try_from(spec.reserve_percent).unwrap_or(0).min(100),
         room: Room::Unknown,
-        name,
+        name: name.into(),
     }
 }

@@ -1,15 +1,20 @@
 //! What placement looks at for one binding.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use hanse_api::{MoveReason, ResourceBinding};
+use hanse_api::{MoveReason, ResourceBinding, selects};
 use hanse_render::ready_replicas;
+use hanse_scheduler::Others;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 
 use super::{convert, fleet::FleetBook, moves::Members, plan::Seen};
 use crate::{
-    Key, World,
-    policies::{Policies, PolicyKey},
+    Key, Template, World,
+    policies::{Policies, Policy, PolicyKey},
     propagation::key_of_template,
 };
 
@@ -29,8 +34,10 @@ pub(super) fn observe(
     let leaving = world.objects().members.all().into_iter().filter_map(|member| {
         member.metadata.deletion_timestamp.as_ref().map(|_| member.name_any())
     });
+    let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
     Seen {
-        policy: policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy))),
+        others: policy.as_ref().and_then(|policy| others(world, policy, &binding)),
+        policy,
         needs: template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default(),
         fleet: book.fleet().clone(),
         evacuations: world.evacuations(),
@@ -41,6 +48,35 @@ pub(super) fn observe(
         template,
         binding,
     }
+}
+
+/// Where the workloads of the namespace are that the policy looks at.
+fn others(world: &World, policy: &Policy, binding: &ResourceBinding) -> Option<Arc<Others>> {
+    let rules = &policy.placement;
+    if rules.near.is_empty() && rules.away.is_empty() {
+        return None;
+    }
+    let own = Key::of(binding);
+    let namespace = &binding.spec.template.namespace;
+    let mut beside: Vec<(Arc<Template>, Vec<Arc<str>>)> = Vec::new();
+    for other in world.objects().bindings.all() {
+        let counts = other.spec.template.namespace == *namespace && Key::of(&*other) != own;
+        let template = world.templates().get(&key_of_template(&other.spec.template));
+        if let (true, Some(template)) = (counts, template) {
+            let held = other.spec.clusters.iter().filter(|cluster| cluster.replicas > 0);
+            beside.push((template, held.map(|cluster| cluster.name.as_str().into()).collect()));
+        }
+    }
+    let held_by = |selector: &LabelSelector| -> BTreeSet<Arc<str>> {
+        let chosen = beside.iter().filter(|(template, _)| selects(selector, &template.labels));
+        chosen.flat_map(|(_, clusters)| clusters.iter().cloned()).collect()
+    };
+    let near = rules.near.iter().map(held_by).reduce(|a, b| a.intersection(&b).cloned().collect());
+    let away: BTreeSet<Arc<str>> = rules.away.iter().flat_map(held_by).collect();
+    Some(Arc::new(Others {
+        near: near.map(|near| near.into_iter().collect()),
+        away: away.into_iter().collect(),
+    }))
 }
 
 fn members(world: &World, binding: &ResourceBinding) -> Members {

@@ -7,13 +7,16 @@ use hanse_api::{
     Rejection, ResourceBinding, Shortfall, conditions::reason,
 };
 use hanse_render::Kind;
-use hanse_scheduler::{Decision, Fleet, Mode, PodNeeds, Report, Request, Unplaceable, schedule};
+use hanse_scheduler::{
+    Cause, Decision, Fleet, Mode, Others, Planner, PodNeeds, Report, Request, Shortfall as Short,
+    Unplaceable,
+};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{
-    convert,
+    convert::Compiled,
     moves::{self, Members},
 };
 use crate::{Evacuations, Policy, Template, room::quantities};
@@ -35,6 +38,8 @@ pub struct Seen {
     pub evacuations: Arc<Evacuations>,
     /// What moves look at.
     pub members: Members,
+    /// Where the workloads are that the policy wants it near to, or away from.
+    pub others: Option<Arc<Others>>,
     /// Decisions of the bindings that this one follows.
     pub followed: BTreeMap<String, Vec<ClusterReplicas>>,
     /// Members that leave the federation.
@@ -89,7 +94,7 @@ impl Outcome {
 }
 
 /// Where the replicas go. `turn` says whether the removal of an old copy may begin now.
-pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
+pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
     let spec = &seen.binding.spec;
     let keep = |outcome| Placed {
         clusters: spec.clusters.clone(),
@@ -107,7 +112,7 @@ pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
     if seen.policy.is_none() && spec.clusters.is_empty() {
         return keep(Outcome::PolicyGone);
     }
-    Work::new(seen).run(turn)
+    Work::new(seen).run(planner, turn)
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
@@ -150,16 +155,23 @@ impl<'a> Work<'a> {
         let spec = &seen.binding.spec;
         let kind = seen.template.as_ref().map_or(Kind::Other, |template| template.kind);
         let own;
-        let rules = if let Some(policy) = &seen.policy {
-            &policy.placement
+        let (rules, compiled) = if let Some(policy) = &seen.policy {
+            (&policy.placement, &policy.compiled)
         } else {
-            own = where_it_is(&spec.clusters);
-            &own
+            let placement = where_it_is(&spec.clusters);
+            own = (Compiled::new(&placement), placement);
+            (&own.1, &own.0)
         };
-        let mut request = convert::request(rules, kind);
-        request.replicas = count(spec.replicas);
-        request.needs = PodNeeds::clone(&seen.needs);
-        request.kind = format!("{}/{}", spec.template.api_version, spec.template.kind);
+        let request = Request {
+            rules: Arc::clone(&compiled.rules),
+            needs: Arc::clone(&seen.needs),
+            kind: format!("{}/{}", spec.template.api_version, spec.template.kind).into(),
+            replicas: count(spec.replicas),
+            mode: compiled.mode(rules, kind),
+            partial: rules.replicas.partial,
+            others: seen.others.clone(),
+            ..Request::default()
+        };
         let clusters = spec.clusters.iter().filter(|c| !seen.leaving.contains(&c.name));
         let held = clusters.map(|c| (c.name.clone(), count(c.replicas))).collect();
         let mut moves = known_moves(&seen.binding);
@@ -171,7 +183,7 @@ impl<'a> Work<'a> {
         Self { seen, request, moves, held }
     }
 
-    fn run(mut self, turn: impl FnMut() -> bool) -> Placed {
+    fn run(mut self, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
         let settled = self.settled();
         let remove_old =
             self.seen.policy.as_ref().map(|policy| policy.failover.remove_old).unwrap_or_default();
@@ -190,14 +202,14 @@ impl<'a> Work<'a> {
             .map(|(member, count)| (member.clone(), *count))
             .collect();
         self.request.previous =
-            settled.iter().filter(|(m, _)| !left.contains_key(*m)).map(clone).collect();
+            settled.iter().filter(|(m, _)| !left.contains_key(*m)).map(entry).collect();
         self.request.leaving = self.leaving(&left, &settled);
         let evacuates = !left.is_empty() || !moves::outgoing(&self.moves).is_empty();
         let asked_partial = self.request.partial;
         // A loss is placed as far as room goes, even where the policy wants all or nothing.
         self.request.partial |= evacuates;
         let key = key(&self.seen.binding);
-        match schedule(&self.seen.fleet, &self.request, key) {
+        match planner.schedule(&self.seen.fleet, &self.request, key) {
             Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
             Err(refusal) => self.refuse(&refusal, waits),
         }
@@ -233,7 +245,7 @@ impl<'a> Work<'a> {
 
     /// Members that must not take anything: those being left, and those that are still giving
     /// something up.
-    fn leaving(&self, left: &Counts, settled: &Counts) -> Vec<String> {
+    fn leaving(&self, left: &Counts, settled: &Counts) -> Vec<Arc<str>> {
         let open = self.moves.iter().filter(|item| !item.state.is_final());
         let mut names: Vec<String> = open
             .map(|item| item.from.clone())
@@ -243,7 +255,7 @@ impl<'a> Work<'a> {
             .collect();
         names.sort();
         names.dedup();
-        names
+        names.into_iter().map(Into::into).collect()
     }
 
     fn accept(
@@ -255,10 +267,10 @@ impl<'a> Work<'a> {
         waits: bool,
     ) -> Placed {
         let placed = &decision.assignment;
-        let before = |member: &String| self.request.previous.get(member).copied().unwrap_or(0);
+        let before = &self.request.previous;
         let gains: Counts = placed
             .iter()
-            .map(|(member, count)| (member.clone(), count.saturating_sub(before(member))))
+            .map(|(member, count)| (member.to_string(), count.saturating_sub(before.of(member))))
             .collect();
         let pairs = moves::pair(left, &gains);
         let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
@@ -268,12 +280,13 @@ impl<'a> Work<'a> {
         for (from, to, replicas) in pairs {
             self.begin(&from, to, replicas);
         }
-        let mut held = placed.clone();
+        let mut held: Counts =
+            placed.iter().map(|(name, count)| (name.to_string(), count)).collect();
         for (member, count) in moves::outgoing(&self.moves) {
             *held.entry(member).or_default() += count;
         }
         // What has no room elsewhere stays where it was, for the member may come back.
-        let sum: u32 = placed.values().sum();
+        let sum = u32::try_from(placed.total()).unwrap_or(u32::MAX);
         let mut without_place = self.request.replicas.saturating_sub(sum);
         for (member, lost) in left {
             let stays = (lost - moved.get(member).copied().unwrap_or(0)).min(without_place);
@@ -301,34 +314,42 @@ impl<'a> Work<'a> {
     }
 
     fn refuse(self, refusal: &Unplaceable, waits: bool) -> Placed {
-        let words = match refusal.shortfall() {
-            Some(short) => self.short_words(short, refusal.report()),
-            None => refusal.to_string(),
-        };
+        let words = self.refusal_words(refusal);
         let outcome = if self.seen.policy.is_none() {
             Outcome::PolicyGone
         } else {
-            Outcome::Short(refusal.as_str(), words)
+            Outcome::Short(refusal.why.as_str(), words)
         };
-        let short = refusal.shortfall().cloned();
-        self.finish(refusal.report(), short.as_ref(), outcome, waits)
+        self.finish(&refusal.report, Some(&refusal.shortfall), outcome, waits)
     }
 
-    fn short_words(&self, short: &hanse_scheduler::Shortfall, report: &Report) -> String {
+    fn refusal_words(&self, refusal: &Unplaceable) -> String {
+        match &refusal.why {
+            Cause::NoRoom => self.short_words(&refusal.shortfall, &refusal.report),
+            none @ Cause::NoClusterFits => format!("{none}: {}", refusal.report.in_words()),
+            other => format!(
+                "{} of {} replicas are not placed: {other}; {} clusters considered: {}",
+                refusal.shortfall.replicas,
+                self.request.replicas,
+                refusal.report.considered,
+                why(&refusal.report)
+            ),
+        }
+    }
+
+    fn short_words(&self, short: &Short, report: &Report) -> String {
         let missing: Vec<String> = quantities(&short.missing)
             .into_iter()
             .map(|(name, amount)| format!("{name} {amount}"))
             .collect();
         let missing =
             if missing.is_empty() { "room for pods".to_owned() } else { missing.join(", ") };
-        let why = if report.rejected.is_empty() {
-            "the possible clusters are full".to_owned()
-        } else {
-            report.in_words()
-        };
         format!(
-            "{} of {} replicas have no room; missing: {missing}; {} clusters considered: {why}",
-            short.replicas, self.request.replicas, report.considered
+            "{} of {} replicas have no room; missing: {missing}; {} clusters considered: {}",
+            short.replicas,
+            self.request.replicas,
+            report.considered,
+            why(report)
         )
     }
 
@@ -351,7 +372,7 @@ impl<'a> Work<'a> {
     fn finish(
         mut self,
         report: &Report,
-        shortfall: Option<&hanse_scheduler::Shortfall>,
+        shortfall: Option<&Short>,
         outcome: Outcome,
         waits_for_turn: bool,
     ) -> Placed {
@@ -391,7 +412,7 @@ fn where_it_is(clusters: &[ClusterReplicas]) -> Placement {
     }
 }
 
-fn decision_of(report: &Report, shortfall: Option<&hanse_scheduler::Shortfall>) -> BindingDecision {
+fn decision_of(report: &Report, shortfall: Option<&Short>) -> BindingDecision {
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     BindingDecision {
         at: None,
@@ -402,7 +423,7 @@ fn decision_of(report: &Report, shortfall: Option<&hanse_scheduler::Shortfall>) 
             .map(|entry| Rejection {
                 reason: entry.reason.as_str().to_owned(),
                 count: number(entry.count),
-                examples: entry.examples.clone(),
+                examples: entry.examples.iter().map(ToString::to_string).collect(),
             })
             .collect(),
         shortfall: shortfall.map(|shortfall| Shortfall {
@@ -418,6 +439,19 @@ fn key(binding: &ResourceBinding) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+/// Why clusters were ruled out, or that none was.
+fn why(report: &Report) -> String {
+    if report.rejected.is_empty() {
+        "the possible clusters are full".to_owned()
+    } else {
+        report.in_words()
+    }
+}
+
+fn entry((member, count): (&String, &u32)) -> (Arc<str>, u32) {
+    (member.as_str().into(), *count)
 }
 
 fn clone((member, count): (&String, &u32)) -> (String, u32) {

@@ -10,9 +10,9 @@ use crate::{Evacuation, TemplateKey, propagation::binding_key};
 fn member(name: &str, nodes: u64) -> Member {
     let free = Resources { cpu_milli: 1000, memory_bytes: 1 << 32, ..Resources::default() };
     Member {
-        name: name.to_owned(),
-        region: name.to_owned(),
-        room: Room::Nodes(vec![NodeShape {
+        name: name.into(),
+        region: name.into(),
+        room: Room::nodes(vec![NodeShape {
             nodes,
             allocatable: free.clone(),
             free,
@@ -64,12 +64,13 @@ fn seen(replicas: i32, members: Vec<Member>) -> Seen {
     binding.spec.replicas = replicas;
     Seen {
         binding: Arc::new(binding),
-        needs: convert::needs(&template.needs),
+        needs: crate::placement::convert::needs(&template.needs),
         template: Some(template),
         policy: Some(policy(json!({}))),
         fleet: Fleet::new(members),
         evacuations: Arc::default(),
         members: Members::default(),
+        others: None,
         followed: BTreeMap::new(),
         leaving: Vec::new(),
         now: Timestamp::UNIX_EPOCH,
@@ -81,7 +82,7 @@ fn three(replicas: i32) -> Seen {
 }
 
 fn run(seen: &Seen) -> Placed {
-    plan(seen, || true)
+    plan(seen, &mut Planner::default(), || true)
 }
 
 fn counts(placed: &Placed) -> Vec<(&str, i32)> {

@@ -1,0 +1,379 @@
+//! Counts for each candidate: tiers, history and division, over the members that were chosen.
+//!
+//! With `steady`, what a member holds is its floor: scaling up only adds, scaling down only
+//! removes, and what a lost member held is all that moves. A spread or a bound that the history
+//! breaks wins over it, and what it displaces is told.
+
+use crate::{
+    Cause, DivideBy, Request, TierMode,
+    candidate::Candidate,
+    choose::{Exact, Item, Want, choose, choose_exactly, preference},
+    divide::{Share, divide},
+};
+
+/// One way to look at a request: which candidates, how much of history, which room.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Try<'a> {
+    pub(crate) request: &'a Request,
+    pub(crate) strategy: &'a DivideBy,
+    pub(crate) candidates: &'a [Candidate],
+    pub(crate) want: &'a Want,
+    pub(crate) replicas: u32,
+    pub(crate) steady: bool,
+    pub(crate) elastic: bool,
+}
+
+/// Counts of one try, one for each candidate.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) each: Vec<u32>,
+    pub(crate) placed: u64,
+    /// The tier that holds everything, with Fallback.
+    pub(crate) tier: Option<u16>,
+    /// Not every combination was tried.
+    pub(crate) bounded: bool,
+    /// Why there is not more.
+    pub(crate) cause: Option<Cause>,
+}
+
+impl Try<'_> {
+    /// The best counts over the request's tiers.
+    pub(crate) fn run(&self) -> Counts {
+        let tiers = u16::try_from(self.request.rules.tiers.len().max(1)).unwrap_or(u16::MAX);
+        let all = u64::from(self.replicas);
+        let mut best: Option<Counts> = None;
+        let mut consider = |counts: Counts| {
+            let full = counts.placed == all;
+            if best.as_ref().is_none_or(|best| counts.placed > best.placed) {
+                best = Some(counts);
+            }
+            full
+        };
+        match self.request.rules.tier_mode {
+            TierMode::Fallback => {
+                for tier in 0..tiers {
+                    let mut counts = self.over(&|open| open == tier, true);
+                    counts.tier = Some(tier);
+                    if consider(counts) {
+                        return best.unwrap_or_default();
+                    }
+                }
+                if self.request.partial && tiers > 1 {
+                    // No tier holds everything, and a part is welcome: take what all hold.
+                    consider(self.over(&|_| true, true));
+                }
+            }
+            TierMode::Overflow => {
+                if self.want.is_empty() && consider(self.over(&|_| true, tiers == 1)) {
+                    return best.unwrap_or_default();
+                }
+                // With a spread, or with bounds that are hard to meet, as few tiers as will do.
+                for last in 0..tiers {
+                    if consider(self.over(&|open| open <= last, true)) {
+                        break;
+                    }
+                }
+            }
+        }
+        best.unwrap_or_default()
+    }
+
+    fn over(&self, open: &dyn Fn(u16) -> bool, exactly: bool) -> Counts {
+        let items = self.items(open);
+        let none = |cause| Counts {
+            each: vec![0; self.candidates.len()],
+            cause: Some(cause),
+            ..Counts::default()
+        };
+        let chosen =
+            match choose(self.candidates, items.clone(), self.want, self.replicas, self.steady) {
+                Ok(chosen) => chosen,
+                Err(cause) => return none(cause),
+            };
+        let mut counts = self.share(&chosen.items);
+        counts.bounded = chosen.bounded;
+        let room: u64 = items.iter().map(|item| u64::from(item.upper)).sum();
+        let wanted = u64::from(self.replicas);
+        if exactly && counts.placed < wanted && room >= wanted {
+            match choose_exactly(self.candidates, &items, self.want, self.replicas, self.steady) {
+                Exact::Use(items) => counts = self.share(&items),
+                Exact::Nothing => {}
+                Exact::GivenUp => counts.bounded = true,
+            }
+        }
+        if counts.placed < wanted {
+            counts.cause = Some(if room < wanted {
+                Cause::NoRoom
+            } else if self.want.is_empty() {
+                Cause::BoundsUnsatisfiable
+            } else {
+                Cause::SpreadUnsatisfiable
+            });
+        }
+        counts
+    }
+
+    fn items(&self, open: &dyn Fn(u16) -> bool) -> Vec<Item> {
+        let mut items = Vec::with_capacity(self.candidates.len());
+        for (of, candidate) in self.candidates.iter().enumerate() {
+            let held = candidate.previous.min(candidate.max);
+            let base = if self.steady || candidate.frozen { held } else { 0 };
+            let takes = candidate.tier != u16::MAX && open(candidate.tier);
+            let upper = if takes { candidate.upper(self.elastic) } else { held };
+            let low = candidate.min.max(1);
+            if !takes && base == 0 && !(candidate.closed && candidate.tier != u16::MAX) {
+                continue;
+            }
+            if upper == 0 || (base == 0 && upper < low) {
+                continue;
+            }
+            items.push(Item { of, base, low, upper: upper.max(base), hard: 0 });
+        }
+        items
+    }
+
+    /// Counts over chosen items.
+    fn share(&self, items: &[Item]) -> Counts {
+        let least: u64 = items.iter().map(|item| u64::from(item.hard)).sum();
+        if least > u64::from(self.replicas) {
+            // What the domains need at least is more than there is.
+            return Counts { each: vec![0; self.candidates.len()], ..Counts::default() };
+        }
+        let floors: u64 = items.iter().map(|item| u64::from(item.floor())).sum();
+        let parts = if floors >= u64::from(self.replicas) {
+            self.take_away(items, floors)
+        } else {
+            self.add(items)
+        };
+        let mut each = vec![0; self.candidates.len()];
+        for (item, part) in items.iter().zip(&parts) {
+            each[item.of] = *part;
+        }
+        let placed = parts.iter().map(|part| u64::from(*part)).sum();
+        Counts { each, placed, ..Counts::default() }
+    }
+
+    fn tier(&self, item: &Item) -> u16 {
+        match self.request.rules.tier_mode {
+            TierMode::Fallback => 0,
+            TierMode::Overflow => self.candidates[item.of].tier,
+        }
+    }
+
+    /// Numbers of the items by tier, the first tier first.
+    fn by_tier(&self, items: &[Item]) -> Vec<Vec<usize>> {
+        if self.request.rules.tier_mode == TierMode::Fallback {
+            return vec![(0..items.len()).collect()];
+        }
+        let mut order: Vec<usize> = (0..items.len()).collect();
+        order.sort_by_key(|at| self.tier(&items[*at]));
+        order
+            .chunk_by(|a, b| self.tier(&items[*a]) == self.tier(&items[*b]))
+            .map(<[_]>::to_vec)
+            .collect()
+    }
+
+    /// Adds what is missing above the floors, tier after tier.
+    fn add(&self, items: &[Item]) -> Vec<u32> {
+        let mut counts: Vec<u32> = items.iter().map(Item::floor).collect();
+        let floors: u64 = counts.iter().map(|count| u64::from(*count)).sum();
+        let mut left = u32::try_from(u64::from(self.replicas) - floors).unwrap_or(u32::MAX);
+        for tier in self.by_tier(items) {
+            if left == 0 {
+                break;
+            }
+            let mut list: Vec<Item> = tier.iter().map(|at| items[*at]).collect();
+            self.raise_to_minimum(left, &mut list);
+            let before: u32 = tier.iter().map(|at| counts[*at]).sum();
+            let parts = match self.strategy {
+                DivideBy::Pack => self.fill(before.saturating_add(left), &list),
+                _ => self.divided(before.saturating_add(left), &list),
+            };
+            for (at, part) in tier.iter().zip(parts) {
+                left = left.saturating_sub(part.saturating_sub(counts[*at]));
+                counts[*at] = part;
+            }
+        }
+        counts
+    }
+
+    fn divided(&self, total: u32, list: &[Item]) -> Vec<u32> {
+        let share = |item: &Item| Share {
+            weight: self.weight(item),
+            lower: item.floor(),
+            upper: item.upper,
+            tie: self.candidates[item.of].tie,
+        };
+        if !(self.steady && matches!(self.strategy, DivideBy::Capacity)) {
+            let shares: Vec<Share> = list.iter().map(share).collect();
+            return divide(total, &shares);
+        }
+        // What is missing goes by free room, whatever each one has already.
+        let floors: u32 = list.iter().map(Item::floor).sum();
+        let shares: Vec<Share> = list
+            .iter()
+            .map(|item| Share { lower: 0, upper: item.upper - item.floor(), ..share(item) })
+            .collect();
+        let more = divide(total.saturating_sub(floors), &shares);
+        list.iter().zip(more).map(|(item, more)| item.floor() + more).collect()
+    }
+
+    /// The weight of an item: given, or its room. What it runs already counts as its room where
+    /// history does not count.
+    fn weight(&self, item: &Item) -> u64 {
+        let candidate = &self.candidates[item.of];
+        match self.strategy {
+            DivideBy::Weighted(_) => u64::from(candidate.weight),
+            DivideBy::Capacity | DivideBy::Pack => {
+                let own = if self.steady { 0 } else { u64::from(candidate.previous) };
+                let more = if self.elastic { candidate.fits.elastic } else { 0 };
+                u64::from(candidate.fits.more) + u64::from(more) + own
+            }
+        }
+    }
+
+    /// One member after the other to the brim, in order of preference. The last one takes what
+    /// its minimum asks from those that were filled before it.
+    fn fill(&self, total: u32, list: &[Item]) -> Vec<u32> {
+        let mut counts: Vec<u32> = list.iter().map(Item::floor).collect();
+        let mut left = total.saturating_sub(counts.iter().sum());
+        let mut order: Vec<usize> = (0..list.len()).collect();
+        order.sort_by_cached_key(|at| preference(self.candidates, &list[*at]));
+        for (turn, at) in order.iter().enumerate() {
+            let item = &list[*at];
+            let more = left.min(item.upper - counts[*at]);
+            let lacks = if more > 0 { item.low.saturating_sub(counts[*at] + more) } else { 0 };
+            if lacks > 0 {
+                let spare = |other: &usize| {
+                    counts[*other] - counts[*other].min(list[*other].floor().max(list[*other].low))
+                };
+                let spares: u64 = order[..turn].iter().map(|other| u64::from(spare(other))).sum();
+                if spares < u64::from(lacks) || item.upper < item.low {
+                    continue;
+                }
+                let mut need = lacks;
+                for other in order[..turn].iter().rev() {
+                    let keep = list[*other].floor().max(list[*other].low);
+                    let give = counts[*other].saturating_sub(keep).min(need);
+                    counts[*other] -= give;
+                    need -= give;
+                }
+                left += lacks;
+            }
+            let more = left.min(item.upper - counts[*at]);
+            counts[*at] += more;
+            left -= more;
+        }
+        counts
+    }
+
+    /// Gives members that are new what their bounds ask for, while there are enough replicas: the
+    /// ones with the most room first. One for which they do not suffice takes nothing.
+    fn raise_to_minimum(&self, replicas: u32, list: &mut [Item]) {
+        let has_minimum = |item: &Item| item.low > 1 && item.floor() < item.low;
+        if !list.iter().any(has_minimum) || matches!(self.strategy, DivideBy::Pack) {
+            return;
+        }
+        let mut left = u64::from(replicas);
+        let mut order: Vec<usize> = (0..list.len()).filter(|at| has_minimum(&list[*at])).collect();
+        order.sort_by_cached_key(|at| preference(self.candidates, &list[*at]));
+        for at in order {
+            let item = &mut list[at];
+            let lack = u64::from(item.low - item.floor());
+            if item.low <= item.upper && lack <= left {
+                item.hard = item.low;
+                left -= lack;
+            } else {
+                item.upper = item.floor();
+            }
+        }
+    }
+
+    /// Takes replicas away: from the last tier first, then by weight or in proportion to what
+    /// each has. Members out of reach keep theirs while the others have any, because nothing can
+    /// be taken there now.
+    fn take_away(&self, items: &[Item], floors: u64) -> Vec<u32> {
+        let mut counts: Vec<u32> = items.iter().map(Item::floor).collect();
+        let mut excess = floors.saturating_sub(u64::from(self.replicas));
+        for gentle in [true, false] {
+            for tier in self.by_tier(items).into_iter().rev() {
+                if excess == 0 {
+                    return counts;
+                }
+                let list: Vec<Item> = tier.iter().map(|at| items[*at]).collect();
+                let held: u64 = tier.iter().map(|at| u64::from(counts[*at])).sum();
+                let least: u64 = list.iter().map(|item| u64::from(self.least(item, gentle))).sum();
+                let taken = excess.min(held.saturating_sub(least));
+                let total = u32::try_from(held - taken).unwrap_or(u32::MAX);
+                for (at, part) in tier.iter().zip(self.reduced(total, &list, gentle)) {
+                    counts[*at] = part;
+                }
+                excess -= taken;
+            }
+        }
+        if excess > 0 {
+            // Even what is out of reach must shrink once it can: the others hold nothing then.
+            let shares: Vec<Share> = items
+                .iter()
+                .map(|item| {
+                    let frozen = self.candidates[item.of].frozen;
+                    let upper = if frozen { item.floor() } else { item.hard };
+                    let tie = self.candidates[item.of].tie;
+                    Share {
+                        weight: u64::from(item.floor()),
+                        lower: item.hard.min(upper),
+                        upper,
+                        tie,
+                    }
+                })
+                .collect();
+            return divide(self.replicas, &shares);
+        }
+        counts
+    }
+
+    /// What an item keeps at least when replicas are taken away.
+    fn least(&self, item: &Item, gentle: bool) -> u32 {
+        let candidate = &self.candidates[item.of];
+        if candidate.frozen {
+            item.floor()
+        } else if gentle {
+            item.hard.max(candidate.min.min(item.floor()))
+        } else {
+            item.hard
+        }
+    }
+
+    fn reduced(&self, total: u32, list: &[Item], gentle: bool) -> Vec<u32> {
+        if matches!(self.strategy, DivideBy::Pack) {
+            return self.emptied(total, list, gentle);
+        }
+        let shares: Vec<Share> = list
+            .iter()
+            .map(|item| Share {
+                weight: match self.strategy {
+                    DivideBy::Weighted(_) => u64::from(self.candidates[item.of].weight.max(1)),
+                    _ => u64::from(item.floor()),
+                },
+                lower: self.least(item, gentle),
+                upper: item.floor(),
+                tie: self.candidates[item.of].tie,
+            })
+            .collect();
+        divide(total, &shares)
+    }
+
+    /// Empties the member that holds least first.
+    fn emptied(&self, total: u32, list: &[Item], gentle: bool) -> Vec<u32> {
+        let mut counts: Vec<u32> = list.iter().map(Item::floor).collect();
+        let mut excess = counts.iter().sum::<u32>().saturating_sub(total);
+        let mut order: Vec<usize> = (0..list.len()).collect();
+        order.sort_by_cached_key(|at| (counts[*at], self.candidates[list[*at].of].tie));
+        for at in order {
+            let taken = excess.min(counts[at] - self.least(&list[at], gentle).min(counts[at]));
+            counts[at] -= taken;
+            excess -= taken;
+        }
+        counts
+    }
+}

@@ -1,0 +1,415 @@
+//! Worked placements: small fleets, one rule each.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+
+use hanse_scheduler::{
+    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Member, Mode, NodeShape, Note,
+    Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
+    Survive, Taint, TaintEffect, TierMode, Topology, Weight, checker, schedule,
+};
+
+fn member(name: &str, room: u64) -> Member {
+    let free = Resources { cpu_milli: 1000, memory_bytes: 1 << 30, ..Resources::default() };
+    let (provider, region) = name.split_once('-').unwrap_or((name, "r"));
+    Member {
+        name: name.into(),
+        provider: provider.into(),
+        region: format!("{provider}-{region}").into(),
+        room: Room::nodes(vec![NodeShape {
+            nodes: room,
+            allocatable: free.clone(),
+            free,
+            free_pods: 10,
+            ..NodeShape::default()
+        }]),
+        ..Member::default()
+    }
+}
+
+fn fleet(rooms: &[(&str, u64)]) -> Fleet {
+    Fleet::new(rooms.iter().map(|(name, room)| member(name, *room)))
+}
+
+/// One replica fills one node.
+fn request(replicas: u32) -> Request {
+    let request = Resources { cpu_milli: 1000, ..Resources::default() };
+    Request {
+        replicas,
+        needs: Arc::new(PodNeeds { request, ..PodNeeds::default() }),
+        ..Request::default()
+    }
+}
+
+fn rules(request: &mut Request) -> &mut Rules {
+    Arc::make_mut(&mut request.rules)
+}
+
+fn named(names: &[&str]) -> Selection {
+    Selection {
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        ..Selection::default()
+    }
+}
+
+fn map(counts: &[(&str, u32)]) -> Assignment {
+    counts.iter().copied().collect()
+}
+
+fn placed(fleet: &Fleet, request: &Request) -> Assignment {
+    let decision = schedule(fleet, request, 7).unwrap();
+    assert_eq!(checker::check(fleet, request, &decision), []);
+    decision.assignment
+}
+
+#[test]
+fn replicas_are_divided_in_proportion_to_free_room() {
+    let fleet = fleet(&[("a", 20), ("b", 10), ("c", 0)]);
+    assert_eq!(placed(&fleet, &request(6)), map(&[("a", 4), ("b", 2)]));
+}
+
+#[test]
+fn weights_divide_and_full_members_leave_the_rest_to_others() {
+    let fleet = fleet(&[("a", 2), ("b", 20), ("c", 20)]);
+    let mut weighted = request(8);
+    weighted.mode = Mode::Divide(DivideBy::Weighted(Arc::new(vec![
+        Weight { clusters: named(&["a"]), weight: 6 },
+        Weight { clusters: named(&["b", "c"]), weight: 1 },
+    ])));
+    assert_eq!(placed(&fleet, &weighted), map(&[("a", 2), ("b", 3), ("c", 3)]));
+}
+
+#[test]
+fn a_member_without_weight_is_ruled_out_with_that_reason() {
+    let fleet = fleet(&[("a", 20), ("b", 20)]);
+    let mut weighted = request(4);
+    weighted.mode = Mode::Divide(DivideBy::Weighted(Arc::new(vec![Weight {
+        clusters: named(&["a"]),
+        weight: 1,
+    }])));
+    let decision = schedule(&fleet, &weighted, 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a", 4)]));
+    assert_eq!(decision.report.in_words(), "NoWeight 1 (b)");
+}
+
+#[test]
+fn duplicate_gives_each_its_full_count_and_reports_who_has_no_room() {
+    let fleet = fleet(&[("a", 5), ("b", 2), ("c", 3)]);
+    let mut copies = request(3);
+    copies.mode = Mode::Duplicate;
+    let decision = schedule(&fleet, &copies, 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a", 3), ("c", 3)]));
+    assert_eq!(decision.report.in_words(), "NoRoom 1 (b)");
+    assert_eq!(decision.shortfall.unwrap().replicas, 1);
+}
+
+#[test]
+fn whole_takes_one_member_and_stays_there() {
+    let fleet = fleet(&[("a", 5), ("b", 9)]);
+    let mut whole = request(4);
+    whole.mode = Mode::Whole;
+    assert_eq!(placed(&fleet, &whole), map(&[("b", 4)]));
+    whole.previous = map(&[("a", 4)]);
+    whole.replicas = 5;
+    assert_eq!(placed(&fleet, &whole), map(&[("a", 5)]));
+    whole.replicas = 14;
+    let refused = schedule(&fleet, &whole, 0).unwrap_err();
+    assert_eq!(refused.why.as_str(), "NoRoom");
+}
+
+#[test]
+fn a_request_that_no_fleet_can_hold_says_what_room_is_missing() {
+    let mut lost = member("c", 100);
+    lost.health = Health::Lost;
+    let mut cordoned = member("d", 100);
+    cordoned.cordoned = true;
+    let mut fleet = fleet(&[("a", 2), ("b", 3)]);
+    fleet.set(lost);
+    fleet.set(cordoned);
+    let refused = schedule(&fleet, &request(9), 0).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "4 replicas are not placed: the possible clusters have too little room"
+    );
+    assert_eq!(refused.report.in_words(), "Lost 1 (c); Cordoned 1 (d)");
+    assert_eq!(refused.shortfall.missing.cpu_milli, 4000);
+}
+
+#[test]
+fn partial_places_what_fits_and_reports_the_rest() {
+    let mut partial = request(9);
+    partial.partial = true;
+    let fleet = fleet(&[("a", 2), ("b", 3)]);
+    let decision = schedule(&fleet, &partial, 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a", 2), ("b", 3)]));
+    assert_eq!(decision.shortfall.unwrap().replicas, 4);
+}
+
+#[test]
+fn fallback_takes_the_first_tier_that_holds_everything() {
+    let fleet = fleet(&[("a", 3), ("b", 8), ("c", 8)]);
+    let mut tiers = request(5);
+    rules(&mut tiers).tiers = vec![named(&["a"]), named(&["b", "c"])];
+    assert_eq!(placed(&fleet, &tiers).get("a"), None);
+    tiers.replicas = 3;
+    assert_eq!(placed(&fleet, &tiers), map(&[("a", 3)]));
+}
+
+#[test]
+fn overflow_fills_one_tier_before_the_next() {
+    let fleet = fleet(&[("a", 3), ("b", 8), ("c", 8)]);
+    let mut tiers = request(5);
+    rules(&mut tiers).tier_mode = TierMode::Overflow;
+    rules(&mut tiers).tiers = vec![named(&["a"]), named(&["b"]), named(&["c"])];
+    assert_eq!(placed(&fleet, &tiers), map(&[("a", 3), ("b", 2)]));
+}
+
+#[test]
+fn steady_overflow_gives_back_the_last_tier_first() {
+    let fleet = fleet(&[("a", 3), ("b", 8)]);
+    let mut tiers = request(4);
+    rules(&mut tiers).tier_mode = TierMode::Overflow;
+    rules(&mut tiers).tiers = vec![named(&["a"]), named(&["b"])];
+    tiers.previous = map(&[("a", 3), ("b", 3)]);
+    assert_eq!(placed(&fleet, &tiers), map(&[("a", 3), ("b", 1)]));
+}
+
+#[test]
+fn steady_keeps_replicas_in_a_later_tier_when_an_earlier_one_frees() {
+    let fleet = fleet(&[("a", 10), ("b", 8)]);
+    let mut tiers = request(5);
+    rules(&mut tiers).tiers = vec![named(&["a"]), named(&["b"])];
+    tiers.previous = map(&[("b", 4)]);
+    assert_eq!(placed(&fleet, &tiers), map(&[("a", 1), ("b", 4)]));
+}
+
+#[test]
+fn a_cordoned_or_tainted_member_keeps_what_it_has_and_takes_nothing_new() {
+    let mut cordoned = member("a", 50);
+    cordoned.cordoned = true;
+    let mut tainted = member("b", 50);
+    tainted.taints.push(Taint {
+        key: "k".to_owned(),
+        value: String::new(),
+        effect: TaintEffect::NoExecute,
+    });
+    let mut fleet = fleet(&[("c", 10)]);
+    fleet.set(cordoned);
+    fleet.set(tainted);
+    let mut more = request(8);
+    more.previous = map(&[("a", 2), ("b", 2)]);
+    assert_eq!(placed(&fleet, &more), map(&[("a", 2), ("b", 2), ("c", 4)]));
+}
+
+#[test]
+fn members_out_of_reach_keep_their_replicas_while_others_have_some_to_give() {
+    let mut away = member("a", 50);
+    away.health = Health::ControlLost;
+    let mut fleet = fleet(&[("b", 10)]);
+    fleet.set(away);
+    let mut fewer = request(3);
+    fewer.previous = map(&[("a", 3), ("b", 3)]);
+    assert_eq!(placed(&fleet, &fewer), map(&[("a", 3)]));
+    fewer.replicas = 2;
+    assert_eq!(placed(&fleet, &fewer), map(&[("a", 2)]));
+}
+
+#[test]
+fn a_steady_request_that_fits_only_by_moving_says_so() {
+    let fleet = fleet(&[("a", 0), ("b", 10)]);
+    let mut grown = request(6);
+    rules(&mut grown).bounds = vec![Bounds { clusters: named(&["b"]), min: 6, max: None }];
+    grown.previous = map(&[("a", 5)]);
+    let refused = schedule(&fleet, &grown, 0).unwrap_err();
+    assert_eq!(refused.why.as_str(), "FitsOnlyByMoving");
+}
+
+#[test]
+fn a_kind_that_a_member_does_not_serve_rules_it_out() {
+    let mut plain = member("a", 10);
+    plain.kinds = Some(Arc::new(["v1/ConfigMap".to_owned()].into()));
+    let mut wants = request(1);
+    wants.kind = "apps/v1/Deployment".into();
+    let refused = schedule(&Fleet::new([plain]), &wants, 0).unwrap_err();
+    assert_eq!(refused.why.as_str(), "NoClusterFits");
+    assert_eq!(refused.report.in_words(), "KindNotServed 1 (a)");
+}
+
+#[test]
+fn unknown_room_is_its_own_case() {
+    let mut unknown = member("a", 0);
+    unknown.room = Room::Unknown;
+    let fleet = Fleet::new([unknown]);
+    let refused = schedule(&fleet, &request(3), 0).unwrap_err();
+    assert_eq!(refused.report.rejected[0].reason, Refusal::RoomUnknown);
+    let mut weighted = request(3);
+    weighted.mode = Mode::Divide(DivideBy::Weighted(Arc::default()));
+    assert_eq!(placed(&fleet, &weighted), map(&[("a", 3)]));
+}
+
+#[test]
+fn scaled_to_zero_the_object_stays_where_it_is() {
+    let fleet = fleet(&[("a", 5), ("b", 5)]);
+    let mut zero = request(0);
+    assert_eq!(placed(&fleet, &zero), map(&[("a", 0), ("b", 0)]));
+    zero.previous = map(&[("b", 3)]);
+    assert_eq!(placed(&fleet, &zero), map(&[("b", 0)]));
+}
+
+#[test]
+fn equal_members_win_the_odd_replica_equally_often() {
+    let fleet = fleet(&[("a", 9), ("b", 9), ("c", 9), ("d", 9)]);
+    let mut wins: std::collections::BTreeMap<String, u32> = std::collections::BTreeMap::new();
+    for key in 0..4000 {
+        let decision = schedule(&fleet, &request(1), key).unwrap();
+        *wins.entry(decision.assignment.iter().next().unwrap().0.to_string()).or_default() += 1;
+    }
+    // Chi-square with three degrees of freedom; 16.27 is passed by chance once in a thousand.
+    let chi: f64 = wins.values().map(|n| (f64::from(*n) - 1000.0).powi(2) / 1000.0).sum();
+    assert!(wins.len() == 4 && chi < 16.27, "{wins:?}");
+}
+
+#[test]
+fn a_spread_takes_the_regions_that_can_hold_the_replicas_and_one_member_in_each() {
+    let fleet = fleet(&[("a-1", 9), ("a-2", 8), ("b-1", 5), ("c-1", 4), ("d-1", 1)]);
+    let mut wide = request(12);
+    rules(&mut wide).spread = vec![
+        Spread { key: Topology::Provider, min: 3, max: Some(3) },
+        Spread { key: Topology::Cluster, min: 1, max: Some(3) },
+    ];
+    let counts = placed(&fleet, &wide);
+    assert_eq!(counts.iter().map(|(n, _)| n.as_ref()).collect::<Vec<_>>(), ["a-1", "b-1", "c-1"]);
+}
+
+#[test]
+fn a_spread_looks_at_what_the_clusters_it_may_use_can_hold() {
+    let mut rooms: Vec<(String, u64)> = vec![("a-0".into(), 60), ("b-0".into(), 60)];
+    rooms.extend((0..20).map(|n| (format!("{}-{n}", if n < 10 { "c" } else { "d" }), 10)));
+    let fleet = Fleet::new(rooms.iter().map(|(name, room)| member(name, *room)));
+    let mut tight = request(100);
+    rules(&mut tight).spread = vec![
+        Spread { key: Topology::Provider, min: 2, max: Some(2) },
+        Spread { key: Topology::Cluster, min: 2, max: Some(2) },
+    ];
+    assert_eq!(placed(&fleet, &tight), map(&[("a-0", 50), ("b-0", 50)]));
+}
+
+#[test]
+fn too_few_domains_are_named_with_the_key() {
+    let fleet = fleet(&[("a-1", 9), ("a-2", 8)]);
+    let mut wide = request(4);
+    rules(&mut wide).spread = vec![Spread { key: Topology::Provider, min: 2, max: None }];
+    let refused = schedule(&fleet, &wide, 0).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "4 replicas are not placed: spread over provider wants 2 domains, and 1 can hold replicas"
+    );
+    wide.replicas = 1;
+    assert_eq!(placed(&fleet, &wide).total(), 1, "one replica cannot stand in two domains");
+}
+
+#[test]
+fn a_spread_that_history_breaks_wins_and_says_what_it_displaces() {
+    let fleet = fleet(&[("a-1", 9), ("b-1", 9)]);
+    let mut kept = request(4);
+    rules(&mut kept).spread = vec![Spread { key: Topology::Provider, min: 2, max: None }];
+    kept.previous = map(&[("a-1", 4)]);
+    let decision = schedule(&fleet, &kept, 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a-1", 3), ("b-1", 1)]));
+    assert_eq!(decision.notes, [Note::Displaced(1)]);
+}
+
+#[test]
+fn pack_fills_members_to_the_brim_and_uses_no_more_than_it_needs() {
+    let fleet = fleet(&[("a", 4), ("b", 7), ("c", 2)]);
+    let mut packed = request(9);
+    packed.mode = Mode::Divide(DivideBy::Pack);
+    assert_eq!(placed(&fleet, &packed), map(&[("a", 2), ("b", 7)]));
+    rules(&mut packed).bounds = vec![Bounds { clusters: named(&["a"]), min: 4, max: None }];
+    assert_eq!(placed(&fleet, &packed), map(&[("a", 4), ("b", 5)]));
+}
+
+#[test]
+fn counts_that_only_one_combination_reaches_are_found() {
+    let fleet = fleet(&[("a", 9), ("b", 9), ("c", 9)]);
+    let mut odd = request(8);
+    rules(&mut odd).bounds = vec![
+        Bounds { clusters: named(&["a"]), min: 7, max: Some(7) },
+        Bounds { clusters: named(&["b"]), min: 5, max: Some(5) },
+        Bounds { clusters: named(&["c"]), min: 3, max: Some(3) },
+    ];
+    assert_eq!(placed(&fleet, &odd), map(&[("b", 5), ("c", 3)]));
+    odd.replicas = 9;
+    assert_eq!(schedule(&fleet, &odd, 0).unwrap_err().why.as_str(), "BoundsUnsatisfiable");
+}
+
+#[test]
+fn elastic_room_is_used_after_ready_room_and_said_to_be() {
+    let mut grows = member("a", 2);
+    let Room::Nodes(nodes) = &mut grows.room else { unreachable!("it has nodes") };
+    Arc::make_mut(nodes).elastic = Some(Elastic {
+        resources: Resources { cpu_milli: 4000, ..Resources::default() },
+        pods: 10,
+    });
+    let fleet = Fleet::new([grows, member("b", 3)]);
+    assert_eq!(placed(&fleet, &request(5)), map(&[("a", 2), ("b", 3)]));
+    let decision = schedule(&fleet, &request(8), 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a", 5), ("b", 3)]));
+    assert_eq!(decision.notes, [Note::Elastic(3)]);
+}
+
+#[test]
+fn near_and_away_rule_members_out() {
+    let fleet = fleet(&[("a", 9), ("b", 9), ("c", 9)]);
+    let mut picky = request(2);
+    let near = Some(vec!["a".into(), "b".into()]);
+    picky.others = Some(Arc::new(Others { near, away: vec!["a".into()] }));
+    assert_eq!(placed(&fleet, &picky), map(&[("b", 2)]));
+    let report = schedule(&fleet, &picky, 0).unwrap().report;
+    assert_eq!(report.in_words(), "NotNear 1 (c); NotAway 1 (a)");
+}
+
+#[test]
+fn a_tenant_has_its_clusters_and_its_quota() {
+    let fleet = fleet(&[("a", 9), ("b", 9)]);
+    let mut bounded = request(5);
+    rules(&mut bounded).tenant = Some(named(&["b"]));
+    assert_eq!(placed(&fleet, &bounded), map(&[("b", 5)]));
+    bounded.quota = Some(4);
+    let refused = schedule(&fleet, &bounded, 0).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "1 replicas are not placed: the tenant's quota leaves room for 4 replicas"
+    );
+    bounded.partial = true;
+    assert_eq!(placed(&fleet, &bounded), map(&[("b", 4)]));
+}
+
+fn survive(standby: Standby, enforce: Enforce, min_percent: u32) -> Survive {
+    Survive { domain: Topology::Provider, min_percent, standby, enforce }
+}
+
+#[test]
+fn running_standby_keeps_enough_replicas_outside_any_one_domain() {
+    let fleet = fleet(&[("a-1", 30), ("b-1", 6), ("c-1", 6)]);
+    let mut safe = request(12);
+    rules(&mut safe).survive = Some(survive(Standby::Running, Enforce::Require, 60));
+    let counts = placed(&fleet, &safe);
+    assert!(counts.iter().all(|(_, count)| count <= 4), "{counts:?}");
+    rules(&mut safe).survive = Some(survive(Standby::Running, Enforce::Require, 90));
+    let refused = schedule(&fleet, &safe, 0).unwrap_err();
+    assert_eq!(refused.why.as_str(), "WouldNotSurvive");
+}
+
+#[test]
+fn spare_standby_wants_room_elsewhere() {
+    let fleet = fleet(&[("a-1", 10), ("b-1", 5)]);
+    let mut safe = request(6);
+    rules(&mut safe).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    // a holds 4 and b 2; when a is lost, b has room for 3 of its 4.
+    let decision = schedule(&fleet, &safe, 0).unwrap();
+    assert_eq!(decision.assignment, map(&[("a-1", 4), ("b-1", 2)]));
+    assert_eq!(decision.notes, [Note::WouldNotSurvive("a".into(), 1)]);
+    safe.replicas = 5;
+    assert_eq!(schedule(&fleet, &safe, 0).unwrap().notes, []);
+}
