@@ -17,6 +17,7 @@ usage: cargo xtask COMMAND
   tidy           house rules that a tool can check
   codegen        writes the generated files again
   peers          builds and fetches the programs that tests talk to
+  cases FILE     judges recorded decisions of another scheduler; 1 when one is wrong
   bench NAME     runs a benchmark; --json FILE keeps the figures";
 
 #[expect(clippy::print_stderr, reason = "a command line speaks to people on standard error")]
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["codegen"] => codegen::run(),
         ["peers"] => peers::all().map(drop),
+        ["cases", file] => cases(file),
         ["bench", rest @ ..] => bench::run(rest),
         _ => {
             eprintln!("{USAGE}");
@@ -42,4 +44,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Judges recorded cases; the program that does it says which are wrong.
+fn cases(file: &str) -> anyhow::Result<()> {
+    let path = std::path::absolute(file)?;
+    let path = path.to_str().ok_or_else(|| anyhow::anyhow!("{file} is no text"))?;
+    let run = ["run", "--quiet", "--locked", "--package", "hanse-tests-cases", "--", path];
+    shell::run(&mut shell::command("cargo", &run))
 }

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Candidate {
     pub(crate) at: u32,
-    /// First tier that admits it; `u16::MAX` for one that only holds replicas from before.
+    /// First tier that admits it, from 0.
     pub(crate) tier: u16,
     pub(crate) weight: u32,
     pub(crate) min: u32,
@@ -131,7 +131,7 @@ fn places(fleet: &Fleet, names: &[Arc<str>]) -> Vec<usize> {
 }
 
 /// A member that may not take anything new and holds replicas keeps them: the drain takes them
-/// out. Without steady it keeps none where the rules no longer select it.
+/// out. It keeps none where the rules no longer select it.
 #[expect(clippy::too_many_arguments, reason = "one step of the loop above, used twice")]
 fn closed_holder(
     fleet: &Fleet,
@@ -148,9 +148,8 @@ fn closed_holder(
         // It can be part of no spread; what it holds has to move.
         return;
     }
-    let selects = standing.tier != u16::MAX
-        && request.rules.tenant.as_ref().is_none_or(|tenant| tenant.admits(fleet.at(at)));
-    if leaving.binary_search(&at).is_ok() || !(request.rules.steady || selects) {
+    let selects = selected.admits(fleet, &request.rules, at);
+    if leaving.binary_search(&at).is_ok() || !selects {
         return;
     }
     let frozen = count > 0 && fleet.at(at).health.is_out_of_reach();

@@ -33,7 +33,7 @@ pub(crate) struct Selected {
 pub(crate) struct Standing {
     /// Its place in the fleet.
     pub(crate) at: u32,
-    /// First tier that admits it; `u16::MAX` when none does.
+    /// First tier that admits it; the highest number when none does.
     pub(crate) tier: u16,
     pub(crate) weight: u32,
     pub(crate) min: u32,
@@ -175,6 +175,12 @@ impl Selected {
             domains: [domain(0), domain(1)],
             name_hash: hash(&fleet.at(at).name),
         }
+    }
+
+    /// Whether the rules select a member, whatever else may close it.
+    pub(crate) fn admits(&self, fleet: &Fleet, rules: &Rules, at: usize) -> bool {
+        (self.tiers.is_empty() || self.tiers.iter().any(|tier| tier.has(at)))
+            && rules.tenant.as_ref().is_none_or(|tenant| tenant.admits(fleet.at(at)))
     }
 
     /// Most replicas that a member may hold by the rules.

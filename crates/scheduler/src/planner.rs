@@ -203,7 +203,10 @@ fn unchanged(fleet: &Fleet, request: &Request, selected: &Selected) -> Option<De
     let mut domains = vec![Vec::new(); rules.spread.len()];
     for (name, count) in request.previous.iter().filter(|(_, count)| *count > 0) {
         let at = fleet.place(name)?;
-        if request.leaving.contains(name) || count > selected.max_of(rules, at) {
+        if request.leaving.contains(name)
+            || count > selected.max_of(rules, at)
+            || !selected.admits(fleet, rules, at)
+        {
             return None;
         }
         for (spread, seen) in rules.spread.iter().zip(&mut domains) {
@@ -244,7 +247,7 @@ fn row(fleet: &Fleet, candidate: &Candidate, decision: Option<&Decision>) -> Row
     let member = fleet.at(candidate.at as usize);
     Row {
         member: Arc::clone(&member.name),
-        tier: (candidate.tier != u16::MAX).then_some(candidate.tier),
+        tier: candidate.tier,
         weight: candidate.weight,
         min: candidate.min,
         max: (candidate.max != u32::MAX).then_some(candidate.max),
@@ -415,7 +418,8 @@ impl Answer<'_> {
                 counts[of] = candidate.holds.then_some(upper);
             }
             if counts[of].is_some() {
-                items.push(Item { of, base, low: 1, upper: 1, hard: 0 });
+                // Each holds the full count: only which members is to be chosen.
+                items.push(Item { of, base, low: 0, upper: upper.max(1), hard: 0 });
             }
         }
         let want = Want::new(&request.rules.spread, None);

@@ -250,8 +250,8 @@ impl Cause {
 pub struct Row {
     /// The member.
     pub member: Arc<str>,
-    /// First tier that admits it, from 0; absent for one that only holds replicas from before.
-    pub tier: Option<u16>,
+    /// First tier that admits it, from 0.
+    pub tier: u16,
     /// Its weight by the policy, 1 where it gives none.
     pub weight: u32,
     /// Fewest replicas when it is used.

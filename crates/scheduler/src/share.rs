@@ -118,10 +118,10 @@ impl Try<'_> {
         for (of, candidate) in self.candidates.iter().enumerate() {
             let held = candidate.previous.min(candidate.max);
             let base = if self.steady || candidate.frozen { held } else { 0 };
-            let takes = candidate.tier != u16::MAX && open(candidate.tier);
+            let takes = open(candidate.tier);
             let upper = if takes { candidate.upper(self.elastic) } else { held };
             let low = candidate.min.max(1);
-            if !takes && base == 0 && !(candidate.closed && candidate.tier != u16::MAX) {
+            if !takes && base == 0 && !candidate.closed {
                 continue;
             }
             if upper == 0 || (base == 0 && upper < low) {
@@ -209,13 +209,20 @@ impl Try<'_> {
             return divide(total, &shares);
         }
         // What is missing goes by free room, whatever each one has already.
-        let floors: u32 = list.iter().map(Item::floor).sum();
+        let held: u32 = list.iter().map(|item| item.base).sum();
         let shares: Vec<Share> = list
             .iter()
-            .map(|item| Share { lower: 0, upper: item.upper - item.floor(), ..share(item) })
+            .map(|item| {
+                let lower = item.hard.saturating_sub(item.base);
+                Share {
+                    lower,
+                    upper: item.upper.saturating_sub(item.base).max(lower),
+                    ..share(item)
+                }
+            })
             .collect();
-        let more = divide(total.saturating_sub(floors), &shares);
-        list.iter().zip(more).map(|(item, more)| item.floor() + more).collect()
+        let more = divide(total.saturating_sub(held), &shares);
+        list.iter().zip(more).map(|(item, more)| item.base + more).collect()
     }
 
     /// The weight of an item: given, or its room. What it runs already counts as its room where
