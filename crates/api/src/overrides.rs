@@ -225,7 +225,7 @@ pub struct EntriesOverride {
 }
 
 /// One operation of a JSON patch.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PatchOperation {
     /// What is done.
     pub op: PatchVerb,

@@ -122,7 +122,7 @@ fn remove(fields: &mut Map<String, Value>, parent: &str, field: &str) {
 }
 
 /// A null says nothing, and server-side apply would take it for a value.
-fn drop_nulls(value: &mut Value) {
+pub(crate) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             fields.retain(|_, field| !field.is_null());
