@@ -5,8 +5,10 @@
 mod baseline;
 mod cel;
 mod changes;
+mod cluster;
 mod companions;
 mod image;
+mod interpreters;
 mod kind;
 mod manifest;
 mod needs;
@@ -21,7 +23,11 @@ mod subset;
 pub use baseline::{Control, Violation, violations};
 pub use cel::CelError;
 pub use changes::{Change, changes};
+pub use cluster::{Explanation, RenderError, Rules, Target, explain, render};
 pub use companions::{Reference, Selects, named_by, selects};
+pub use interpreters::{
+    Division, InterpretCause, InterpretError, InterpreterRefusal, Interpreters, PodSet, retain,
+};
 pub use kind::Kind;
 pub use manifest::{Manifest, Marks, RENDER_VERSION, Share, manifest};
 pub use needs::{NodeToleration, PodNeeds, holds_data, pod_labels, pod_needs, replicas};
@@ -35,5 +41,5 @@ pub use quantity::{QuantityError, format_milli, milli};
 pub use status::{
     Folded, Health, MemberState, Template, fold, member_health, ready_replicas, updated_replicas,
 };
-pub use strip::strip;
+pub use strip::{Removal, StripRow, strip, strip_explained};
 pub use subset::{Difference, difference};

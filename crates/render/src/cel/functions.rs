@@ -43,6 +43,7 @@ pub(super) fn is_known(call: &CallExpr) -> bool {
                 | "min"
                 | "max"
                 | "distinct"
+                | "flatten"
                 | "join"
                 | "lowerAscii"
                 | "upperAscii"
@@ -210,6 +211,17 @@ fn list(
                 }
             }
             Ok(Datum::list(found))
+        }
+        ("flatten", []) => {
+            let mut all = Vec::new();
+            for item in items {
+                let Datum::List(inner) = item else {
+                    return Err(type_error("flatten()", &[item]));
+                };
+                run.budget.make(inner.len() * VALUE_BYTES)?;
+                all.extend(inner.iter().cloned());
+            }
+            Ok(Datum::list(all))
         }
         ("join", [] | [Datum::Text(_)]) => {
             let between = match arguments {

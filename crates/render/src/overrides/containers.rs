@@ -128,9 +128,7 @@ pub(super) fn env(object: &mut Value, wanted: &EnvOverride) -> Result<(), Fault>
         let list = container.entry("env").or_insert_with(|| json!([]));
         let wrong = || ("env", OverrideCause::Pointer(pointer::PointerError::Index));
         let list = list.as_array_mut().ok_or_else(wrong)?;
-        list.retain(|variable| {
-            !wanted.remove.iter().any(|name| variable["name"] == name.as_str())
-        });
+        list.retain(|variable| !wanted.remove.iter().any(|name| variable["name"] == name.as_str()));
         for variable in &wanted.set {
             let made = json!({"name": variable.name, "value": variable.value});
             match list.iter_mut().find(|old| old["name"] == made["name"]) {
