@@ -73,6 +73,9 @@ pub enum CelError {
     /// Its input is larger than an expression may read.
     #[error("the input has more than {0} values")]
     Input(usize),
+    /// Its result has values inside values beyond a bound.
+    #[error("the result nests more than {0} values")]
+    Depth(usize),
     /// It took more steps than an expression may take.
     #[error("the expression took more than {0} steps")]
     Steps(u64),
@@ -131,7 +134,7 @@ impl Program {
     pub(crate) fn evaluate(
         &self,
         names: &[(&'static str, Datum)],
-        budget: Budget,
+        budget: &mut Budget,
     ) -> Result<Datum, CelError> {
         evaluate::run(&self.expression, names, budget)
     }

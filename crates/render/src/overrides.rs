@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     CelError, Change, Violation,
-    cel::{Datum, Program},
+    cel::{Budget, Datum, Program},
     needs::string_map,
     pointer::PointerError,
 };
@@ -114,7 +114,7 @@ pub struct Overridden {
     pub policy: PolicyName,
     /// Index of the rule in it.
     pub rule: usize,
-    /// Field of the rule, for example `image[0]`.
+    /// Field of the rule, for example `image`.
     pub field: String,
     /// What changed.
     pub change: Change,
@@ -230,10 +230,11 @@ impl Overrides {
         let mut datum = None;
         for policy in self.policies.iter().filter(|policy| policy.selects(&facts)) {
             let rules = policy.rules.iter().enumerate();
+            let mut budget = Budget::POLICY;
             for (index, rule) in rules.filter(|(_, rule)| rule.spec.clusters.admits(cluster)) {
                 let cluster = datum.get_or_insert_with(|| cluster_datum(cluster));
                 let at = apply::At { policy: &policy.name, rule: index, replicas };
-                apply::rule(object, rule, &at, cluster, &mut done)?;
+                apply::rule(object, rule, &at, (cluster, &mut budget), &mut done)?;
             }
         }
         crate::strip::drop_nulls(object);

@@ -14,6 +14,8 @@ pub(crate) struct Budget {
 impl Budget {
     /// For an expression about one object: 100,000 steps, 2 MiB.
     pub(crate) const OBJECT: Self = Self::of(100_000, 2 << 20);
+    /// For all expressions of an override policy about one object: 300,000 steps, 8 MiB.
+    pub(crate) const POLICY: Self = Self::of(300_000, 8 << 20);
     /// For an expression about all members: 4,000,000 steps, 32 MiB.
     pub(crate) const FLEET: Self = Self::of(4_000_000, 32 << 20);
 

@@ -9,6 +9,8 @@ use super::CelError;
 
 /// Values that an expression may be given.
 const INPUT_VALUES: usize = 400_000;
+/// Values inside values in a result: a decoder of JSON takes no more than 128.
+const OUTPUT_DEPTH: usize = 64;
 /// Bytes of text that a result may have.
 const OUTPUT_BYTES: usize = 4 << 20;
 /// Bytes that a value takes beside its text.
@@ -58,7 +60,7 @@ impl Datum {
     /// As JSON; an optional without a value is null. A value may hold another many times over, so
     /// that it is larger than what was made.
     pub(crate) fn to_json(&self) -> Result<Value, CelError> {
-        write(self, &mut Left { values: INPUT_VALUES, bytes: OUTPUT_BYTES })
+        write(self, &mut Left { values: INPUT_VALUES, bytes: OUTPUT_BYTES, depth: OUTPUT_DEPTH })
     }
 
     /// Name of its type, for messages.
@@ -102,6 +104,7 @@ fn read(value: &Value, left: &mut usize) -> Result<Datum, CelError> {
 struct Left {
     values: usize,
     bytes: usize,
+    depth: usize,
 }
 
 impl Left {
@@ -117,7 +120,8 @@ fn too_large() -> CelError {
 
 fn write(datum: &Datum, left: &mut Left) -> Result<Value, CelError> {
     left.values = left.values.checked_sub(1).ok_or_else(too_large)?;
-    Ok(match datum {
+    left.depth = left.depth.checked_sub(1).ok_or(CelError::Depth(OUTPUT_DEPTH))?;
+    let value = match datum {
         Datum::Null | Datum::Optional(None) => Value::Null,
         Datum::Bool(value) => Value::Bool(*value),
         Datum::Int(value) => Value::from(*value),
@@ -136,5 +140,7 @@ fn write(datum: &Datum, left: &mut Left) -> Result<Value, CelError> {
             Value::Object(fields)
         }
         Datum::Optional(Some(value)) => write(value, left)?,
-    })
+    };
+    left.depth += 1;
+    Ok(value)
 }

@@ -10,22 +10,26 @@ use kube_cel::cel::{
     },
 };
 
+use regex::Regex;
+
 use super::{Budget, CelError, Datum, datum::VALUE_BYTES, functions, operators};
 
 /// The value of an expression.
-pub(super) fn run(
-    expression: &IdedExpr,
+pub(super) fn run<'a>(
+    expression: &'a IdedExpr,
     names: &[(&'static str, Datum)],
-    budget: Budget,
+    budget: &'a mut Budget,
 ) -> Result<Datum, CelError> {
     let scope = names.iter().map(|(name, value)| (*name, value.clone())).collect();
-    Run { scope, budget }.value(expression)
+    Run { scope, budget, patterns: BTreeMap::new() }.value(expression)
 }
 
 /// An evaluation under way.
 pub(super) struct Run<'a> {
     scope: Vec<(&'a str, Datum)>,
-    pub(super) budget: Budget,
+    pub(super) budget: &'a mut Budget,
+    /// Patterns that were made already.
+    pub(super) patterns: BTreeMap<String, Regex>,
 }
 
 impl<'a> Run<'a> {
@@ -149,7 +153,7 @@ impl<'a> Run<'a> {
             }
             (name, [left, right]) if operators::is_binary(name) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                operators::binary(name, &left, &right, &mut self.budget)
+                operators::binary(name, &left, &right, self.budget)
             }
             _ => functions::call(self, call),
         }

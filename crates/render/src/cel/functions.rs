@@ -15,9 +15,9 @@ use super::{
 
 /// Bytes of a pattern, and of what it is made into.
 const PATTERN_BYTES: usize = 256;
-const PATTERN_SIZE: usize = 1 << 17;
-/// Steps that making a pattern takes at most.
-const PATTERN_STEPS: usize = 2000;
+const PATTERN_SIZE: usize = 1 << 16;
+/// Steps that making a pattern costs.
+const PATTERN_STEPS: usize = 10_000;
 
 /// The library of a call such as `math.least(a, b)`.
 pub(super) fn module(call: &CallExpr) -> Option<&'static str> {
@@ -163,7 +163,7 @@ fn extreme(
     for value in values {
         run.budget.spend(1)?;
         let other = best.unwrap_or(value);
-        let order = compare(value, other, &mut run.budget)?;
+        let order = compare(value, other, run.budget)?;
         let order = order.ok_or_else(|| type_error(&format!("{name}()"), &[value, other]))?;
         if best.is_none() || order == wanted {
             best = Some(value);
@@ -182,36 +182,8 @@ fn list(
     match (name, arguments) {
         ("min", []) => extreme(run, name, items, Ordering::Less),
         ("max", []) => extreme(run, name, items, Ordering::Greater),
-        ("sum", []) => {
-            let mut sum = match items.first() {
-                Some(Datum::Double(_)) => Datum::Double(0.0),
-                _ => Datum::Int(0),
-            };
-            for item in items {
-                sum = match (&sum, item) {
-                    (Datum::Int(a), Datum::Int(b)) => {
-                        Datum::Int(a.checked_add(*b).ok_or(CelError::Range("a sum"))?)
-                    }
-                    (Datum::Double(a), Datum::Double(b)) => Datum::Double(a + b),
-                    _ => return Err(type_error("sum()", &[&sum, item])),
-                };
-            }
-            Ok(sum)
-        }
-        ("distinct", []) => {
-            let mut found: Vec<Datum> = Vec::new();
-            for item in items {
-                let mut seen = false;
-                for other in &found {
-                    seen = seen || super::operators::equal(item, other, &mut run.budget)?;
-                }
-                if !seen {
-                    run.budget.make(VALUE_BYTES)?;
-                    found.push(item.clone());
-                }
-            }
-            Ok(Datum::list(found))
-        }
+        ("sum", []) => sum(items),
+        ("distinct", []) => distinct(run, items),
         ("flatten", []) => {
             let mut all = Vec::new();
             for item in items {
@@ -297,8 +269,11 @@ fn matches(run: &mut Run<'_>, text: &str, pattern: &str) -> Result<Datum, CelErr
     if pattern.len() > PATTERN_BYTES {
         return Err(CelError::TooComplex("a pattern of more than 256 bytes"));
     }
-    run.budget.spend(PATTERN_STEPS)?;
     run.budget.spend(text.len().saturating_mul(pattern.len() / 8 + 1) / 8)?;
+    if let Some(made) = run.patterns.get(pattern) {
+        return Ok(Datum::Bool(made.is_match(text)));
+    }
+    run.budget.spend(PATTERN_STEPS)?;
     let made = RegexBuilder::new(pattern)
         .size_limit(PATTERN_SIZE)
         .dfa_size_limit(PATTERN_SIZE)
@@ -309,7 +284,9 @@ fn matches(run: &mut Run<'_>, text: &str, pattern: &str) -> Result<Datum, CelErr
                 format!("the pattern {pattern:?}: {error}").chars().take(256).collect(),
             )
         })?;
-    Ok(Datum::Bool(made.is_match(text)))
+    let found = made.is_match(text);
+    run.patterns.insert(pattern.to_owned(), made);
+    Ok(Datum::Bool(found))
 }
 
 fn substring(run: &mut Run<'_>, text: &str, from: i64, to: Option<i64>) -> Result<Datum, CelError> {
@@ -323,4 +300,36 @@ fn substring(run: &mut Run<'_>, text: &str, from: i64, to: Option<i64>) -> Resul
     run.budget.make(text.len())?;
     let part: String = text.chars().skip(from).take(to - from).collect();
     Ok(Datum::text(&part))
+}
+
+fn sum(items: &[Datum]) -> Result<Datum, CelError> {
+    let mut sum = match items.first() {
+        Some(Datum::Double(_)) => Datum::Double(0.0),
+        _ => Datum::Int(0),
+    };
+    for item in items {
+        sum = match (&sum, item) {
+            (Datum::Int(a), Datum::Int(b)) => {
+                Datum::Int(a.checked_add(*b).ok_or(CelError::Range("a sum"))?)
+            }
+            (Datum::Double(a), Datum::Double(b)) => Datum::Double(a + b),
+            _ => return Err(type_error("sum()", &[&sum, item])),
+        };
+    }
+    Ok(sum)
+}
+
+fn distinct(run: &mut Run<'_>, items: &[Datum]) -> Result<Datum, CelError> {
+    let mut found: Vec<Datum> = Vec::new();
+    for item in items {
+        let mut seen = false;
+        for other in &found {
+            seen = seen || super::operators::equal(item, other, run.budget)?;
+        }
+        if !seen {
+            run.budget.make(VALUE_BYTES)?;
+            found.push(item.clone());
+        }
+    }
+    Ok(Datum::list(found))
 }

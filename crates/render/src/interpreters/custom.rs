@@ -132,10 +132,10 @@ impl Interpreter {
         field: &'static str,
         program: &Program,
         names: &Names,
-        budget: Budget,
+        mut budget: Budget,
         take: impl FnOnce(Datum) -> Result<T, CelError>,
     ) -> Result<T, InterpretError> {
-        let value = program.evaluate(names, budget).and_then(take);
+        let value = program.evaluate(names, &mut budget).and_then(take);
         value.map_err(|cause| self.error(field, program.source(), cause))
     }
 

@@ -20,50 +20,35 @@ pub(super) struct At<'a> {
 /// A cause, and where in the object.
 type Fault = (String, OverrideCause);
 
-/// Applies one rule; tells what it changed.
+/// Applies one rule; tells what it changed. `cluster` comes with what its expressions may spend.
 pub(super) fn rule(
     object: &mut Value,
     rule: &Rule,
     at: &At<'_>,
-    cluster: &Datum,
+    (cluster, budget): (&Datum, &mut Budget),
     done: &mut Vec<Overridden>,
 ) -> Result<(), OverrideError> {
     let spec = &rule.spec;
     let mut step = Step { object, at, done };
-    for (index, image) in spec.image.iter().enumerate() {
-        step.run(format!("image[{index}]"), |object| containers::image(object, image))?;
-    }
-    for (field, list) in [("command", &spec.command), ("args", &spec.args)] {
-        for (index, words) in list.iter().enumerate() {
-            step.run(format!("{field}[{index}]"), |o| containers::words(o, field, words))?;
-        }
-    }
-    for (index, env) in spec.env.iter().enumerate() {
-        step.run(format!("env[{index}]"), |object| containers::env(object, env))?;
-    }
-    for (field, list) in [("labels", &spec.labels), ("annotations", &spec.annotations)] {
-        if let Some(list) = list {
-            step.run(field.to_owned(), |object| entries(object, field, list))?;
-        }
-    }
-    for (index, operation) in spec.json_patch.iter().enumerate() {
-        step.run(format!("jsonPatch[{index}]"), |object| {
-            patch(object, operation).map_err(|cause| (operation.path.clone(), cause))
-        })?;
-    }
-    if let Some(patch) = &spec.merge_patch {
-        step.run("mergePatch".to_owned(), |object| {
-            merge(object, patch);
-            Ok(())
-        })?;
-    }
-    for (index, (replace, program)) in spec.replace.iter().zip(&rule.replace).enumerate() {
-        step.run(format!("replace[{index}]"), |object| {
-            computed(object, &replace.path, program.as_ref(), cluster)
-                .map_err(|cause| (replace.path.clone(), cause))
-        })?;
-    }
-    Ok(())
+    step.run("image", &spec.image, containers::image)?;
+    step.run("command", &spec.command, |o, words| containers::words(o, "command", words))?;
+    step.run("args", &spec.args, |object, words| containers::words(object, "args", words))?;
+    step.run("env", &spec.env, containers::env)?;
+    step.run("labels", spec.labels.as_slice(), |o, list| entries(o, "labels", list))?;
+    let annotations = spec.annotations.as_slice();
+    step.run("annotations", annotations, |object, list| entries(object, "annotations", list))?;
+    step.run("jsonPatch", &spec.json_patch, |object, operation| {
+        patch(object, operation).map_err(|cause| (operation.path.clone(), cause))
+    })?;
+    step.run("mergePatch", spec.merge_patch.as_slice(), |object, patch| {
+        merge(object, patch);
+        Ok(())
+    })?;
+    let computations: Vec<_> = spec.replace.iter().zip(&rule.replace).collect();
+    step.run("replace", &computations, |object, (replace, program)| {
+        computed(object, &replace.path, program.as_ref(), cluster, budget)
+            .map_err(|cause| (replace.path.clone(), cause))
+    })
 }
 
 struct Step<'a> {
@@ -73,35 +58,42 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    fn run(
+    /// Does everything that one field of the rule says, then judges the object as it has become:
+    /// once for a field, for objects may be large and lists long.
+    fn run<T>(
         &mut self,
-        field: String,
-        act: impl FnOnce(&mut Value) -> Result<(), Fault>,
+        field: &str,
+        list: &[T],
+        mut act: impl FnMut(&mut Value, &T) -> Result<(), Fault>,
     ) -> Result<(), OverrideError> {
+        if list.is_empty() {
+            return Ok(());
+        }
         let before = self.object.clone();
-        let result = act(self.object).and_then(|()| {
-            let changed = changes(&before, self.object);
-            guard::check(&before, self.object, &changed, self.at)?;
-            Ok(changed)
-        });
+        for (index, item) in list.iter().enumerate() {
+            act(self.object, item)
+                .map_err(|fault| self.error(format!("{field}[{index}]"), fault))?;
+        }
+        let changed = changes(&before, self.object);
+        guard::check(&before, self.object, &changed, self.at)
+            .map_err(|fault| self.error(field.to_owned(), fault))?;
+        self.done.extend(changed.into_iter().map(|change| Overridden {
+            policy: self.at.policy.clone(),
+            rule: self.at.rule,
+            field: field.to_owned(),
+            change,
+        }));
+        Ok(())
+    }
+
+    fn error(&self, field: String, (path, cause): Fault) -> OverrideError {
         let At { policy, rule, .. } = self.at;
-        match result {
-            Ok(changed) => {
-                self.done.extend(changed.into_iter().map(|change| Overridden {
-                    policy: (*policy).clone(),
-                    rule: *rule,
-                    field: field.clone(),
-                    change,
-                }));
-                Ok(())
-            }
-            Err((path, cause)) => Err(OverrideError {
-                policy: (*policy).clone(),
-                rule: *rule,
-                field,
-                path,
-                cause: Box::new(cause),
-            }),
+        OverrideError {
+            policy: (*policy).clone(),
+            rule: *rule,
+            field,
+            path,
+            cause: Box::new(cause),
         }
     }
 }
@@ -173,9 +165,10 @@ fn computed(
     path: &str,
     program: Result<&Program, &crate::CelError>,
     cluster: &Datum,
+    budget: &mut Budget,
 ) -> Result<(), OverrideCause> {
     let program = program.map_err(Clone::clone)?;
     let names = [("object", Datum::from_json(object)?), ("cluster", cluster.clone())];
-    let value = program.evaluate(&names, Budget::OBJECT)?.to_json()?;
+    let value = program.evaluate(&names, budget)?.to_json()?;
     Ok(pointer::set(object, path, value)?)
 }

@@ -76,6 +76,9 @@ fn visit(
 pub(super) fn image(object: &mut Value, wanted: &ImageOverride) -> Result<(), Fault> {
     each(object, wanted.container.as_deref(), |container| {
         let name = container.get("image").and_then(Value::as_str).unwrap_or_default();
+        if name.is_empty() && wanted.repository.is_none() {
+            return Err(("image", pointer::PointerError::Missing.into()));
+        }
         let mut image = Image::parse(name);
         let part = |text: &String| (!text.is_empty()).then(|| text.clone());
         if let Some(registry) = &wanted.registry {

@@ -65,10 +65,9 @@ fn by_cluster(rule: Value) -> Result<Value, OverrideError> {
     applied(&Overrides::new([&policy], []), &web()).map(|(object, _)| object)
 }
 
-#[test]
-fn each_part_of_a_rule_changes_what_it_names() {
-    let pod = "/spec/template/spec";
-    for (rule, path, expected) in [
+/// Rules, and what they make of a place below the pod's spec.
+fn parts() -> Vec<(Value, &'static str, Value)> {
+    vec![
         (
             json!({"image": [{"registry": "mirror.eu:5000"}]}),
             "/containers/0/image",
@@ -132,7 +131,13 @@ fn each_part_of_a_rule_changes_what_it_names() {
             "/nodeSelector",
             json!({"zone": "eu-west-1a", "tier": "gold", "for": "web"}),
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn each_part_of_a_rule_changes_what_it_names() {
+    let pod = "/spec/template/spec";
+    for (rule, path, expected) in parts() {
         let object = by_namespace(rule.clone()).unwrap_or_else(|error| panic!("{error}"));
         let found = object.pointer(&format!("{pod}{path}")).cloned().unwrap_or_default();
         assert_eq!(found, expected, "{rule}");
@@ -237,6 +242,27 @@ fn replicas_belong_to_the_placement() {
     ] {
         assert_eq!(*by_cluster(rule.clone()).unwrap_err().cause, OverrideCause::Replicas, "{rule}");
     }
+}
+
+#[test]
+fn expressions_of_a_policy_share_one_budget() {
+    let ten = "[1,2,3,4,5,6,7,8,9,10]";
+    let work = format!("{ten}.map(a, {ten}.map(b, {ten}.map(c, a + b + c).sum()).sum()).sum()");
+    let rules = |count: usize| {
+        let replace = json!([{"path": "/spec/minReadySeconds", "cel": work}]);
+        json!({"replace": vec![replace[0].clone(); count]})
+    };
+    assert!(by_namespace(rules(2)).is_ok());
+    let error = by_namespace(rules(32)).unwrap_err();
+    assert_eq!(*error.cause, OverrideCause::Cel(CelError::Steps(300_000)), "{error}");
+}
+
+#[test]
+fn an_object_cannot_be_nested_without_end() {
+    let deeper =
+        json!({"replace": vec![json!({"path": "/spec/a", "cel": "[[[[object.spec.?a]]]]"}); 32]});
+    let error = by_namespace(deeper).unwrap_err();
+    assert!(error.to_string().contains("the result nests more than 64 values"), "{error}");
 }
 
 #[test]
@@ -396,7 +422,7 @@ fn every_change_is_told_with_its_rule() {
         told,
         [
             (0, "labels", "/metadata/labels/a"),
-            (1, "image[0]", "/spec/template/spec/containers/0/image")
+            (1, "image", "/spec/template/spec/containers/0/image")
         ]
     );
     assert_eq!(done[1].change.before, Some(json!("r.example.com/shop/web:1@sha256:ab")));
