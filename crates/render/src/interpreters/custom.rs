@@ -240,10 +240,18 @@ impl Interpreter {
     }
 
     pub(super) fn ready(&self, status: &Value) -> Result<u32, InterpretError> {
-        self.counted("ready", self.ready.as_ref(), "readyReplicas", status)
+        self.ready_of(&self.status_of(status)?)
     }
 
     pub(super) fn updated(&self, status: &Value) -> Result<u32, InterpretError> {
+        self.updated_of(&self.status_of(status)?)
+    }
+
+    fn ready_of(&self, status: &Datum) -> Result<u32, InterpretError> {
+        self.counted("ready", self.ready.as_ref(), "readyReplicas", status)
+    }
+
+    fn updated_of(&self, status: &Datum) -> Result<u32, InterpretError> {
         self.counted("updated", self.updated.as_ref(), "updatedReplicas", status)
     }
 
@@ -252,14 +260,18 @@ impl Interpreter {
         field: &'static str,
         program: Option<&Program>,
         otherwise: &str,
-        status: &Value,
+        status: &Datum,
     ) -> Result<u32, InterpretError> {
-        match program {
-            None => Ok(u32::try_from(status[otherwise].as_u64().unwrap_or(0)).unwrap_or(u32::MAX)),
-            Some(program) => {
-                let names = [("status", self.status_of(status)?)];
+        match (program, status) {
+            (Some(program), status) => {
+                let names = [("status", status.clone())];
                 self.value(field, program, &names, Budget::OBJECT, count)
             }
+            (None, Datum::Map(fields)) => match fields.get(otherwise) {
+                Some(Datum::Int(count)) => Ok(u32::try_from(*count).unwrap_or(0)),
+                _ => Ok(0),
+            },
+            (None, _) => Ok(0),
         }
     }
 
@@ -269,13 +281,17 @@ impl Interpreter {
     }
 
     pub(super) fn health(&self, state: MemberState<'_>) -> Result<Health, InterpretError> {
+        self.health_of(state, &self.status_of(state.status)?)
+    }
+
+    fn health_of(&self, state: MemberState<'_>, status: &Datum) -> Result<Health, InterpretError> {
         let observed = observes(&state);
         let Some(program) = &self.health else {
-            let enough = self.replicas.is_none() || self.ready(state.status)? >= state.assigned;
+            let enough = self.replicas.is_none() || self.ready_of(status)? >= state.assigned;
             return Ok(if observed && enough { Health::Healthy } else { Health::Progressing });
         };
         let names = [
-            ("status", self.status_of(state.status)?),
+            ("status", status.clone()),
             ("assigned", Datum::count(state.assigned.into())),
             ("observed", Datum::Bool(observed)),
         ];
@@ -294,18 +310,25 @@ impl Interpreter {
     ) -> Result<Folded, InterpretError> {
         let (mut ready, mut updated, mut assigned) = (0_u64, 0_u64, 0_u64);
         let mut healthy = true;
+        let mut list = Vec::with_capacity(members.len());
         for member in members {
-            ready += u64::from(self.ready(member.status)?);
+            let (status, observed) = (self.status_of(member.status)?, observes(member));
+            ready += u64::from(self.ready_of(&status)?);
             assigned += u64::from(member.assigned);
-            if observes(member) {
-                updated += u64::from(self.updated(member.status)?);
+            if observed {
+                updated += u64::from(self.updated_of(&status)?);
             }
-            healthy = healthy && self.health(*member)? == Health::Healthy;
+            healthy = healthy && self.health_of(*member, &status)? == Health::Healthy;
+            list.push(Datum::map([
+                ("status", status),
+                ("assigned", Datum::count(member.assigned.into())),
+                ("observed", Datum::Bool(observed)),
+            ]));
         }
         let counted = self.replicas.is_some();
         let enough = if counted { ready >= assigned } else { healthy };
         Ok(Folded {
-            status: self.folded(template, members)?,
+            status: self.folded(template, members, list)?,
             ready,
             updated,
             available: template.decided && !members.is_empty() && enough,
@@ -317,18 +340,11 @@ impl Interpreter {
         &self,
         template: Template<'_>,
         members: &[MemberState<'_>],
+        list: Vec<Datum>,
     ) -> Result<Option<Value>, InterpretError> {
         let Some(program) = &self.status else {
             return Ok(None);
         };
-        let mut list = Vec::with_capacity(members.len());
-        for member in members {
-            list.push(Datum::map([
-                ("status", self.status_of(member.status)?),
-                ("assigned", Datum::count(member.assigned.into())),
-                ("observed", Datum::Bool(observes(member))),
-            ]));
-        }
         let names = [
             ("object", self.object(template.object)?),
             ("members", Datum::list(list)),

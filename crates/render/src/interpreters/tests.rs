@@ -223,6 +223,19 @@ fn a_ray_cluster_goes_whole_with_the_room_of_all_its_pods() {
     assert_eq!(all.ready_replicas("ray.io/v1", "RayCluster", &Value::Null).unwrap(), 0);
 }
 
+#[test]
+fn shipped_interpreters_fold_the_largest_fleet_within_their_budget() {
+    for template in [rollout(), clone_set(), ray_cluster()] {
+        let status = json!({"observedGeneration": 7, "phase": "Paused", "replicas": 3,
+            "readyReplicas": 3, "availableReplicas": 3, "updatedReplicas": 3, "state": "ready",
+            "readyWorkerReplicas": 2, "conditions": [{"type": "HeadPodReady", "status": "True"}]});
+        let members = vec![state(&status, 3); 5000];
+        let whole = folded(&template, &members);
+        assert_eq!(whole.ready, 15_000);
+        assert!(whole.status.is_some());
+    }
+}
+
 /// An interpreter of the kind Farm with these fields.
 fn farm(name: &str, spec: &Value) -> ResourceInterpreter {
     let mut whole = json!({"target": {"group": "example.com", "kind": "Farm"}});
