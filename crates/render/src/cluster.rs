@@ -142,6 +142,14 @@ mod tests {
     }
 
     #[test]
+    fn rules_may_be_shared_between_tasks() {
+        const fn shared<T: Send + Sync>() {}
+        shared::<Interpreters>();
+        shared::<Overrides>();
+        shared::<RenderError>();
+    }
+
+    #[test]
     fn an_explanation_names_every_step_between_template_and_manifest() {
         let image = "/spec/template/spec/containers/0/image";
         let patch = json!({"op": "replace", "path": image, "value": "mirror/web:1"});
