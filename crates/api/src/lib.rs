@@ -11,12 +11,16 @@ mod binding;
 mod clusters;
 pub mod conditions;
 mod drill;
+mod federated_manifest;
 mod federation;
 mod global_service;
+mod interpreter;
 pub mod marks;
 mod member;
+mod overrides;
 mod policy;
 mod schema;
+mod tenant;
 
 pub use binding::{
     BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, Move, MoveReason,
@@ -28,6 +32,7 @@ pub use drill::{
     Drill, DrillFault, DrillGuards, DrillMeasured, DrillPass, DrillProbe, DrillSpec, DrillStatus,
     DrillTarget, DrillVerdict, DrillWorkload, Entered, Percentiles, TimelineEntry,
 };
+pub use federated_manifest::{FederatedManifest, FederatedManifestSpec, FederatedManifestStatus};
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
     HubPlace, Operator, Templates,
@@ -36,10 +41,19 @@ pub use global_service::{
     ClusterEndpoints, ClusterOrder, GlobalAddress, GlobalService, GlobalServiceSpec,
     GlobalServiceStatus, Locality, Protocol, Routing, ServicePort, StayWithin, WeightedClusters,
 };
+pub use interpreter::{
+    InterpretedPods, InterpretedReplicas, InterpreterTarget, ResourceInterpreter,
+    ResourceInterpreterSpec, ResourceInterpreterStatus, Revision,
+};
 pub use member::{
     Connection, DirectConnection, Effect, Fault, FaultType, GatewayAddress, MemberCapacity,
     MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts, ObserverCounts,
     Observers, SimulatedConnection, WorkloadCounts,
+};
+pub use overrides::{
+    ClusterOverridePolicy, ClusterOverridePolicySpec, EntriesOverride, EnvOverride, EnvVariable,
+    ImageOverride, OverridePolicy, OverridePolicySpec, OverrideRule, OverrideStatus,
+    PatchOperation, PatchVerb, ReplaceOverride, WordsOverride,
 };
 pub use policy::{
     Bounds, ClusterPropagationPolicy, ClusterPropagationPolicySpec, ClusterSelector, Conflict,
@@ -48,6 +62,7 @@ pub use policy::{
     Strategy, Survive, SurviveDomain, TierMode, Toleration, TolerationOperator, Weight,
 };
 pub use schema::{crd_file_name, crd_yaml, crds};
+pub use tenant::{ActAs, Quota, Tenant, TenantSpec, TenantStatus};
 
 /// The API group of all our kinds.
 pub const GROUP: &str = "hanse.dev";

@@ -5,20 +5,26 @@ use kube::CustomResourceExt as _;
 use serde_json::Value;
 
 use crate::{
-    ClusterPropagationPolicy, Drill, Federation, GlobalService, MemberCluster, PropagationPolicy,
-    ResourceBinding,
+    ClusterOverridePolicy, ClusterPropagationPolicy, Drill, FederatedManifest, Federation,
+    GlobalService, MemberCluster, OverridePolicy, PropagationPolicy, ResourceBinding,
+    ResourceInterpreter, Tenant,
 };
 
 /// All our CustomResourceDefinitions, in order of name.
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut all = vec![
+        ClusterOverridePolicy::crd(),
         ClusterPropagationPolicy::crd(),
         Drill::crd(),
+        FederatedManifest::crd(),
         Federation::crd(),
         GlobalService::crd(),
         MemberCluster::crd(),
+        OverridePolicy::crd(),
         PropagationPolicy::crd(),
         ResourceBinding::crd(),
+        ResourceInterpreter::crd(),
+        Tenant::crd(),
     ];
     all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
     all

@@ -100,24 +100,16 @@ pub fn named_by(workload: &Value) -> BTreeSet<Reference> {
     if Kind::of_object(workload) == Kind::StatefulSet {
         found.add("Service", &workload["spec"]["serviceName"]);
     }
-    let Some(pod) = pod_template(workload) else {
-        return found.0;
-    };
-    let spec = &pod["spec"];
-    if spec["serviceAccountName"] != "default" {
-        found.add("ServiceAccount", &spec["serviceAccountName"]);
+    if let Some(pod) = pod_template(workload) {
+        found.pod(pod);
     }
-    for secret in list(spec.get("imagePullSecrets")) {
-        found.add("Secret", &secret["name"]);
-    }
-    for volume in list(spec.get("volumes")) {
-        found.volume(volume);
-    }
-    for containers in ["containers", "initContainers"] {
-        for container in list(spec.get(containers)) {
-            found.container(container);
-        }
-    }
+    found.0
+}
+
+/// What a pod names.
+pub(crate) fn named_by_pod(pod: &Value) -> BTreeSet<Reference> {
+    let mut found = Named::default();
+    found.pod(pod);
     found.0
 }
 
@@ -125,6 +117,24 @@ pub fn named_by(workload: &Value) -> BTreeSet<Reference> {
 struct Named(BTreeSet<Reference>);
 
 impl Named {
+    fn pod(&mut self, pod: &Value) {
+        let spec = &pod["spec"];
+        if spec["serviceAccountName"] != "default" {
+            self.add("ServiceAccount", &spec["serviceAccountName"]);
+        }
+        for secret in list(spec.get("imagePullSecrets")) {
+            self.add("Secret", &secret["name"]);
+        }
+        for volume in list(spec.get("volumes")) {
+            self.volume(volume);
+        }
+        for containers in ["containers", "initContainers"] {
+            for container in list(spec.get(containers)) {
+                self.container(container);
+            }
+        }
+    }
+
     fn add(&mut self, kind: &str, name: &Value) {
         if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
             self.0.insert(Reference {

@@ -60,6 +60,11 @@ pub fn manifest(stripped: &Value, share: Option<Share>, marks: Marks<'_>) -> Man
     if let Some(share) = share {
         take_share(&mut object, share);
     }
+    marked(object, marks)
+}
+
+/// An object with our marks.
+pub(crate) fn marked(mut object: Value, marks: Marks<'_>) -> Manifest {
     set(&mut object, "labels", "hanse.dev/hub", marks.hub_id);
     set(&mut object, "labels", "hanse.dev/binding", &marks.binding_hash());
     let binding = format!("{}/{}", marks.binding_namespace, marks.binding_name);
@@ -91,7 +96,8 @@ fn set(object: &mut Value, map: &str, key: &str, value: &str) {
     }
 }
 
-fn take_share(object: &mut Value, share: Share) {
+/// Gives an object of a built-in kind its share of the replicas.
+pub(crate) fn take_share(object: &mut Value, share: Share) {
     let kind = Kind::of_object(object);
     let Some(spec) = object.get_mut("spec").and_then(Value::as_object_mut) else {
         return;

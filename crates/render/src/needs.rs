@@ -60,9 +60,12 @@ pub fn pod_needs(template: &Value) -> PodNeeds {
 /// Whether a workload mounts volumes whose data stays behind when it moves.
 pub fn holds_data(template: &Value) -> bool {
     let claims = template.pointer("/spec/volumeClaimTemplates").and_then(Value::as_array);
-    let volumes = pod_template(template).and_then(|pod| pod.pointer("/spec/volumes"));
-    claims.is_some_and(|list| !list.is_empty())
-        || list(volumes).any(|volume| volume.get("persistentVolumeClaim").is_some())
+    claims.is_some_and(|list| !list.is_empty()) || pod_template(template).is_some_and(mounts_claims)
+}
+
+/// Whether a pod mounts PersistentVolumeClaims, its own ephemeral ones left out: they go with it.
+pub(crate) fn mounts_claims(pod: &Value) -> bool {
+    list(pod.pointer("/spec/volumes")).any(|volume| volume.get("persistentVolumeClaim").is_some())
 }
 
 pub(crate) fn pod_template(template: &Value) -> Option<&Value> {
@@ -80,7 +83,7 @@ pub(crate) fn string_map(value: &Value) -> BTreeMap<String, String> {
 
 /// The needs of a pod, by the rules of the kube-scheduler: the sum of the containers and of the
 /// init containers that keep running, or the largest moment of starting up, plus the overhead.
-fn needs_of(spec: &Value) -> PodNeeds {
+pub(crate) fn needs_of(spec: &Value) -> PodNeeds {
     let mut running: BTreeMap<String, i128> = BTreeMap::new();
     let mut peak: BTreeMap<String, i128> = BTreeMap::new();
     for container in list(spec.get("initContainers")) {

@@ -23,7 +23,7 @@ pub struct MemberState<'a> {
 
 impl MemberState<'_> {
     /// Whether the newest manifest stands there and its controller has seen it.
-    fn has_observed(&self) -> bool {
+    pub(crate) fn has_observed(&self) -> bool {
         let observed = self.status["observedGeneration"].as_i64();
         self.current && observed.is_some_and(|observed| observed >= self.generation)
     }
@@ -147,11 +147,30 @@ fn total_of_observed(members: &[MemberState<'_>], field: &str) -> u64 {
 
 /// The generation that all members have observed: the template's own once they have, and what was
 /// said before until then.
-fn observed_generation(template: Template<'_>, members: &[MemberState<'_>]) -> i64 {
+pub(crate) fn observed_generation(
+    template: Template<'_>,
+    members: &[MemberState<'_>],
+    has_observed: impl Fn(&MemberState<'_>) -> bool,
+) -> i64 {
     let generation = template.object["metadata"]["generation"].as_i64().unwrap_or(0);
-    let prior = template.object["status"]["observedGeneration"].as_i64().unwrap_or(0);
-    let settled = template.decided && members.iter().all(MemberState::has_observed);
+    let prior = observed_of(&template.object["status"]).unwrap_or(0);
+    let settled = template.decided && members.iter().all(has_observed);
     if settled && !members.is_empty() { generation } else { prior.min(generation) }
+}
+
+fn saw_newest(member: &MemberState<'_>) -> bool {
+    member.has_observed()
+}
+
+/// The observed generation of a status; some kinds write it as a string.
+fn observed_of(status: &Value) -> Option<i64> {
+    let observed = &status["observedGeneration"];
+    observed.as_i64().or_else(|| observed.as_str()?.parse().ok())
+}
+
+/// As [`MemberState::has_observed`], for kinds whose controllers may not tell what they have seen.
+pub(crate) fn observes(state: &MemberState<'_>) -> bool {
+    state.current && observed_of(state.status).is_none_or(|observed| observed >= state.generation)
 }
 
 fn deployment(template: Template<'_>, members: &[MemberState<'_>]) -> Folded {
@@ -162,7 +181,10 @@ fn deployment(template: Template<'_>, members: &[MemberState<'_>]) -> Folded {
     let assigned: u64 = members.iter().map(|member| u64::from(member.assigned)).sum();
     let goal = assigned.max(wanted.min(assigned));
     let mut status = Map::new();
-    status.insert("observedGeneration".into(), json!(observed_generation(template, members)));
+    status.insert(
+        "observedGeneration".into(),
+        json!(observed_generation(template, members, saw_newest)),
+    );
     for (field, count) in [
         ("replicas", total(members, "replicas")),
         ("updatedReplicas", updated),
@@ -207,7 +229,10 @@ fn counted(
     ready: &str,
 ) -> Folded {
     let mut status = Map::new();
-    status.insert("observedGeneration".into(), json!(observed_generation(template, members)));
+    status.insert(
+        "observedGeneration".into(),
+        json!(observed_generation(template, members, saw_newest)),
+    );
     for field in fields {
         status.insert((*field).to_owned(), json!(total(members, field)));
     }

@@ -108,7 +108,16 @@ macro_rules! refuse {
         }
     )*};
 }
-refuse!(ClusterPropagationPolicy, PropagationPolicy, MemberCluster, Drill, Federation);
+refuse!(
+    ClusterPropagationPolicy,
+    PropagationPolicy,
+    MemberCluster,
+    Drill,
+    Federation,
+    OverridePolicy,
+    ResourceInterpreter,
+    Tenant
+);
 
 fn policy(placement: &Value) -> Value {
     json!({"metadata": {"name": "p"}, "spec": {
@@ -255,4 +264,84 @@ fn combinations_of_placement_that_make_no_sense_are_refused_with_the_remedy() {
                 "placement": placement}}));
         assert!(said.contains(remedy), "{placement}: {said}");
     }
+}
+
+fn overrides(rule: &Value) -> Value {
+    json!({"metadata": {"name": "o", "namespace": "shop"}, "spec": {
+        "resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}], "rules": [rule]}})
+}
+
+#[test]
+fn an_override_that_says_nothing_or_two_things_is_refused_with_what_to_write() {
+    for (rule, expected) in [
+        (json!({"image": [{"tag": "2"}]}), ""),
+        (json!({"args": [{"container": "web", "append": ["-v"]}]}), ""),
+        (
+            json!({"image": [{"container": "web"}]}),
+            "write at least one of registry, repository, tag and digest",
+        ),
+        (
+            json!({"args": [{"container": "web"}]}),
+            "write either set (the whole list), or append and remove",
+        ),
+        (
+            json!({"command": [{"container": "web", "set": ["a"], "append": ["b"]}]}),
+            "write either set (the whole list), or append and remove",
+        ),
+        (json!({"env": [{"container": "web"}]}), "write set, remove, or both"),
+        (json!({"labels": {}}), "write set, remove, or both"),
+    ] {
+        assert_eq!(refusal::<OverridePolicy>(overrides(&rule)), expected, "{rule}");
+    }
+}
+
+#[test]
+fn a_patch_of_any_shape_is_kept_as_it_is_written() {
+    let rule = json!({"jsonPatch": [{"op": "add", "path": "/spec/x", "value": [1, {"a": null}]}],
+        "mergePatch": {"spec": {"y": null}}});
+    let read: OverridePolicy = serde_json::from_value(overrides(&rule)).unwrap();
+    let rule = &read.spec.rules[0];
+    assert_eq!(rule.json_patch[0].value, Some(json!([1, {"a": null}])));
+    assert_eq!(rule.merge_patch, Some(json!({"spec": {"y": null}})));
+}
+
+#[test]
+fn an_interpreter_counts_replicas_and_pods_in_one_way() {
+    let interpreter = |spec: Value| {
+        let mut whole = json!({"target": {"group": "example.com", "kind": "Farm"}});
+        whole.as_object_mut().unwrap().extend(spec.as_object().unwrap().clone());
+        json!({"metadata": {"name": "farm"}, "spec": whole})
+    };
+    for (spec, expected) in [
+        (json!({"replicas": {"path": "/spec/replicas", "default": 2}}), ""),
+        (json!({"replicas": {"cel": "1"}, "pods": {"path": "/spec/template"}}), ""),
+        (json!({"replicas": {}}), "write exactly one of path"),
+        (json!({"replicas": {"path": "/spec/a", "cel": "1"}}), "write exactly one of path"),
+        (
+            json!({"replicas": {"path": "/a", "revise": [{"path": "/b", "cel": "1"}]}}),
+            "revise goes with cel",
+        ),
+        (json!({"replicas": {"cel": "1", "default": 2}}), "default goes with path"),
+        (json!({"pods": {}}), "write exactly one of path"),
+    ] {
+        let text = refusal::<ResourceInterpreter>(interpreter(spec.clone()));
+        assert!(
+            text.starts_with(expected) && text.is_empty() == expected.is_empty(),
+            "{spec}: {text}"
+        );
+    }
+    let core = json!({"metadata": {"name": "x"},
+        "spec": {"target": {"group": "apps", "kind": "Deployment"}}});
+    assert!(refusal::<ResourceInterpreter>(core).contains("built-in kinds are understood already"));
+}
+
+#[test]
+fn extended_resources_of_a_tenant_have_a_domain() {
+    let tenant = |extended: Value| {
+        json!({"metadata": {"name": "t"}, "spec": {
+        "namespaces": ["shop"], "quota": {"cpu": "20", "extended": extended}}})
+    };
+    assert_eq!(refusal::<Tenant>(tenant(json!({"nvidia.com/gpu": "8"}))), "");
+    let text = refusal::<Tenant>(tenant(json!({"gpu": "8"})));
+    assert!(text.contains("such as nvidia.com/gpu"), "{text}");
 }

@@ -122,3 +122,30 @@ fn nulls_are_stripped() {
     );
     assert_eq!(strip(&web)["spec"], json!({"template": {"metadata": {}}}));
 }
+
+#[test]
+fn every_place_that_is_stripped_is_told_with_its_row() {
+    let template = json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "web", "uid": "u", "annotations": {
+            "kubectl.kubernetes.io/last-applied-configuration": "{}", "kept": "yes"}},
+        "spec": {"clusterIP": "10.0.0.1", "ports": [{"port": 80, "nodePort": 30080, "name": null}]},
+        "status": {}});
+    let (object, removals) = strip_explained(&template);
+    assert_eq!(object, strip(&template));
+    let told: Vec<(&str, StripRow)> =
+        removals.iter().map(|removal| (removal.path.as_str(), removal.row)).collect();
+    assert_eq!(
+        told,
+        [
+            ("/status", StripRow::Status),
+            ("/metadata/uid", StripRow::Metadata),
+            (
+                "/metadata/annotations/kubectl.kubernetes.io~1last-applied-configuration",
+                StripRow::Annotations
+            ),
+            ("/spec/clusterIP", StripRow::Service),
+            ("/spec/ports/0/nodePort", StripRow::Service),
+            ("/spec/ports/0/name", StripRow::Null),
+        ]
+    );
+}

@@ -1,0 +1,74 @@
+//! FederatedManifest: objects with their placement and overrides, everything in one.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::{CustomResource, KubeSchema};
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::{Failover, OverrideRule, Placement};
+
+/// Objects of this namespace that go to members without being objects of the hub.
+#[derive(Clone, CustomResource, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[kube(
+    doc = "Objects of this namespace that go to members without being objects of the hub.",
+    group = "hanse.dev",
+    version = "v1alpha1",
+    kind = "FederatedManifest",
+    plural = "federatedmanifests",
+    shortname = "fm",
+    category = "hanse",
+    namespaced,
+    status = "FederatedManifestStatus",
+    derive = "PartialEq",
+    cel,
+    printcolumn(
+        name = "Accepted",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Accepted')].status"
+    ),
+    printcolumn(
+        name = "Available",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type=='Available')].status"
+    ),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase")]
+pub struct FederatedManifestSpec {
+    /// The objects: of kinds that live in namespaces, in this namespace or without one written,
+    /// and no two of the same kind and name. Access rules, admission and definitions of kinds
+    /// are refused: a ClusterPropagationPolicy places those.
+    #[schemars(schema_with = "embedded")]
+    pub manifests: Vec<Value>,
+    /// Where, and how many.
+    #[serde(default)]
+    pub placement: Placement,
+    /// What differs from cluster to cluster; after all override policies, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32))]
+    pub overrides: Vec<OverrideRule>,
+    /// What happens when a member is lost or drained.
+    #[serde(default)]
+    pub failover: Failover,
+}
+
+/// What became of the manifests.
+#[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FederatedManifestStatus {
+    /// Accepted and Available.
+    #[serde(default)]
+    #[schemars(length(max = 8))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
+    pub conditions: Vec<Condition>,
+    /// Generation of the spec that this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+}
+
+/// A list of whole objects: the API server checks their apiVersion, kind and metadata.
+fn embedded(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "minItems": 1, "maxItems": 100, "items": {"type": "object",
+        "x-kubernetes-embedded-resource": true, "x-kubernetes-preserve-unknown-fields": true}})
+}
