@@ -19,6 +19,7 @@ use std::{
 
 use hanse_api::ResourceBinding;
 use hanse_rt::TaskSet;
+use tracing::Instrument as _;
 
 pub use plan::{Outcome, Placed, Seen, plan};
 
@@ -260,7 +261,9 @@ impl Placement {
         if placed.waits_for_turn {
             self.queue.add_after(key.clone(), TURN_DELAY);
         }
-        let written = apply::apply(&self.world, &binding, &placed).await;
+        let changes = placed.clusters != binding.spec.clusters;
+        let span = self.world.traces().decision(key, placed.outcome.reason(), changes);
+        let written = apply::apply(&self.world, &binding, &placed).instrument(span).await;
         if written.is_err() {
             // What was reserved for this decision is taken back with the next look.
             let binding = self.world.objects().bindings.get(key);

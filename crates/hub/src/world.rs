@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
+    traces::Traces,
 };
 
 /// What every controller sees.
@@ -77,6 +78,8 @@ pub struct Means {
     pub tasks: TaskSet,
     /// Tunables of members' sessions.
     pub session_limits: SessionLimits,
+    /// Changes under way.
+    pub(crate) traces: Traces,
 }
 
 /// Members that are to be left, by name.
@@ -139,6 +142,11 @@ impl World {
     /// What controllers work with.
     pub fn means(&self) -> &Means {
         &self.shared.means
+    }
+
+    /// Changes under way.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.shared.means.traces
     }
 
     /// The MemberCluster of this name.

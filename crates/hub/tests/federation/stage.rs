@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
 use hanse_member::{ConnectError, Connecting, Connection, Connector, DirectConnector, Limits};
-use hanse_rt::{Mono, Rng, TaskSet, Wall};
+use hanse_rt::{Mono, Rng, TaskSet, Wall, trace::Origins};
 use k8s_openapi::{
     api::apps::v1::Deployment,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -37,6 +37,7 @@ pub(crate) struct Stage {
     pub(crate) running: Option<(Hub, TaskSet)>,
     tasks: TaskSet,
     restarts: u64,
+    origins: Origins,
 }
 
 /// A member's API server, and whether the hub can reach it.
@@ -90,13 +91,14 @@ impl Stage {
         );
         let wall = Wall::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let tasks = TaskSet::new("stage");
-        let server = |seed: u64| {
-            let server =
-                ApiServer::builder().wall(wall.clone()).rng(Rng::from_seed(seed)).build().unwrap();
+        let origins = Origins::default();
+        let start = |server: hanse_apiserver::Builder, seed: u64| {
+            let server = server.wall(wall.clone()).rng(Rng::from_seed(seed)).build().unwrap();
             server.run(&tasks);
             server
         };
-        let hub = server(1);
+        let server = |seed: u64| start(ApiServer::builder(), seed);
+        let hub = start(ApiServer::builder().origins(origins.clone()), 1);
         let mut members = BTreeMap::new();
         for (at, (name, _)) in MEMBERS.iter().enumerate() {
             let server = server(10 + at as u64);
@@ -108,7 +110,7 @@ impl Stage {
             tasks.spawn("deployments", obey(client));
             members.insert((*name).to_owned(), member);
         }
-        let mut stage = Self { hub, members, wall, running: None, tasks, restarts: 0 };
+        let mut stage = Self { hub, members, wall, running: None, tasks, restarts: 0, origins };
         let client = stage.client();
         for crd in hanse_api::crds() {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -140,6 +142,7 @@ impl Stage {
             wall: self.wall.clone(),
             rng: Rng::from_seed(100 + self.restarts),
             orders_from_caller: true,
+            origins: self.origins.clone(),
             ..HubConfig::new(self.client(), connector)
         };
         let readiness = config.readiness.clone();
