@@ -92,7 +92,7 @@ impl Outcome {
 pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
     let spec = &seen.binding.spec;
     let keep = |outcome| Placed {
-        clusters: spec.clusters.clone(),
+        clusters: staying(seen),
         moves: known_moves(&seen.binding),
         decision: known_decision(&seen.binding),
         outcome,
@@ -108,6 +108,13 @@ pub fn plan(seen: &Seen, turn: impl FnMut() -> bool) -> Placed {
         return keep(Outcome::PolicyGone);
     }
     Work::new(seen).run(turn)
+}
+
+/// The decision as it stands, without members that leave: they keep what they have, and nobody
+/// may hold them back by still naming them.
+fn staying(seen: &Seen) -> Vec<ClusterReplicas> {
+    let clusters = seen.binding.spec.clusters.iter();
+    clusters.filter(|cluster| !seen.leaving.contains(&cluster.name)).cloned().collect()
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
@@ -129,7 +136,7 @@ fn union(seen: &Seen) -> Vec<ClusterReplicas> {
     names.dedup();
     if names.is_empty() {
         // Its workloads have no decision yet; what stands, stands.
-        return seen.binding.spec.clusters.clone();
+        return staying(seen);
     }
     names.into_iter().map(|name| ClusterReplicas { name, replicas: 0 }).collect()
 }

@@ -300,3 +300,26 @@ fn a_member_that_leaves_gives_its_replicas_up_at_once() {
     seen.fleet.set(leaving);
     assert_eq!(counts(&run(&seen)), [("b", 3), ("c", 3)]);
 }
+
+#[test]
+fn a_member_that_leaves_is_let_go_by_finished_jobs_and_by_companions_of_nothing() {
+    let bound = |change: &dyn Fn(&mut ResourceBinding)| {
+        let mut seen = three(2);
+        let mut binding = ResourceBinding::clone(&seen.binding);
+        binding.spec.clusters =
+            ["a", "b"].map(|name| ClusterReplicas { name: name.to_owned(), replicas: 1 }).to_vec();
+        change(&mut binding);
+        seen.binding = Arc::new(binding);
+        seen.leaving = vec!["a".to_owned()];
+        seen
+    };
+    let mut job = bound(&|binding| binding.spec.finished = vec!["a".to_owned(), "b".to_owned()]);
+    job.template = Some(template("Job", json!({})));
+    assert_eq!(counts(&run(&job)), [("b", 1)], "a Job that has finished");
+    let mut companion = bound(&|binding| binding.spec.follows = vec!["x".to_owned()]);
+    companion.followed.insert("x".to_owned(), Vec::new());
+    assert_eq!(counts(&run(&companion)), [("b", 1)], "a companion whose workload has no cluster");
+    let mut unknown = bound(&|_| {});
+    unknown.template = None;
+    assert_eq!(counts(&run(&unknown)), [("b", 1)], "a binding without its template");
+}
