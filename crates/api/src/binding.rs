@@ -325,6 +325,9 @@ pub struct BindingDecision {
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
+    /// Whether each cluster has the full count of replicas. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicated: bool,
     /// How many clusters were looked at.
     #[serde(default)]
     pub clusters_considered: i32,

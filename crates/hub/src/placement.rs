@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_api::ResourceBinding;
+use hanse_api::{ClusterPropagationPolicy, PropagationPolicy, ResourceBinding};
 use hanse_rt::TaskSet;
 use tracing::Instrument as _;
 
@@ -115,8 +115,9 @@ impl Placement {
             }
         });
         let this = self.clone();
-        self.world.objects().policies.on_change(move |key, _, new| {
-            if new.is_none() {
+        self.world.objects().policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<PropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
                 this.wake_orphans(&PolicyKey {
                     cluster: false,
                     namespace: key.namespace.clone(),
@@ -125,8 +126,9 @@ impl Placement {
             }
         });
         let this = self.clone();
-        self.world.objects().cluster_policies.on_change(move |key, _, new| {
-            if new.is_none() {
+        self.world.objects().cluster_policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<ClusterPropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
                 this.wake_orphans(&PolicyKey {
                     cluster: true,
                     namespace: String::new(),
@@ -137,7 +139,7 @@ impl Placement {
         self.listen_to_members();
     }
 
-    /// Bindings whose policy is gone stay where they are, and say so.
+    /// Bindings whose policy is gone, or may select them no longer, stay where they are and say so.
     fn wake_orphans(&self, policy: &PolicyKey) {
         for binding in self.world.objects().bindings.all() {
             let named = binding.spec.policy.as_ref().map(PolicyKey::of_ref);

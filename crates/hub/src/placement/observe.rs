@@ -30,7 +30,9 @@ pub(super) fn observe(
         member.metadata.deletion_timestamp.as_ref().map(|_| member.name_any())
     });
     Seen {
-        policy: policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy))),
+        policy: policy
+            .and_then(|policy| policies.get(&PolicyKey::of_ref(policy)))
+            .filter(|policy| template.as_ref().is_none_or(|t| policy.selects(t).is_some())),
         needs: template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default(),
         fleet: book.fleet().clone(),
         evacuations: world.evacuations(),

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_api::{
     BindingDecision, ClusterReplicas, ClusterSelection, FailoverMode, Move, MoveState, Placement,
-    Rejection, ResourceBinding, Shortfall, conditions::reason,
+    Rejection, ReplicaMode, ResourceBinding, ResourceBindingSpec, Shortfall, conditions::reason,
 };
 use hanse_render::Kind;
 use hanse_scheduler::{Decision, Fleet, Mode, PodNeeds, Report, Request, Unplaceable, schedule};
@@ -160,7 +160,7 @@ impl<'a> Work<'a> {
         let rules = if let Some(policy) = &seen.policy {
             &policy.placement
         } else {
-            own = where_it_is(&spec.clusters);
+            own = where_it_is(spec, &known_decision(&seen.binding));
             &own
         };
         let mut request = convert::request(rules, kind);
@@ -370,7 +370,7 @@ impl<'a> Work<'a> {
         Placed {
             clusters: clusters.collect(),
             moves: self.moves,
-            decision: decision_of(report, shortfall),
+            decision: decision_of(report, shortfall, self.request.mode == Mode::Duplicate),
             outcome,
             waits_for_turn,
         }
@@ -389,19 +389,26 @@ fn failover_mode(seen: &Seen) -> FailoverMode {
     rules.and_then(|rules| rules.mode).unwrap_or(default)
 }
 
-/// Rules that keep a workload where it is.
-fn where_it_is(clusters: &[ClusterReplicas]) -> Placement {
-    let names = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-    Placement {
+/// Rules that keep a workload where it is, divided or duplicated as it was.
+fn where_it_is(spec: &ResourceBindingSpec, decision: &BindingDecision) -> Placement {
+    let names = spec.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    let mut placement = Placement {
         clusters: vec![ClusterSelection { names, ..ClusterSelection::default() }],
         ..Placement::default()
-    }
+    };
+    placement.replicas.mode = decision.duplicated.then_some(ReplicaMode::Duplicate);
+    placement
 }
 
-fn decision_of(report: &Report, shortfall: Option<&hanse_scheduler::Shortfall>) -> BindingDecision {
+fn decision_of(
+    report: &Report,
+    shortfall: Option<&hanse_scheduler::Shortfall>,
+    duplicated: bool,
+) -> BindingDecision {
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     BindingDecision {
         at: None,
+        duplicated,
         clusters_considered: number(report.considered),
         rejected: report
             .rejected

@@ -323,3 +323,21 @@ fn a_member_that_leaves_is_let_go_by_finished_jobs_and_by_companions_of_nothing(
     unknown.template = None;
     assert_eq!(counts(&run(&unknown)), [("b", 1)], "a binding without its template");
 }
+
+#[test]
+fn without_its_policy_a_duplicated_workload_stays_everywhere_and_still_scales() {
+    let mut seen = three(2);
+    seen.policy = Some(policy(json!({"placement": {"replicas": {"mode": "Duplicate"}}})));
+    let first = run(&seen);
+    assert_eq!(counts(&first), [("a", 2), ("b", 2), ("c", 2)]);
+    write_back(&mut seen, &first);
+    seen.policy = None;
+    let stays = run(&seen);
+    assert_eq!(stays.outcome, Outcome::PolicyGone);
+    assert_eq!(counts(&stays), counts(&first));
+    write_back(&mut seen, &stays);
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    binding.spec.replicas = 3;
+    seen.binding = Arc::new(binding);
+    assert_eq!(counts(&run(&seen)), [("a", 3), ("b", 3), ("c", 3)]);
+}
