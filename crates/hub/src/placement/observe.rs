@@ -1,6 +1,6 @@
 //! What placement looks at for one binding.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use hanse_api::{MoveReason, ResourceBinding};
 use hanse_render::ready_replicas;
@@ -49,7 +49,7 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     let key = key_of_template(&binding.spec.template);
     let kind = hanse_render::Kind::of(&key.api_version, &key.kind);
     let orders = world.evacuations();
-    let mut seen = Members { ready: BTreeMap::new(), copies: Vec::new(), healthy: Vec::new() };
+    let mut seen = Members::default();
     let moves = binding.status.iter().flat_map(|status| &status.moves);
     let mut names: Vec<&String> = binding.spec.clusters.iter().map(|c| &c.name).collect();
     names.extend(moves.filter(|item| !item.state.is_final()).map(|item| &item.from));
@@ -62,6 +62,8 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         let copy = session.copy(&key);
         if copy.is_some() || !session.is_synced(&key.kind_id()) {
             seen.copies.push(name.clone());
+        } else {
+            seen.absent.push(name.clone());
         }
         let verdict = world.verdict(name);
         let in_reach = session.is_up() && verdict != "Lost";

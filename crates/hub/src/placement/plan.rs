@@ -179,6 +179,8 @@ impl<'a> Work<'a> {
     }
 
     fn run(mut self, turn: impl FnMut() -> bool) -> Placed {
+        let ordered = |member: &str| self.seen.evacuations.contains_key(member);
+        moves::withdraw(&mut self.moves, &mut self.held, &self.seen.members, ordered);
         let settled = self.settled();
         let remove_old =
             self.seen.policy.as_ref().map(|policy| policy.failover.remove_old).unwrap_or_default();

@@ -341,3 +341,34 @@ fn without_its_policy_a_duplicated_workload_stays_everywhere_and_still_scales() 
     seen.binding = Arc::new(binding);
     assert_eq!(counts(&run(&seen)), [("a", 3), ("b", 3), ("c", 3)]);
 }
+
+#[test]
+fn a_move_whose_member_comes_back_before_its_replacement_was_started_is_withdrawn() {
+    let mut seen = seen(6, vec![member("a", 10), member("b", 10)]);
+    let first = run(&seen);
+    assert_eq!(counts(&first), [("a", 3), ("b", 3)]);
+    write_back(&mut seen, &first);
+    seen.fleet.set(member("c", 10));
+    lose(&mut seen, "a");
+    let moved = run(&seen);
+    let to: Vec<(&str, i32)> = moved.moves.iter().map(|m| (m.to.as_str(), m.replicas)).collect();
+    assert_eq!(to.iter().map(|(_, replicas)| replicas).sum::<i32>(), 3);
+    assert!(to.iter().any(|(to, _)| *to == "c"), "{to:?}");
+    write_back(&mut seen, &moved);
+    seen.members.copies = vec!["a".to_owned(), "b".to_owned()];
+    seen.members.absent = vec!["c".to_owned()];
+    assert_eq!(run(&seen).moves, moved.moves, "still lost");
+
+    seen.evacuations = Arc::default();
+    seen.fleet.set(member("a", 7));
+    seen.members.healthy = vec!["a".to_owned()];
+    let back = run(&seen);
+    let state = |to: &str| back.moves.iter().find(|m| m.to == to).map(|m| m.state);
+    assert_eq!(state("c"), Some(MoveState::Withdrawn));
+    let sum: i32 = back.clusters.iter().map(|c| c.replicas).sum();
+    let open: i32 = back.moves.iter().filter(|m| m.state.keeps_old()).map(|m| m.replicas).sum();
+    assert_eq!(sum - open, 6, "{:?}", back.clusters);
+    assert!(counts(&back).iter().all(|(name, _)| *name != "c"), "{:?}", back.clusters);
+    write_back(&mut seen, &back);
+    assert_eq!(run(&seen), back, "the plan of its own result is the same");
+}
