@@ -97,6 +97,8 @@ pub struct Evacuation {
     pub evidence: String,
     /// Work whose failover is Manual goes too: an operator has ordered it.
     pub manual_too: bool,
+    /// Taints for which the member is left: work that tolerates them all stays. Empty: all goes.
+    pub tolerable: Vec<hanse_scheduler::Taint>,
 }
 
 impl std::fmt::Debug for Means {

@@ -233,6 +233,11 @@ impl<'a> Work<'a> {
         if !matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
             return false;
         }
+        let tolerates =
+            |taint| self.request.tolerations.iter().any(|toleration| toleration.tolerates(taint));
+        if !order.tolerable.is_empty() && order.tolerable.iter().all(tolerates) {
+            return false;
+        }
         match failover_mode(self.seen) {
             FailoverMode::Automatic => true,
             FailoverMode::Manual => order.manual_too,

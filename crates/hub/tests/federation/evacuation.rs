@@ -14,6 +14,7 @@ fn order(reason: MoveReason) -> Evacuation {
         reason,
         evidence: "a test says so".to_owned(),
         manual_too: false,
+        tolerable: Vec::new(),
     }
 }
 
@@ -140,5 +141,32 @@ async fn a_member_that_leaves_keeps_its_copies_and_is_let_go() {
     })
     .await;
     assert_eq!(counts["az-1"], 2, "what was there stays there");
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taint_with_no_execute_drains_in_good_order() {
+    let stage = Stage::with_failover().await;
+    running(&stage).await;
+    let taints = json!({"spec": {"taints": [
+        {"key": "maintenance", "value": "disks", "effect": "NoExecute"}]}});
+    let members = dynamic(&stage.client(), "hanse.dev/v1alpha1", "MemberCluster", "");
+    let patch = kube::api::Patch::Merge(&taints);
+    members.patch("gcp-1", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    eventually("the moves to end", async || {
+        let ready: u64 = stage.replicas("web").await.values().sum();
+        assert!(ready >= 6, "nothing goes before its replacement is there");
+        let states = states(&stage).await;
+        (!states.is_empty() && states.iter().all(|state| state == "Done")).then_some(())
+    })
+    .await;
+    let after = stage.replicas("web").await;
+    assert_eq!((after.get("gcp-1"), after.values().sum::<u64>()), (None, 6));
+    let binding = stage.binding("apps/v1", "Deployment", "web").await;
+    let step = &binding["status"]["moves"][0];
+    assert_eq!(
+        (&step["reason"], &step["evidence"]),
+        (&json!("Drained"), &json!("taint maintenance=disks:NoExecute"))
+    );
     stage.end().await;
 }

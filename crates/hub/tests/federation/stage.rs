@@ -38,6 +38,7 @@ pub(crate) struct Stage {
     tasks: TaskSet,
     restarts: u64,
     origins: Origins,
+    own_failover: bool,
 }
 
 /// A member's API server, and whether the hub can reach it.
@@ -83,6 +84,15 @@ impl Connector for InProcess {
 impl Stage {
     /// A hub with three members of `nodes` nodes of 4 cores each, all joined.
     pub(crate) async fn with_nodes(nodes: usize) -> Self {
+        Self::of(nodes, false).await
+    }
+
+    /// The same with the hub's own failover instead of orders that the test gives.
+    pub(crate) async fn with_failover() -> Self {
+        Self::of(4, true).await
+    }
+
+    async fn of(nodes: usize, own_failover: bool) -> Self {
         drop(
             tracing_subscriber::fmt()
                 .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -110,7 +120,8 @@ impl Stage {
             tasks.spawn("deployments", obey(client));
             members.insert((*name).to_owned(), member);
         }
-        let mut stage = Self { hub, members, wall, running: None, tasks, restarts: 0, origins };
+        let mut stage =
+            Self { hub, members, wall, running: None, tasks, restarts: 0, origins, own_failover };
         let client = stage.client();
         for crd in hanse_api::crds() {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -141,7 +152,7 @@ impl Stage {
         let config = HubConfig {
             wall: self.wall.clone(),
             rng: Rng::from_seed(100 + self.restarts),
-            orders_from_caller: true,
+            orders_from_caller: !self.own_failover,
             origins: self.origins.clone(),
             ..HubConfig::new(self.client(), connector)
         };

@@ -114,6 +114,7 @@ fn lose(seen: &mut Seen, name: &str) {
         reason: MoveReason::MemberLost,
         evidence: "2 of 2 regions do not see it".to_owned(),
         manual_too: false,
+        tolerable: Vec::new(),
     };
     seen.evacuations = Arc::new(BTreeMap::from([(name.to_owned(), order)]));
 }
@@ -371,4 +372,38 @@ fn a_move_whose_member_comes_back_before_its_replacement_was_started_is_withdraw
     assert!(counts(&back).iter().all(|(name, _)| *name != "c"), "{:?}", back.clusters);
     write_back(&mut seen, &back);
     assert_eq!(run(&seen), back, "the plan of its own result is the same");
+}
+
+#[test]
+fn a_taint_takes_away_what_does_not_tolerate_it_and_nothing_else() {
+    let taint = hanse_scheduler::Taint {
+        key: "maintenance".to_owned(),
+        value: "disks".to_owned(),
+        effect: hanse_scheduler::TaintEffect::NoExecute,
+    };
+    let tolerating = json!({"placement": {"tolerations": [
+        {"key": "maintenance", "operator": "Exists"}]}});
+    for (rules, stays) in [(json!({}), false), (tolerating, true)] {
+        let mut seen = three(6);
+        seen.policy = Some(policy(rules));
+        let first = run(&seen);
+        write_back(&mut seen, &first);
+        let mut tainted = seen.fleet.get("a").unwrap().clone();
+        tainted.taints = vec![taint.clone()];
+        seen.fleet.set(tainted);
+        let order = Evacuation {
+            id: "tainted".to_owned(),
+            reason: MoveReason::Drained,
+            evidence: "taint maintenance=disks:NoExecute".to_owned(),
+            manual_too: true,
+            tolerable: vec![taint.clone()],
+        };
+        seen.evacuations = Arc::new(BTreeMap::from([("a".to_owned(), order)]));
+        let placed = run(&seen);
+        assert_eq!(placed.moves.is_empty(), stays);
+        assert_eq!(
+            placed.clusters.iter().map(|c| c.replicas).sum::<i32>(),
+            if stays { 6 } else { 8 }
+        );
+    }
 }
