@@ -170,3 +170,38 @@ async fn a_taint_with_no_execute_drains_in_good_order() {
     );
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_has_its_secrets_until_it_is_let_go() {
+    let stage = Stage::new().await;
+    running(&stage).await;
+    let client = stage.client();
+    for (name, type_, member) in [
+        ("az-1-relay-token", hanse_api::RELAY_TOKEN_SECRET_TYPE, "az-1"),
+        ("az-1-kubeconfig", hanse_api::KUBECONFIG_SECRET_TYPE, "az-1"),
+        ("az-1-notes", "Opaque", "az-1"),
+        ("aws-1-relay-token", hanse_api::RELAY_TOKEN_SECRET_TYPE, "aws-1"),
+    ] {
+        let labels = json!({hanse_api::MEMBER_LABEL: member});
+        let metadata = json!({"name": name, "namespace": "hanse-system", "labels": labels});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": type_,
+            "metadata": metadata, "stringData": {"token": "t"}});
+        crate::stage::create(&client, secret).await;
+    }
+    let members = dynamic(&client, "hanse.dev/v1alpha1", "MemberCluster", "");
+    let secrets = dynamic(&client, "v1", "Secret", "hanse-system");
+    members.delete("az-1", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("the member to go", async || {
+        let token = secrets.get_opt("az-1-relay-token").await.unwrap();
+        let binding = stage.binding("apps/v1", "Deployment", "web").await;
+        let named = binding["spec"]["clusters"].as_array().unwrap();
+        let named = named.iter().any(|cluster| cluster["name"] == "az-1");
+        assert!(token.is_some() || !named, "the relay serves on while the member is named");
+        members.get_opt("az-1").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    let left = secrets.list(&kube::api::ListParams::default()).await.unwrap();
+    let left: Vec<String> = left.iter().map(kube::ResourceExt::name_any).collect();
+    assert_eq!(left, ["aws-1-relay-token", "az-1-notes"]);
+    stage.end().await;
+}
