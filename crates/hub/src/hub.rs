@@ -82,7 +82,8 @@ pub struct Traffic {
     pub listen: SocketAddr,
     /// Where the hub's own requests in drills go.
     pub addresses: AddressMap,
-    /// Round-trip times between regions in microseconds, where they are known.
+    /// Round-trip times between regions in microseconds, where they are known. Between others
+    /// those that gateways measure count.
     pub round_trips: RoundTrips,
 }
 
@@ -318,13 +319,13 @@ impl Senses {
             });
         };
         let Self { detection, reports, traffic, orders_from_caller } = self;
-        until_end("health", health::run(world.clone(), reports, detection).boxed());
+        until_end("health", health::run(world.clone(), reports.clone(), detection).boxed());
         if !orders_from_caller {
             until_end("failover", failover::run(world.clone(), detection).boxed());
         }
         let addresses = match traffic {
             Some((server, Traffic { addresses, round_trips, .. })) => {
-                let run = traffic::run(world.clone(), tasks.clone(), server, round_trips);
+                let run = traffic::run(world.clone(), tasks.clone(), server, round_trips, reports);
                 until_end("traffic", run.boxed());
                 addresses
             }
