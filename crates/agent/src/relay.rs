@@ -139,7 +139,7 @@ fn forward_reports(tasks: &TaskSet, config: &RelayConfig, reports: ReportTable) 
             .into_iter()
             .map(|((_, target), seen)| {
                 let age = now.saturating_duration_since(seen.at);
-                Observation::new(&target, seen.level, age)
+                Observation::new(&target, seen.level, age).with_round_trip(seen.round_trip)
             })
             .collect()
     });

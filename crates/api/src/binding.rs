@@ -282,6 +282,15 @@ pub enum MoveReason {
     Drained,
     /// A drill takes the member out.
     Drill,
+    /// The policy's placement no longer admits the replicas there.
+    PolicyChanged,
+}
+
+impl MoveReason {
+    /// Whether the member was taken away, rather than left in good order.
+    pub const fn is_loss(self) -> bool {
+        matches!(self, Self::MemberLost | Self::Drill)
+    }
 }
 
 /// How far a move is.
@@ -325,6 +334,9 @@ pub struct BindingDecision {
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
+    /// Whether each cluster has the full count of replicas. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub duplicated: bool,
     /// How many clusters were looked at.
     #[serde(default)]
     pub clusters_considered: i32,

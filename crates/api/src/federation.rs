@@ -137,19 +137,22 @@ pub struct Operator {
     /// No automatic evacuation starts while this is true. Default: false.
     #[serde(default)]
     pub hold: bool,
-    /// Evacuations that may go on although a brake or missing evidence stops them.
+    /// Lost failure domains that are evacuated although a brake holds them. What the operator
+    /// holds stays held, a loss that is not proven is none, and work whose failover is Manual
+    /// stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub approvals: Vec<Approval>,
 }
 
-/// An operator's approval of one evacuation.
+/// An operator's approval to evacuate one failure domain.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Approval {
-    /// The id that the brake's condition names.
+    /// The domain, as the condition BrakeReleased names it: a region, or a provider where
+    /// `brakes.unit` says so.
     #[schemars(length(min = 1, max = 253))]
     pub id: String,
-    /// When it ends by itself.
+    /// Until when it counts. An evacuation that it released goes on as long as the loss lasts.
     pub until: Time,
 }
 

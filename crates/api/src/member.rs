@@ -62,7 +62,8 @@ pub struct MemberClusterSpec {
     #[serde(default = "default_network")]
     #[schemars(length(min = 1, max = 63))]
     pub network: String,
-    /// Keeps work away that does not tolerate it; NoExecute also drains what is there.
+    /// Keeps work away that does not tolerate it; NoExecute also drains what is there: its replicas
+    /// come up elsewhere first. What has the full count in every cluster stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
     pub taints: Vec<MemberTaint>,

@@ -470,9 +470,10 @@ pub struct Failover {
 pub enum FailoverMode {
     /// The federation, on its evidence.
     Automatic,
-    /// An operator.
+    /// An operator, by a drain of the member, lost or not. Approving a loss that a brake holds
+    /// does not move it.
     Manual,
-    /// Nobody.
+    /// Nobody: a drain leaves it too.
     Never,
 }
 

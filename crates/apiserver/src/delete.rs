@@ -165,7 +165,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
     let key = call.key();
     if !waits {
         let last = if kind.grace { object } else { old };
-        let removed = server.store.remove(kind, &key, expected, last);
+        let removed = server.store.remove(kind, &key, expected, last, call.origin);
         return Ok(removed.ok().map(|removed| {
             after_write(server, call);
             Outcome::Removed(removed.json.clone(), removed.revision)
@@ -174,7 +174,7 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
     if object == old {
         return Ok(Some(Outcome::Marked(current.json.clone(), current.revision)));
     }
-    let stored = server.store.put(kind, &key, expected, object);
+    let stored = server.store.put(kind, &key, expected, object, call.origin);
     Ok(stored.ok().map(|stored| {
         after_write(server, call);
         Outcome::Marked(stored.json.clone(), stored.revision)

@@ -5,6 +5,7 @@
 //! `write` and `read`, `store`. It must not know the kinds of Hanse beyond registered CRDs.
 #![forbid(unsafe_code)]
 
+mod metrics;
 mod serve;
 mod server;
 mod service;

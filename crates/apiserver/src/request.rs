@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hanse_rt::trace::TraceParent;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use serde_json::{Value, json};
 
@@ -35,6 +36,8 @@ pub(crate) struct Call {
     pub(crate) user: Arc<User>,
     pub(crate) view: View,
     pub(crate) content_type: String,
+    /// The trace that a write belongs to, where the store asks for it.
+    pub(crate) origin: Option<TraceParent>,
     agent: String,
 }
 
@@ -71,9 +74,10 @@ pub(crate) async fn handle(
     server: &Arc<Inner>,
     user: &Arc<User>,
     parts: &Parts,
+    route: Route,
     body: Bytes,
 ) -> Result<Reply, Failure> {
-    let reply = dispatch(server, user, parts, &body)?;
+    let reply = dispatch(server, user, parts, route, &body)?;
     if reply.revision > 0 {
         server.store.wait_settled(reply.revision).await?;
     }
@@ -84,9 +88,10 @@ fn dispatch(
     server: &Arc<Inner>,
     user: &Arc<User>,
     parts: &Parts,
+    route: Route,
     body: &Bytes,
 ) -> Result<Reply, Failure> {
-    let place = match Route::parse(parts.uri.path()) {
+    let place = match route {
         Route::Resource(place) => place,
         route if parts.method == Method::GET || parts.method == Method::HEAD => {
             return document(server, &route, &parts.headers, parts.uri.query());
@@ -220,6 +225,9 @@ impl Call {
         text(header::CONTENT_TYPE).clone_into(&mut call.content_type);
         let agent = text(header::USER_AGENT).split('/').next();
         agent.unwrap_or_default().clone_into(&mut call.agent);
+        if server.store.begins_traces() && !parts.method.is_safe() {
+            call.origin = TraceParent::current();
+        }
         Ok(call)
     }
 
@@ -271,6 +279,7 @@ impl Call {
             user: User::master("system:apiserver"),
             view: View::Plain,
             content_type: JSON.to_owned(),
+            origin: None,
             agent: String::new(),
         })
     }

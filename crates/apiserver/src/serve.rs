@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
-use crate::{ApiServer, Body, failure::Failure, request::Reply, service, user::User};
+use crate::{ApiServer, Body, service, user::User};
 
 /// A client that does not finish its handshake in this time is let go.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -198,7 +198,7 @@ async fn respond(
             });
             service::answer(server, &nobody, request).await
         }
-        None => Reply::failure(&Failure::unauthorized()).into_response(),
+        None => service::refuse(server, &request),
     }
 }
 

@@ -7,12 +7,13 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use hanse_rt::{Rng, TaskSet, Wall};
+use hanse_rt::{Metrics, Rng, TaskSet, Wall, trace::Origins};
 use serde_json::{Value, json};
 
 use crate::{
     catalog::Catalog,
     control, crd,
+    metrics::ApiMetrics,
     service::UserService,
     store::{Store, disk},
     user::User,
@@ -32,6 +33,7 @@ pub(crate) struct Inner {
     pub(crate) version: String,
     pub(crate) root_ca: String,
     pub(crate) service_range: ServiceRange,
+    pub(crate) metrics: ApiMetrics,
     /// Held while an address or port is chosen and written.
     pub(crate) allocation: Mutex<()>,
 }
@@ -55,6 +57,8 @@ pub struct Builder {
     service_range: ServiceRange,
     history: usize,
     path: Option<PathBuf>,
+    metrics: Metrics,
+    origins: Option<Origins>,
 }
 
 /// Why a server could not be made.
@@ -98,6 +102,8 @@ impl Default for Builder {
             service_range: ServiceRange::default(),
             history: 1024,
             path: None,
+            metrics: Metrics::new(),
+            origins: None,
         }
     }
 }
@@ -147,6 +153,20 @@ impl Builder {
         self
     }
 
+    /// Where requests, watches and the store are counted. Servers that share a registry need a
+    /// scope each. Default: nowhere.
+    pub fn metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
+    }
+
+    /// Writes that belong to no trace begin one, and `origins` learns which write gave an object
+    /// its version. Default: traces that requests bring are continued, and none is begun.
+    pub fn origins(mut self, origins: Origins) -> Self {
+        self.origins = Some(origins);
+        self
+    }
+
     /// Keeps everything in memory. This is the default.
     pub fn memory(mut self) -> Self {
         self.path = None;
@@ -165,9 +185,11 @@ impl Builder {
     /// See [`OpenError`]; a memory server never fails.
     pub fn build(self) -> Result<ApiServer, OpenError> {
         let store = match &self.path {
-            None => Arc::new(Store::memory(self.history)),
+            None => Store::memory(self.history),
             Some(path) => disk::open(path, self.history)?,
         };
+        let metrics = ApiMetrics::new(&self.metrics);
+        let store = Arc::new(store.seen_by(metrics.of_store(), self.origins));
         let server = ApiServer {
             inner: Arc::new(Inner {
                 catalog: RwLock::new(Arc::new(Catalog::default())),
@@ -177,6 +199,7 @@ impl Builder {
                 version: self.version,
                 root_ca: self.root_ca,
                 service_range: self.service_range,
+                metrics,
                 allocation: Mutex::new(()),
             }),
         };

@@ -8,11 +8,23 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use hanse_rt::{
+    Mono,
+    trace::{TARGET, TraceParent},
+};
+use http::{Request, Response, request::Parts};
 use http_body_util::BodyExt as _;
 use tracing::Instrument as _;
 
-use crate::{ApiServer, body::Body, failure::Failure, request, user::User};
+use crate::{
+    ApiServer,
+    body::Body,
+    failure::Failure,
+    metrics::Asked,
+    request,
+    route::{Place, Route},
+    user::User,
+};
 
 /// The largest body a request may have, in bytes (as kube-apiserver's own limit).
 const BODY_LIMIT: usize = 3 << 20;
@@ -60,16 +72,13 @@ where
     B::Error: std::fmt::Display,
 {
     let (parts, body) = request.into_parts();
-    let span = tracing::debug_span!(
-        "api request",
-        method = %parts.method,
-        path = parts.uri.path(),
-        user = user.name,
-        code = tracing::field::Empty,
-    );
+    let began = Mono::now();
+    let route = Route::parse(parts.uri.path());
+    let asked = Asked::new(&server.inner.catalog(), &parts.method, parts.uri.query(), &route);
+    let span = span(server, user, &parts, &route);
     let handled = async {
         match read(body).await {
-            Ok(body) => request::handle(&server.inner, user, &parts, body).await,
+            Ok(body) => request::handle(&server.inner, user, &parts, route, body).await,
             Err(failure) => Err(failure),
         }
     };
@@ -81,7 +90,53 @@ where
         })
         .into_response();
     span.record("code", response.status().as_u16());
+    server.inner.metrics.answered(asked, response.status(), began.elapsed());
     response
+}
+
+/// Answers a request of nobody.
+pub(crate) fn refuse<B>(server: &ApiServer, request: &Request<B>) -> Response<Body> {
+    let route = Route::parse(request.uri().path());
+    let query = request.uri().query();
+    let asked = Asked::new(&server.inner.catalog(), request.method(), query, &route);
+    let response = request::Reply::failure(&Failure::unauthorized()).into_response();
+    server.inner.metrics.answered(asked, response.status(), std::time::Duration::ZERO);
+    response
+}
+
+/// The span of a request: part of the trace that it brings, or the beginning of one.
+fn span(server: &ApiServer, user: &User, parts: &Parts, route: &Route) -> tracing::Span {
+    let caller = TraceParent::from_headers(&parts.headers);
+    let begins = server.inner.store.begins_traces() && !parts.method.is_safe();
+    if caller.is_none() && !(begins && matches!(route, Route::Resource(place) if is_told(place))) {
+        return tracing::debug_span!(
+            "api request",
+            method = %parts.method,
+            path = parts.uri.path(),
+            user = user.name,
+            code = tracing::field::Empty,
+        );
+    }
+    let span = tracing::debug_span!(
+        target: TARGET,
+        parent: None,
+        "api request",
+        otel.kind = "server",
+        method = %parts.method,
+        path = parts.uri.path(),
+        user = user.name,
+        code = tracing::field::Empty,
+    );
+    if let Some(caller) = caller {
+        caller.adopt(&span);
+    }
+    span
+}
+
+/// Whether a write can be the beginning of something: what controllers say all the time is not.
+fn is_told(place: &Place) -> bool {
+    place.subresource.as_deref() != Some("status")
+        && !matches!(place.resource.as_str(), "events" | "leases")
 }
 
 async fn read<B>(body: B) -> Result<Bytes, Failure>

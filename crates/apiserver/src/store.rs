@@ -15,6 +15,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard},
 };
 
+use hanse_rt::trace::{Origins, TraceParent};
 use serde_json::Value;
 use tokio::sync::Notify;
 
@@ -23,7 +24,7 @@ pub(crate) use self::{
     index::Work,
     object::{Object, uid_number},
 };
-use crate::{catalog::Kind, failure::Failure};
+use crate::{catalog::Kind, failure::Failure, metrics::StoreMetrics};
 
 /// An object with its place in its resource: `namespace/name`, or `/name` without a namespace.
 pub(crate) type Entry = (Arc<str>, Arc<Object>);
@@ -34,6 +35,8 @@ pub(crate) struct Store {
     shared: Arc<Shared>,
     disk: Option<Disk>,
     history: usize,
+    metrics: Option<StoreMetrics>,
+    origins: Option<Origins>,
 }
 
 /// What the store shares with the disk's thread.
@@ -119,12 +122,29 @@ const BYTES_A_CHANGE: usize = 2 << 10;
 impl Store {
     /// An empty store in memory that remembers `history` changes per resource.
     pub(crate) fn memory(history: usize) -> Self {
-        Self { shared: Arc::default(), disk: None, history }
+        Self { shared: Arc::default(), disk: None, history, metrics: None, origins: None }
     }
 
     /// A store that keeps what `disk` holds, and writes to it.
     pub(crate) fn durable(history: usize, disk: Disk, shared: Arc<Shared>) -> Self {
-        Self { shared, disk: Some(disk), history }
+        Self { shared, disk: Some(disk), history, metrics: None, origins: None }
+    }
+
+    /// The same store; its size is counted, and `origins` learns where writes came from.
+    pub(crate) fn seen_by(self, metrics: StoreMetrics, origins: Option<Origins>) -> Self {
+        {
+            let state = self.lock();
+            metrics.committed(state.revision);
+            for (resource, place) in &state.resources {
+                metrics.holds(resource, place.objects.len());
+            }
+        }
+        Self { metrics: Some(metrics), origins, ..self }
+    }
+
+    /// Whether writes that belong to no trace begin one.
+    pub(crate) const fn begins_traces(&self) -> bool {
+        self.origins.is_some()
     }
 
     pub(crate) fn get(&self, resource: &str, key: &str) -> Option<Arc<Object>> {
@@ -224,13 +244,14 @@ impl Store {
         Ok((settled.max(cursor), events))
     }
 
-    /// Writes an object; `resourceVersion` is set here.
+    /// Writes an object; `resourceVersion` is set here. `origin` is the trace of the write.
     pub(crate) fn put(
         &self,
         kind: &Kind,
         key: &str,
         expected: Expected,
         mut value: Value,
+        origin: Option<TraceParent>,
     ) -> Result<Arc<Object>, Raced> {
         let mut state = self.lock();
         let previous = state.expect(&kind.storage, key, expected)?;
@@ -241,6 +262,7 @@ impl Store {
             None => Change::Added,
             Some(_) => Change::Modified,
         };
+        self.note(revision, origin);
         self.commit(&mut state, kind, key, change, &object, previous.as_ref());
         Ok(object)
     }
@@ -252,12 +274,14 @@ impl Store {
         key: &str,
         expected: Expected,
         mut last: Value,
+        origin: Option<TraceParent>,
     ) -> Result<Arc<Object>, Raced> {
         let mut state = self.lock();
         let previous = state.expect(&kind.storage, key, expected)?;
         let revision = state.revision + 1;
         last["metadata"]["resourceVersion"] = revision.to_string().into();
         let object = Arc::new(Object::new(kind, revision, &last));
+        self.note(revision, origin);
         self.commit(&mut state, kind, key, Change::Deleted, &object, previous.as_ref());
         Ok(object)
     }
@@ -328,6 +352,13 @@ impl Store {
         self.lock().index.dependents(uid)
     }
 
+    /// Before the commit: watchers may see it at once.
+    fn note(&self, revision: u64, origin: Option<TraceParent>) {
+        if let (Some(origins), Some(origin)) = (&self.origins, origin) {
+            origins.note(revision, origin);
+        }
+    }
+
     fn commit(
         &self,
         state: &mut State,
@@ -349,6 +380,12 @@ impl Store {
             place.objects.remove(&key);
         } else {
             place.objects.insert(Arc::clone(&key), Arc::clone(object));
+        }
+        if let Some(metrics) = &self.metrics {
+            metrics.committed(revision);
+            if change != Change::Modified {
+                metrics.holds(resource, place.objects.len());
+            }
         }
         place.remember(
             Event {

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
-use hanse_rt::Mono;
+use hanse_rt::{Mono, metrics::Gauge};
 use http::StatusCode;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -40,6 +40,23 @@ struct Watch {
     next_bookmark: Mono,
     deadline: Mono,
     ended: bool,
+    _open: Open,
+}
+
+/// Counts a watch for as long as it lives.
+struct Open(Gauge);
+
+impl Open {
+    fn new(open: Gauge) -> Self {
+        open.inc();
+        Self(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What goes out next.
@@ -88,6 +105,7 @@ pub(crate) fn open(call: &Call) -> Result<Reply, Failure> {
         next_bookmark: now + BOOKMARK_EVERY,
         deadline: now + Duration::from_secs(seconds),
         ended: false,
+        _open: Open::new(call.server.metrics.watches(&call.kind)),
         call: call.clone(),
     };
     let initial =

@@ -123,7 +123,7 @@ fn create_named(
         let json = object.to_string().into();
         return Ok((Written { json, revision: 0 }, warnings));
     }
-    let stored = server.store.put(kind, &key, Expected::Absent, object);
+    let stored = server.store.put(kind, &key, Expected::Absent, object, call.origin);
     let stored = stored.map_err(|_| Failure::already_exists(call.subject(&name)))?;
     after_write(server, call);
     Ok((Written::of(&stored), warnings))
@@ -207,7 +207,7 @@ fn update(
             return Ok(Some((Written::dry(&object), warnings)));
         }
         let expected = Expected::Revision(current.revision);
-        let removed = server.store.remove(kind, &call.key(), expected, object);
+        let removed = server.store.remove(kind, &call.key(), expected, object, call.origin);
         let Ok(removed) = removed else {
             return Ok(None);
         };
@@ -221,7 +221,7 @@ fn update(
         return Ok(Some((Written::dry(&object), warnings)));
     }
     let expected = Expected::Revision(current.revision);
-    let stored = server.store.put(kind, &call.key(), expected, object);
+    let stored = server.store.put(kind, &call.key(), expected, object, call.origin);
     let Ok(stored) = stored else {
         return Ok(None);
     };

@@ -38,7 +38,8 @@ pub(crate) async fn join(global: &Global, wanted: &Join) -> Result<()> {
     let secret_name = format!("{}-kubeconfig", wanted.name);
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "type": KUBECONFIG_SECRET_TYPE,
-        "metadata": {"name": secret_name}, "stringData": {KUBECONFIG_KEY: kubeconfig},
+        "metadata": {"name": secret_name, "labels": {hanse_api::MEMBER_LABEL: wanted.name}},
+        "stringData": {KUBECONFIG_KEY: kubeconfig},
     });
     let params = PatchParams::apply(MANAGER).force();
     let namespace = json!({
@@ -84,13 +85,12 @@ pub(crate) async fn join(global: &Global, wanted: &Join) -> Result<()> {
     )
 }
 
-/// Takes a cluster out. Its workloads stay in it.
+/// Takes a cluster out. Its workloads stay in it; the hub deletes its secrets when it lets it go.
 ///
 /// # Errors
 /// When there is no such member.
 pub(crate) async fn leave(global: &Global, name: &str) -> Result<()> {
-    let hub = connect(global).await?.client;
-    let members: Api<MemberCluster> = Api::all(hub.clone());
+    let members: Api<MemberCluster> = Api::all(connect(global).await?.client);
     let member = within(&format!("reading member {name}"), members.get(name)).await?;
     let workloads = member.status.and_then(|status| status.workloads).unwrap_or_default();
     output::say(&format!(
@@ -100,14 +100,6 @@ pub(crate) async fn leave(global: &Global, name: &str) -> Result<()> {
     let params = DeleteParams::default();
     let call = members.delete(name, &params);
     within(&format!("deleting member {name}"), call).await?;
-    let secrets: Api<Secret> = Api::namespaced(hub, SYSTEM_NAMESPACE);
-    let params = DeleteParams::default();
-    for secret in [format!("{name}-kubeconfig"), token_secret(name)] {
-        match within("deleting its secrets", secrets.delete(&secret, &params)).await {
-            Ok(_) => {}
-            Err(error) => tracing::debug!(%error, secret, "not deleted"),
-        }
-    }
     output::print(global.output, &name, || vec![name.to_owned()], |_| format!("{name} leaves"))
 }
 

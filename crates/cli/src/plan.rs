@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, io::Read as _, path::Path, sync::Arc, time::Dur
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{ResourceBinding, conditions::binding::SCHEDULED};
 use hanse_apiserver::ApiServer;
-use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
 use hanse_sim::{faults::HUB, member::Options, world::World};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -55,7 +55,15 @@ pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
     up::objects::write(&client, &world).await?;
     let chance = (&wall, &rng);
     let seen = (&metrics, &readiness);
-    up::objects::hub(&tasks, &client, &world, &AddressMap::identity(), chance, seen).await?;
+    up::objects::hub(
+        &tasks,
+        &client,
+        &world,
+        &AddressMap::identity(),
+        chance,
+        (seen, Origins::default()),
+    )
+    .await?;
     readiness.ready().await;
     rooms_known(&client, world.members().count()).await?;
     for object in objects {

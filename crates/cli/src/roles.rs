@@ -12,6 +12,7 @@ use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
     admin::{self, Admin},
     net::AddressMap,
+    telemetry,
 };
 use hanse_sim::member::HOP_PORT;
 use kube::Client;
@@ -31,6 +32,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) async fn agent(global: &Global, agent: &Agent) -> Result<()> {
     let tasks = TaskSet::new("agent");
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    telemetry::push(&tasks, "hanse", &metrics)?;
     let client = Client::try_from(connect::config(global).await?)?;
     let token = token(&agent.token_file)?;
     let config = RelayConfig {
@@ -61,6 +63,8 @@ pub(crate) async fn agent(global: &Global, agent: &Agent) -> Result<()> {
 /// What stands in the way of its start.
 pub(crate) async fn gateway(gateway: &Gateway) -> Result<()> {
     let tasks = TaskSet::new("gateway");
+    let metrics = Metrics::new();
+    telemetry::push(&tasks, "hanse", &metrics)?;
     let config = GatewayConfig {
         cluster: gateway.member.clone(),
         bind: gateway.bind,
@@ -72,7 +76,7 @@ pub(crate) async fn gateway(gateway: &Gateway) -> Result<()> {
         admin: Some(gateway.admin),
         rng: Rng::from_entropy(),
         wall: Wall::system(),
-        metrics: Metrics::new(),
+        metrics,
         readiness: Readiness::new(),
     };
     let running = hanse_gateway::run(&tasks, config)?;
@@ -107,6 +111,7 @@ fn token(path: &Path) -> Result<String> {
 pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
     let tasks = TaskSet::new("hub");
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
+    telemetry::push(&tasks, "hanse", &metrics)?;
     let client = Client::try_from(connect::config(global).await?)?;
     let place = match (&wanted.provider, &wanted.region) {
         (Some(provider), Some(region)) => {

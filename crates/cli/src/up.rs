@@ -22,6 +22,8 @@ use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
     admin::{self, Admin},
     net::{self, AddressMap, TcpListener},
+    telemetry,
+    trace::Origins,
 };
 use hanse_sim::{
     faults::HUB,
@@ -111,7 +113,11 @@ async fn start(
     let (wall, rng) = (Wall::system(), Rng::from_entropy());
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let hold = readiness.hold("start");
+    let origins = Origins::default();
+    telemetry::push(tasks, "hanse", &metrics)?;
     let hub = ApiServer::builder()
+        .metrics(metrics.scoped("server", HUB))
+        .origins(origins.clone())
         .wall(wall.clone())
         .rng(rng.fork("api", HUB))
         .root_ca(pki.authority.clone())
@@ -123,10 +129,10 @@ async fn start(
     let addresses = AddressMap::loopback();
     let options = Options { pace: Pace::default(), sockets: Some(addresses.clone()) };
     let (chance, sight) = ((&wall, &rng), (&metrics, &readiness));
-    let world = members::world(data, topology, chance, pki, &options)?;
+    let world = members::world(data, topology, chance, pki, (&options, &metrics))?;
     let client = kube::Client::new(hub.as_user("system:admin"), "default");
     let tokens = objects::write(&client, &world).await?;
-    let relays = objects::hub(tasks, &client, &world, &addresses, chance, sight).await?;
+    let relays = objects::hub(tasks, &client, &world, &addresses, chance, (sight, origins)).await?;
     let served = members::api_addresses(&world)?;
     let roles = members::roles(&world, data, &addresses, relays, tokens, sight);
     power_on(&world, tasks, pki, &served, roles);

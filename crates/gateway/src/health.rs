@@ -55,6 +55,8 @@ struct PeerState {
     answering_since: Option<Mono>,
     /// How often silence was put down to this process since the peer was last heard.
     excuses: u32,
+    /// Smoothed over about eight probes.
+    round_trip: Option<Duration>,
 }
 
 impl PeerHealth {
@@ -62,7 +64,12 @@ impl PeerHealth {
         Self {
             level: AtomicU8::new(0),
             probed: AtomicBool::new(false),
-            state: Mutex::new(PeerState { heard: now, answering_since: None, excuses: 0 }),
+            state: Mutex::new(PeerState {
+                heard: now,
+                answering_since: None,
+                excuses: 0,
+                round_trip: None,
+            }),
             falls: watch::Sender::new(0),
             changes,
         }
@@ -102,6 +109,17 @@ impl PeerHealth {
         if answering {
             self.set(Level::Up);
         }
+    }
+
+    /// A probe was answered after this time.
+    pub(crate) fn measured(&self, took: Duration) {
+        let mut state = self.state.lock().expect("no holder of this lock panics");
+        state.round_trip = Some(state.round_trip.map_or(took, |known| (known * 7 + took) / 8));
+    }
+
+    /// The round-trip time, once a probe was answered.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.state.lock().expect("no holder of this lock panics").round_trip
     }
 
     /// The peer refused a connection: nobody is there.
@@ -265,6 +283,17 @@ mod tests {
         // One answer is no return.
         peer.heard(now + DOWN_AFTER);
         assert_eq!(peer.level(), Level::Down);
+    }
+
+    #[test]
+    fn a_round_trip_time_is_smoothed_over_probes() {
+        let peer = peer(Mono::now());
+        assert_eq!(peer.round_trip(), None);
+        let time = Duration::from_millis;
+        peer.measured(time(80));
+        assert_eq!(peer.round_trip(), Some(time(80)));
+        peer.measured(time(160));
+        assert_eq!(peer.round_trip(), Some(time(90)), "one late answer is no distance");
     }
 
     #[test]

@@ -82,7 +82,13 @@ async fn connection(
             answered = hanse_rt::timeout(DOWN_AFTER, look(&mut pings, &sender, count)) => answered,
         };
         match answered {
-            Ok(true) => peer.health.heard(Mono::now()),
+            Ok(true) => {
+                peer.health.heard(Mono::now());
+                // A request takes the other gateway's time too.
+                if !count.is_multiple_of(REQUEST_EVERY) {
+                    peer.health.measured(began.elapsed());
+                }
+            }
             // The connection broke: the next attempt tells whether somebody is there.
             Ok(false) => return,
             Err(_) => {

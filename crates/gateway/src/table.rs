@@ -118,6 +118,11 @@ impl Peer {
             Level::Unknown
         }
     }
+
+    /// To the nearest of its addresses, where it was measured.
+    pub(crate) fn round_trip(&self) -> Option<Duration> {
+        self.addresses.iter().filter_map(|address| address.health.round_trip()).min()
+    }
 }
 
 /// One cluster within a priority.

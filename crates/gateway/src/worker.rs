@@ -128,7 +128,8 @@ fn report_upward(
             seen.counts.peer(cluster, level);
             if peer.observe {
                 // The level is true now: silence is measured against this clock all the time.
-                observations.push(Observation::new(cluster, level, Duration::ZERO));
+                let seen = Observation::new(cluster, level, Duration::ZERO);
+                observations.push(seen.with_round_trip(peer.round_trip()));
             }
         }
         tracing::trace!(?now, count = observations.len(), "observations");

@@ -8,7 +8,7 @@ use hanse_api::{
     conditions::{self, federation::TEMPLATES_ACCEPTED, reason},
 };
 use hanse_member::{Connector, Limits, bounded};
-use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
 use hanse_xds::{AdsServer, ReportTable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
@@ -32,6 +32,7 @@ use crate::{
     status::Status,
     sync::{Sync, SyncTable},
     tokens,
+    traces::Traces,
     traffic::{self, RoundTrips},
     world::Means,
     write::change_status,
@@ -69,6 +70,9 @@ pub struct HubConfig {
     /// Orders to leave members come from the caller, by [`World::order_evacuations`]; the hub's own
     /// failover does not run. Default false.
     pub orders_from_caller: bool,
+    /// Where writes to the hub's API came from, if that API is in this process: traces of changes
+    /// begin there. Default: nothing is known, and they begin when the hub sees a template.
+    pub origins: Origins,
 }
 
 /// The hub's side of traffic.
@@ -78,7 +82,8 @@ pub struct Traffic {
     pub listen: SocketAddr,
     /// Where the hub's own requests in drills go.
     pub addresses: AddressMap,
-    /// Round-trip times between regions in microseconds, where they are known.
+    /// Round-trip times between regions in microseconds, where they are known. Between others
+    /// those that gateways measure count.
     pub round_trips: RoundTrips,
 }
 
@@ -106,6 +111,7 @@ impl HubConfig {
             traffic: None,
             reports: ReportTable::default(),
             orders_from_caller: false,
+            origins: Origins::default(),
         }
     }
 }
@@ -160,7 +166,9 @@ impl Hub {
         ensure_namespace(&client).await?;
         let hub_id = federation(&config).await?;
         let rng = &config.rng;
-        let templates = Templates::new(client.clone(), tasks.clone(), rng.fork("hub", "templates"));
+        let traces = Traces::new(config.origins.clone());
+        let chance = rng.fork("hub", "templates");
+        let templates = Templates::new(client.clone(), tasks.clone(), chance, traces.clone());
         templates.rediscover().await?;
         check_kinds(&templates)?;
         let recorder =
@@ -177,6 +185,7 @@ impl Hub {
             hub_id,
             tasks: tasks.clone(),
             session_limits: config.session_limits,
+            traces,
         };
         let world = World::new(Objects::default(), templates, means);
         let mut hub = Self {
@@ -310,13 +319,13 @@ impl Senses {
             });
         };
         let Self { detection, reports, traffic, orders_from_caller } = self;
-        until_end("health", health::run(world.clone(), reports, detection).boxed());
+        until_end("health", health::run(world.clone(), reports.clone(), detection).boxed());
         if !orders_from_caller {
             until_end("failover", failover::run(world.clone(), detection).boxed());
         }
         let addresses = match traffic {
             Some((server, Traffic { addresses, round_trips, .. })) => {
-                let run = traffic::run(world.clone(), tasks.clone(), server, round_trips);
+                let run = traffic::run(world.clone(), tasks.clone(), server, round_trips, reports);
                 until_end("traffic", run.boxed());
                 addresses
             }

@@ -24,6 +24,7 @@ pub mod status;
 pub mod sync;
 mod templates;
 mod tokens;
+mod traces;
 pub mod traffic;
 mod world;
 pub mod write;

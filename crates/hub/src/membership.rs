@@ -188,6 +188,7 @@ impl Membership {
             return Ok(());
         }
         self.disconnect(&name).await;
+        join::forget_secrets(&self.world, &name).await?;
         let left: Vec<String> = cluster
             .finalizers()
             .iter()

@@ -17,9 +17,10 @@ use std::{
     time::Duration,
 };
 
-use hanse_api::ResourceBinding;
+use hanse_api::{ClusterPropagationPolicy, PropagationPolicy, ResourceBinding};
 use hanse_rt::TaskSet;
 use hanse_scheduler::Planner;
+use tracing::Instrument as _;
 
 pub(crate) use convert::Compiled;
 pub use plan::{Outcome, Placed, Seen, plan};
@@ -118,8 +119,9 @@ impl Placement {
             }
         });
         let this = self.clone();
-        self.world.objects().policies.on_change(move |key, _, new| {
-            if new.is_none() {
+        self.world.objects().policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<PropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
                 this.wake_orphans(&PolicyKey {
                     cluster: false,
                     namespace: key.namespace.clone(),
@@ -128,8 +130,9 @@ impl Placement {
             }
         });
         let this = self.clone();
-        self.world.objects().cluster_policies.on_change(move |key, _, new| {
-            if new.is_none() {
+        self.world.objects().cluster_policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<ClusterPropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
                 this.wake_orphans(&PolicyKey {
                     cluster: true,
                     namespace: String::new(),
@@ -140,7 +143,7 @@ impl Placement {
         self.listen_to_members();
     }
 
-    /// Bindings whose policy is gone stay where they are, and say so.
+    /// Bindings whose policy is gone, or may select them no longer, stay where they are and say so.
     fn wake_orphans(&self, policy: &PolicyKey) {
         for binding in self.world.objects().bindings.all() {
             let named = binding.spec.policy.as_ref().map(PolicyKey::of_ref);
@@ -264,7 +267,9 @@ impl Placement {
         if placed.waits_for_turn {
             self.queue.add_after(key.clone(), TURN_DELAY);
         }
-        let written = apply::apply(&self.world, &binding, &placed).await;
+        let changes = placed.clusters != binding.spec.clusters;
+        let span = self.world.traces().decision(key, placed.outcome.reason(), changes);
+        let written = apply::apply(&self.world, &binding, &placed).instrument(span).await;
         if written.is_err() {
             // What was reserved for this decision is taken back with the next look.
             let binding = self.world.objects().bindings.get(key);

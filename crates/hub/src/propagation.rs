@@ -10,6 +10,7 @@ mod verdicts;
 use std::{sync::Arc, time::Duration};
 
 use hanse_rt::TaskSet;
+use tracing::Instrument as _;
 
 pub use plan::{Plan, Seen, binding_key, plan};
 
@@ -153,7 +154,9 @@ impl Propagation {
 
     async fn reconcile(&self, key: &TemplateKey) -> Result<(), kube::Error> {
         let seen = observe::observe(&self.world, &self.policies, key);
-        apply::apply(&self.world, key, plan(&seen)).await
+        let plan = plan(&seen);
+        let span = self.world.traces().propagation(&binding_key(key), key, plan != Plan::Nothing);
+        apply::apply(&self.world, key, plan).instrument(span).await
     }
 
     async fn count(&self, key: &PolicyKey) -> Result<(), kube::Error> {

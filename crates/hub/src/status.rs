@@ -8,6 +8,7 @@ mod plan;
 use std::time::Duration;
 
 use hanse_rt::TaskSet;
+use tracing::{Instrument as _, Span};
 
 pub use plan::{MemberSeen, Seen, Told, plan};
 
@@ -69,6 +70,20 @@ impl Status {
             return Ok(());
         };
         let told = plan(&seen);
-        apply::apply(&self.world, &seen, told).await
+        let span = self.answered(key, &seen);
+        apply::apply(&self.world, &seen, told).instrument(span).await
+    }
+
+    /// Traces what members have answered; the status is written under the last of the answers.
+    fn answered(&self, key: &Key, seen: &Seen) -> Span {
+        let traces = self.world.traces();
+        let mut last = Span::none();
+        for member in seen.members.iter().filter(|member| plan::has_answered(seen, member)) {
+            last = traces.answer(key, &member.name).unwrap_or(last);
+        }
+        if plan::is_through(seen) {
+            traces.ended(key);
+        }
+        last
     }
 }

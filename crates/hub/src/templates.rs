@@ -16,6 +16,8 @@ use kube::{
 };
 use serde_json::Value;
 
+use crate::traces::Traces;
+
 /// Identity of a template: kind, namespace and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct TemplateKey {
@@ -192,6 +194,7 @@ struct Shared {
     client: Client,
     tasks: TaskSet,
     rng: Rng,
+    traces: Traces,
     objects: RwLock<Objects>,
     watched: Mutex<BTreeSet<String>>,
     kinds: RwLock<Arc<Kinds>>,
@@ -217,11 +220,12 @@ impl std::fmt::Debug for Templates {
 }
 
 impl Templates {
-    pub(crate) fn new(client: Client, tasks: TaskSet, rng: Rng) -> Self {
+    pub(crate) fn new(client: Client, tasks: TaskSet, rng: Rng, traces: Traces) -> Self {
         let shared = Shared {
             client,
             tasks,
             rng,
+            traces,
             objects: RwLock::default(),
             watched: Mutex::default(),
             kinds: RwLock::default(),
@@ -353,7 +357,9 @@ impl Templates {
                         templates.synced(&api_version, &kind, &std::mem::take(&mut listed));
                     }
                     Watched::Applied(object) => templates.put(&key(&object.metadata), &object),
-                    Watched::Deleted(object) => templates.remove(&key(&object.metadata)),
+                    Watched::Deleted(object) => {
+                        templates.remove(&key(&object.metadata), Some(&object));
+                    }
                     Watched::Failed(error) => {
                         tracing::warn!(kind, error, "the watch of templates failed");
                     }
@@ -391,7 +397,7 @@ impl Templates {
         value["kind"] = key.kind.clone().into();
         if !value["metadata"]["deletionTimestamp"].is_null() {
             // It is on its way out; nothing new is decided about it.
-            self.remove(key);
+            self.remove(key, Some(object));
             return;
         }
         let template = Arc::new(Template::read(key.clone(), &value));
@@ -407,10 +413,17 @@ impl Templates {
         if old.as_ref().is_some_and(|old| old.same_but_status(&template)) {
             return;
         }
+        self.trace(key, object);
         self.announce(key, old.as_ref(), Some(&template));
     }
 
-    fn remove(&self, key: &TemplateKey) {
+    fn trace(&self, key: &TemplateKey, object: &DynamicObject) {
+        let version = object.metadata.resource_version.as_deref().unwrap_or_default();
+        self.shared.traces.observed(key, version);
+    }
+
+    /// Forgets a template; `last` is the state that its deletion left.
+    fn remove(&self, key: &TemplateKey, last: Option<&DynamicObject>) {
         let old = {
             let mut objects = self.write();
             let old = objects.by_key.remove(key);
@@ -420,6 +433,9 @@ impl Templates {
             old
         };
         if old.is_some() {
+            if let Some(last) = last {
+                self.trace(key, last);
+            }
             self.announce(key, old.as_ref(), None);
         }
     }
@@ -432,7 +448,7 @@ impl Templates {
             .filter(|key| !listed.contains(key))
             .collect();
         for key in gone {
-            self.remove(&key);
+            self.remove(&key, None);
         }
         let id = format!("{api_version}/{kind}");
         self.write().synced.insert(id.clone());

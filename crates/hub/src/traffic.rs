@@ -6,6 +6,7 @@
 //! its relay knows its own.
 
 mod apply;
+mod distance;
 mod endpoints;
 mod observe;
 mod plan;
@@ -14,7 +15,7 @@ mod ramp;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_rt::{Mono, TaskSet};
-use hanse_xds::AdsServer;
+use hanse_xds::{AdsServer, ReportTable};
 use k8s_openapi::api::core::v1::Service;
 use kube::Api;
 use tokio::sync::Notify;
@@ -32,7 +33,13 @@ pub type RoundTrips = BTreeMap<(String, String), u64>;
 
 /// Plans and publishes routes until `tasks` end. The hub's own objects are known by now; routes
 /// are published once its Services are too, so that a start takes nothing away.
-pub(crate) async fn run(world: World, tasks: TaskSet, server: AdsServer, round_trips: RoundTrips) {
+pub(crate) async fn run(
+    world: World,
+    tasks: TaskSet,
+    server: AdsServer,
+    round_trips: RoundTrips,
+    reports: ReportTable,
+) {
     let wake = Arc::new(Notify::new());
     listen(&world, &wake);
     let means = world.means();
@@ -45,6 +52,7 @@ pub(crate) async fn run(world: World, tasks: TaskSet, server: AdsServer, round_t
     let mut endpoints = endpoints::Endpoints::new(&tasks, &means.rng, Arc::clone(&wake));
     let mut ramps = ramp::Ramps::default();
     let mut published = apply::Published::new(server, &world);
+    let mut distances = distance::Distances::new(round_trips);
     let mut complete = false;
     let mut ticks = hanse_rt::interval(LOOK, LOOK);
     wake.notify_one();
@@ -53,13 +61,15 @@ pub(crate) async fn run(world: World, tasks: TaskSet, server: AdsServer, round_t
             () = wake.notified() => hanse_rt::sleep(TOGETHER).await,
             _ = ticks.tick() => {
                 let isolated = !crate::drill::isolations(&world).is_empty();
-                if complete && !isolated && !ramps.is_moving(Mono::now()) {
+                let members = world.objects().members.all();
+                let measured = distances.measure(&members, &reports.all(), Mono::now());
+                if complete && !isolated && !measured && !ramps.is_moving(Mono::now()) {
                     continue;
                 }
             }
         }
         endpoints.follow(&world).await;
-        let seen = observe::observe(&world, &templates, &endpoints, &mut ramps, &round_trips);
+        let seen = observe::observe(&world, &templates, &endpoints, &mut ramps, &distances.all());
         complete = published.apply(&world, &plan::plan(&seen)).await;
     }
 }

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::{
     Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
+    traces::Traces,
 };
 
 /// What every controller sees.
@@ -77,6 +78,8 @@ pub struct Means {
     pub tasks: TaskSet,
     /// Tunables of members' sessions.
     pub session_limits: SessionLimits,
+    /// Changes under way.
+    pub(crate) traces: Traces,
 }
 
 /// Members that are to be left, by name.
@@ -94,6 +97,8 @@ pub struct Evacuation {
     pub evidence: String,
     /// Work whose failover is Manual goes too: an operator has ordered it.
     pub manual_too: bool,
+    /// Taints for which the member is left: work that tolerates them all stays. Empty: all goes.
+    pub tolerable: Vec<hanse_scheduler::Taint>,
 }
 
 impl std::fmt::Debug for Means {
@@ -139,6 +144,11 @@ impl World {
     /// What controllers work with.
     pub fn means(&self) -> &Means {
         &self.shared.means
+    }
+
+    /// Changes under way.
+    pub(crate) fn traces(&self) -> &Traces {
+        &self.shared.means.traces
     }
 
     /// The MemberCluster of this name.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_rt::trace::TraceParent;
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use kube::{Client, client::Body};
@@ -62,11 +63,13 @@ impl RetryBudget {
 }
 
 /// The same client with limits. Calls that the server asks to repeat (429, 503) are repeated once,
-/// within a budget; everything else is the caller's to decide.
+/// within a budget; everything else is the caller's to decide. A call made in an exported span
+/// carries it.
 pub fn bounded(client: Client, limits: Limits) -> Client {
     let namespace = client.default_namespace().to_owned();
     let budget = Arc::new(RetryBudget(AtomicI64::new(RetryBudget::FULL)));
-    let service = tower::service_fn(move |request: Request<Body>| {
+    let service = tower::service_fn(move |mut request: Request<Body>| {
+        TraceParent::inject(request.headers_mut());
         call(client.clone(), limits, Arc::clone(&budget), request)
     });
     Client::new(service, namespace)

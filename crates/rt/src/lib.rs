@@ -7,6 +7,7 @@ pub mod admin;
 pub mod disk;
 pub mod metrics;
 pub mod net;
+pub mod otlp;
 pub mod readiness;
 pub mod rng;
 pub mod task;

@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
+pub use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::{
     encoding::text,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, histogram::Histogram},
     registry::{Metric, Registry},
 };
 

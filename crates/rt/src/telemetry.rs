@@ -1,11 +1,23 @@
-//! Logs and traces: `tracing` to standard error, and to an OpenTelemetry collector when
-//! `OTEL_EXPORTER_OTLP_ENDPOINT` names one.
+//! Logs, traces and metrics: logs to standard error, and spans and metrics to an OpenTelemetry
+//! collector when `OTEL_EXPORTER_OTLP_ENDPOINT` names one. It must not know what they speak of.
+
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{LevelFilter, Targets},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
+};
 
+use crate::{Metrics, TaskSet, otlp, trace};
+
+/// How often metrics are pushed.
+const PUSH_EVERY: Duration = Duration::from_secs(10);
 /// The variable of the OpenTelemetry specification that names the collector.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 
@@ -47,17 +59,45 @@ pub fn init(
             (None, Some(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr)))
         }
     };
-    let provider = match std::env::var(ENDPOINT) {
-        Ok(endpoint) if !endpoint.is_empty() => Some(provider(service, &endpoint)?),
-        _ => None,
-    };
-    let traces = provider
-        .as_ref()
-        .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer(service)));
-    let subscriber = tracing_subscriber::registry().with(filter).with(text).with(json).with(traces);
+    let provider = endpoint().map(|endpoint| provider(service, &endpoint)).transpose()?;
+    let traces = provider.as_ref().map(layer);
+    // The filter is of logs alone: what is exported does not depend on how much is printed.
+    let logs = text.map(Layer::boxed).or_else(|| json.map(Layer::boxed));
+    let subscriber = tracing_subscriber::registry().with(logs.with_filter(filter)).with(traces);
     // A second call, in tests, keeps the first subscriber.
     drop(subscriber.try_init());
     Ok(Telemetry { provider })
+}
+
+/// Exports spans: those of level info, and those of [`trace::TARGET`].
+pub fn layer<S>(provider: &SdkTracerProvider) -> impl Layer<S> + use<S>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let exported = Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target(trace::TARGET, LevelFilter::DEBUG);
+    tracing_opentelemetry::layer().with_tracer(provider.tracer("hanse")).with_filter(exported)
+}
+
+/// Pushes all series of `metrics` every 10 s until `tasks` end, and once more then. Without a
+/// collector it does nothing. Call it once for each registry.
+///
+/// # Errors
+/// When the collector's endpoint does not parse.
+pub fn push(
+    tasks: &TaskSet,
+    service: &'static str,
+    metrics: &Metrics,
+) -> Result<(), otlp::EndpointError> {
+    let Some(endpoint) = endpoint() else {
+        return Ok(());
+    };
+    otlp::push(tasks, &endpoint, service, metrics, PUSH_EVERY)
+}
+
+fn endpoint() -> Option<String> {
+    std::env::var(ENDPOINT).ok().filter(|endpoint| !endpoint.is_empty())
 }
 
 impl Telemetry {
@@ -71,7 +111,7 @@ impl Telemetry {
     }
 }
 
-fn provider(
+pub(crate) fn provider(
     service: &'static str,
     endpoint: &str,
 ) -> Result<SdkTracerProvider, opentelemetry_otlp::ExporterBuildError> {

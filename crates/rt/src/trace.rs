@@ -1,7 +1,11 @@
 //! W3C Trace Context: one trace over processes. A span of ours becomes part of the caller's trace
 //! and hands its own place on; without an exporter the trace is passed on all the same.
 
-use std::fmt;
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Arc, Mutex},
+};
 
 use opentelemetry::{
     Context,
@@ -13,6 +17,11 @@ use crate::Rng;
 
 /// Name of the header.
 pub const TRACEPARENT: &str = "traceparent";
+/// Target of the spans that make up the way of a change. They are of level debug, so that without
+/// a collector nobody is interested in them and they cost next to nothing.
+pub const TARGET: &str = "hanse_trace";
+/// Writes whose traces are remembered.
+const REMEMBERED: usize = 4096;
 
 /// The value of a `traceparent` header.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +84,24 @@ impl TraceParent {
         }
     }
 
+    /// What the span hands on in which the caller runs; none when it is not exported.
+    pub fn current() -> Option<Self> {
+        Self::of(&tracing::Span::current())
+    }
+
+    /// The trace that a request belongs to.
+    pub fn from_headers(headers: &http::HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(TRACEPARENT)?.to_str().ok()?)
+    }
+
+    /// Puts the caller's span into the headers of a request; without one they stay as they are.
+    pub fn inject(headers: &mut http::HeaderMap) {
+        let value = Self::current().map(|here| here.to_string());
+        if let Some(value) = value.and_then(|value| value.parse().ok()) {
+            headers.insert(TRACEPARENT, value);
+        }
+    }
+
     /// What `span` hands on; none when it is not exported.
     pub fn of(span: &tracing::Span) -> Option<Self> {
         let context = span.context();
@@ -91,6 +118,31 @@ impl fmt::Display for TraceParent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let flags = self.flags.to_u8();
         write!(f, "00-{}-{}-{flags:02x}", self.trace, self.span)
+    }
+}
+
+/// Where writes came from: the trace of a write by the version that it gave its object. A watch
+/// carries no headers, so who sees the change of an object asks here. Clones share what they know;
+/// the newest 4,096 traced writes are known.
+#[derive(Clone, Debug, Default)]
+pub struct Origins(Arc<Mutex<VecDeque<(u64, TraceParent)>>>);
+
+impl Origins {
+    /// Notes a write. Versions grow.
+    pub fn note(&self, version: u64, origin: TraceParent) {
+        let mut known = self.0.lock().expect("no holder of this lock panics");
+        if known.len() == REMEMBERED {
+            known.pop_front();
+        }
+        known.push_back((version, origin));
+    }
+
+    /// The trace of the write that gave an object this `resourceVersion`.
+    pub fn of(&self, resource_version: &str) -> Option<TraceParent> {
+        let known = self.0.lock().expect("no holder of this lock panics");
+        let version = (!known.is_empty()).then(|| resource_version.parse::<u64>().ok())??;
+        let at = known.binary_search_by_key(&version, |(version, _)| *version).ok()?;
+        Some(known[at].1)
     }
 }
 
@@ -131,6 +183,36 @@ mod tests {
             let here = TraceParent::of(&span).unwrap();
             assert_eq!(here.trace_id(), parent.trace_id());
             assert_ne!(here, parent);
+        });
+    }
+
+    #[test]
+    fn the_newest_writes_are_known_by_their_version() {
+        let (origins, origin) = (Origins::default(), TraceParent::parse(GOOD).unwrap());
+        assert_eq!(origins.of("7"), None);
+        for version in 1..=5000 {
+            origins.note(version * 2, origin);
+        }
+        assert_eq!(origins.of("10000"), Some(origin));
+        assert_eq!(origins.of("9999"), None);
+        assert_eq!(origins.of("2"), None, "forgotten");
+        assert_eq!(origins.of("not a number"), None);
+    }
+
+    #[test]
+    fn a_request_made_in_an_exported_span_carries_it() {
+        let mut headers = http::HeaderMap::new();
+        TraceParent::inject(&mut headers);
+        assert!(headers.is_empty());
+        let provider = SdkTracerProvider::builder().build();
+        let layer = crate::telemetry::layer(&provider);
+        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+            let span = tracing::debug_span!(target: TARGET, "apply");
+            span.in_scope(|| TraceParent::inject(&mut headers));
+            assert_eq!(TraceParent::from_headers(&headers), TraceParent::of(&span));
+            assert!(TraceParent::of(&span).is_some());
+            let own = tracing::debug_span!("a span for logs");
+            assert_eq!(TraceParent::of(&own), None);
         });
     }
 

@@ -54,6 +54,9 @@ pub struct Observation {
     /// Milliseconds since the last look that supports the level.
     #[prost(uint64, tag = "3")]
     pub age_millis: u64,
+    /// Round-trip time in microseconds; 0 where it was not measured.
+    #[prost(uint64, tag = "4")]
+    pub round_trip_micros: u64,
 }
 
 /// All that one sender sees now.
@@ -84,7 +87,19 @@ impl Observation {
                 Level::Down => 2,
             },
             age_millis: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+            round_trip_micros: 0,
         }
+    }
+
+    /// The same with a measured round-trip time.
+    pub fn with_round_trip(self, round_trip: Option<Duration>) -> Self {
+        let micros = round_trip.map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(0));
+        Self { round_trip_micros: micros, ..self }
+    }
+
+    /// The round-trip time, where it was measured.
+    pub fn round_trip(&self) -> Option<Duration> {
+        (self.round_trip_micros > 0).then(|| Duration::from_micros(self.round_trip_micros))
     }
 
     /// The level; a number of a later version counts as unknown.
@@ -131,6 +146,8 @@ pub struct Seen {
     pub at: Mono,
     /// The observer's sequence.
     pub sequence: u64,
+    /// Round-trip time to the target, where the observer has measured it.
+    pub round_trip: Option<Duration>,
 }
 
 impl ReportTable {
@@ -153,6 +170,7 @@ impl ReportTable {
                         level: seen.level(),
                         at: now.checked_sub(seen.age()).unwrap_or(now),
                         sequence: report.sequence,
+                        round_trip: seen.round_trip(),
                     };
                     (seen.target.clone(), entry)
                 })
@@ -313,6 +331,20 @@ mod tests {
             sequence,
             observations: vec![Observation::new("us-1", level, Duration::from_millis(200))],
         }
+    }
+
+    #[test]
+    fn a_measured_round_trip_time_travels_and_a_missing_one_is_none() {
+        let table = ReportTable::default();
+        let far = Duration::from_millis(80);
+        let mut told = report(1, 1, Level::Up);
+        told.observations[0] = told.observations[0].clone().with_round_trip(Some(far));
+        let decoded = Report::decode(told.encode_to_vec().as_slice()).unwrap();
+        table.record("eu-1", &decoded, Mono::now());
+        table.record("eu-2", &report(1, 1, Level::Up), Mono::now());
+        let seen = table.all();
+        let of = |observer: &str| seen[&(observer.to_owned(), "us-1".to_owned())].round_trip;
+        assert_eq!((of("eu-1"), of("eu-2")), (Some(far), None));
     }
 
     #[test]

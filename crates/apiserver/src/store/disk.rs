@@ -94,7 +94,7 @@ impl Signal {
 }
 
 /// Opens or creates the file and starts its thread.
-pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError> {
+pub(crate) fn open(path: &Path, history: usize) -> Result<Store, OpenError> {
     let database = database(path)?;
     let loaded = load(&database).map_err(|error| damaged(path, &error))?;
     let signal = Arc::new(Signal::default());
@@ -116,7 +116,7 @@ pub(crate) fn open(path: &Path, history: usize) -> Result<Arc<Store>, OpenError>
         let path = path.to_owned();
         return Err(OpenError::Io { path, source });
     }
-    Ok(Arc::new(Store::durable(history, disk, shared)))
+    Ok(Store::durable(history, disk, shared))
 }
 
 fn database(path: &Path) -> Result<Database, OpenError> {

@@ -24,14 +24,14 @@ fn step(store: &Store, kind: &Kind, name: &str, count: usize, remove: bool) {
     match (current, remove) {
         (None, true) => {}
         (None, false) => {
-            store.put(kind, &key, Expected::Absent, object(name, count)).unwrap();
+            store.put(kind, &key, Expected::Absent, object(name, count), None).unwrap();
         }
         (Some(old), remove) => {
             let expected = Expected::Revision(old.revision);
             if remove {
-                store.remove(kind, &key, expected, object(name, count)).unwrap();
+                store.remove(kind, &key, expected, object(name, count), None).unwrap();
             } else {
-                store.put(kind, &key, expected, object(name, count)).unwrap();
+                store.put(kind, &key, expected, object(name, count), None).unwrap();
             }
         }
     }
@@ -102,10 +102,10 @@ proptest! {
 #[test]
 fn a_writer_that_read_an_older_state_is_turned_away() {
     let (store, kind) = (Store::memory(10), kind());
-    store.put(&kind, "n/a", Expected::Absent, object("a", 0)).unwrap();
-    assert!(store.put(&kind, "n/a", Expected::Absent, object("a", 1)).is_err());
-    store.put(&kind, "n/a", Expected::Revision(1), object("a", 1)).unwrap();
-    assert!(store.put(&kind, "n/a", Expected::Revision(1), object("a", 2)).is_err());
-    assert!(store.remove(&kind, "n/a", Expected::Revision(1), object("a", 2)).is_err());
+    store.put(&kind, "n/a", Expected::Absent, object("a", 0), None).unwrap();
+    assert!(store.put(&kind, "n/a", Expected::Absent, object("a", 1), None).is_err());
+    store.put(&kind, "n/a", Expected::Revision(1), object("a", 1), None).unwrap();
+    assert!(store.put(&kind, "n/a", Expected::Revision(1), object("a", 2), None).is_err());
+    assert!(store.remove(&kind, "n/a", Expected::Revision(1), object("a", 2), None).is_err());
     assert_eq!(store.revision(), 2);
 }

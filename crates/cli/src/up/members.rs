@@ -32,11 +32,12 @@ pub(super) fn world(
     topology: Topology,
     chance: (&Wall, &Rng),
     pki: &Pki,
-    options: &Options,
+    (options, metrics): (&Options, &Metrics),
 ) -> Result<World> {
     let store = |index: usize, name: &str| {
         let block = u8::try_from(64 + index % 64).unwrap_or(64);
         ApiServer::builder()
+            .metrics(metrics.scoped("server", name))
             .wall(chance.0.clone())
             .rng(chance.1.fork("api", name))
             .root_ca(pki.authority.clone())

@@ -11,7 +11,7 @@ use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
 use hanse_member::{
     ConnectError, Connecting, Connection, Connector, DirectConnector, Limits, bounded,
 };
-use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
 use hanse_sim::{
     faults::HUB,
     member::{HOP_PORT, Member},
@@ -123,7 +123,7 @@ pub(crate) async fn hub(
     world: &World,
     addresses: &AddressMap,
     (wall, rng): (&Wall, &Rng),
-    (metrics, readiness): (&Metrics, &Readiness),
+    ((metrics, readiness), origins): ((&Metrics, &Readiness), Origins),
 ) -> Result<SocketAddr> {
     let direct = DirectConnector::default();
     let connector = Arc::new(Simulated { world: world.clone(), direct });
@@ -149,6 +149,7 @@ pub(crate) async fn hub(
             addresses: world.addresses(HUB, tasks, addresses, None),
             round_trips,
         }),
+        origins,
         ..HubConfig::new(client.clone(), connector)
     };
     let hub = Hub::run(tasks, config).await?;

@@ -3,12 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hanse_api::{BrakeUnit, DomainKind, MoveReason};
+use hanse_api::{BrakeUnit, DomainKind, Effect};
 use hanse_detector::brakes::Operator;
+use hanse_scheduler::Taint;
 use jiff::Timestamp;
 use kube::ResourceExt as _;
 
-use crate::{World, drill};
+use crate::{World, drill, placement::fleet};
 
 /// Everything failover depends on at one moment.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub(super) struct Observed {
     pub(super) max_lost_percent: Option<u32>,
     /// Members to be drained, with the drain that says so.
     pub(super) drained: BTreeMap<String, String>,
+    /// Members that are drained by taints.
+    pub(super) tainted: BTreeMap<String, Vec<Taint>>,
     /// Members that a drill isolates.
     pub(super) isolated: BTreeSet<String>,
     /// Members with moves under way because of a loss, with the id of the event.
@@ -69,6 +72,11 @@ pub(super) fn observe(world: &World) -> Observed {
                 observed.drained.insert(name.clone(), drain.name.clone());
             }
         }
+        let taints = member.spec.taints.iter().filter(|taint| taint.effect == Effect::NoExecute);
+        let taints: Vec<Taint> = taints.map(fleet::taint).collect();
+        if !taints.is_empty() {
+            observed.tainted.insert(name.clone(), taints);
+        }
         observed.members.insert(
             name,
             Member {
@@ -89,9 +97,7 @@ pub(super) fn observe(world: &World) -> Observed {
     observed.drained.extend(drill::evacuated(world));
     for binding in world.objects().bindings.all() {
         let moves = binding.status.iter().flat_map(|status| &status.moves);
-        for step in
-            moves.filter(|step| step.reason != MoveReason::Drained && step.state.keeps_old())
-        {
+        for step in moves.filter(|step| step.reason.is_loss() && step.state.keeps_old()) {
             let event = step.id.split('/').next().unwrap_or_default();
             observed.moving.insert(step.from.clone(), event.to_owned());
         }

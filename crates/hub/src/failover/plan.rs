@@ -8,6 +8,8 @@ use hanse_detector::{
     brakes::{Brake, Brakes},
 };
 
+use hanse_scheduler::Taint;
+
 use super::observe::Observed;
 use crate::{Evacuation, Evacuations};
 
@@ -83,11 +85,23 @@ impl Planner {
             self.order(&mut orders, observed, domain, members, MoveReason::Drill);
         }
         for (name, drain) in &observed.drained {
-            orders.entry(name.clone()).or_insert_with(|| Evacuation {
+            let order = orders.entry(name.clone()).or_insert_with(|| Evacuation {
                 id: format!("drain-{drain}"),
                 reason: MoveReason::Drained,
                 evidence: format!("drain of {drain}"),
                 manual_too: true,
+                tolerable: Vec::new(),
+            });
+            // An operator wants it empty, lost or not.
+            order.manual_too = true;
+        }
+        for (name, taints) in &observed.tainted {
+            orders.entry(name.clone()).or_insert_with(|| Evacuation {
+                id: "tainted".to_owned(),
+                reason: MoveReason::Drained,
+                evidence: in_words(taints),
+                manual_too: true,
+                tolerable: taints.clone(),
             });
         }
         Planned { orders, held: release.held }
@@ -111,10 +125,20 @@ impl Planner {
             let evidence = observed.members.get(name).map(|member| member.evidence.clone());
             let evidence = evidence.unwrap_or_default();
             let id = event.clone();
-            let order = Evacuation { id, reason, evidence, manual_too: false };
+            let order =
+                Evacuation { id, reason, evidence, manual_too: false, tolerable: Vec::new() };
             orders.insert(name.clone(), order);
         }
     }
+}
+
+fn in_words(taints: &[Taint]) -> String {
+    let word = |taint: &Taint| match taint.value.as_str() {
+        "" => format!("{}:NoExecute", taint.key),
+        value => format!("{}={value}:NoExecute", taint.key),
+    };
+    let words: Vec<String> = taints.iter().map(word).collect();
+    format!("taint {}", words.join(", "))
 }
 
 #[cfg(test)]
@@ -175,6 +199,37 @@ mod tests {
         let planned = planner.plan(&observed, Duration::from_secs(1));
         assert!(planned.orders["a"].manual_too);
         assert_eq!(planned.orders.len(), 1);
+    }
+
+    #[test]
+    fn a_drain_of_a_lost_member_takes_manual_work_too() {
+        let mut planner = planner();
+        let mut observed = observed(&LOST);
+        planner.plan(&observed, Duration::from_secs(10));
+        assert!(!planner.plan(&observed, Duration::from_secs(12)).orders["a"].manual_too);
+        observed.drained.insert("a".to_owned(), "eu".to_owned());
+        let planned = planner.plan(&observed, Duration::from_secs(13));
+        assert!(planned.orders["a"].manual_too);
+        assert_eq!(planned.orders["a"].reason, MoveReason::MemberLost, "it cannot be reached");
+    }
+
+    #[test]
+    fn a_taint_drains_what_does_not_tolerate_it_and_a_drain_spares_nothing() {
+        let mut planner = planner();
+        let mut observed = observed(&[("a", "eu", "Healthy"), ("b", "us", "Healthy")]);
+        let taint = Taint {
+            key: "maintenance".to_owned(),
+            value: "disks".to_owned(),
+            effect: hanse_scheduler::TaintEffect::NoExecute,
+        };
+        observed.tainted.insert("a".to_owned(), vec![taint.clone()]);
+        let order = planner.plan(&observed, Duration::from_secs(1)).orders["a"].clone();
+        assert_eq!((order.reason, order.manual_too), (MoveReason::Drained, true));
+        assert_eq!(order.evidence, "taint maintenance=disks:NoExecute");
+        assert_eq!(order.tolerable, [taint]);
+        observed.drained.insert("a".to_owned(), "eu".to_owned());
+        let order = planner.plan(&observed, Duration::from_secs(1)).orders["a"].clone();
+        assert!(order.tolerable.is_empty());
     }
 
     #[test]

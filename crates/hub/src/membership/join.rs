@@ -1,11 +1,15 @@
 //! The way to a member: its credentials, its client, and the question who it is.
 
 use hanse_api::{
-    Connection as Wanted, KUBECONFIG_KEY, KUBECONFIG_SECRET_TYPE, MemberCluster, SYSTEM_NAMESPACE,
+    Connection as Wanted, KUBECONFIG_KEY, KUBECONFIG_SECRET_TYPE, MEMBER_LABEL, MemberCluster,
+    RELAY_TOKEN_SECRET_TYPE, SYSTEM_NAMESPACE,
 };
 use hanse_member::{Connection, Limits, bounded};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use kube::{Api, Client};
+use kube::{
+    Api, Client, ResourceExt as _,
+    api::{DeleteParams, ListParams},
+};
 
 use super::plan::Joining;
 use crate::{Session, World};
@@ -43,6 +47,23 @@ async fn kubeconfig(world: &World, name: &str) -> Result<String, String> {
     };
     String::from_utf8(bytes.0.clone())
         .map_err(|_| format!("{place}: key {KUBECONFIG_KEY} is not text"))
+}
+
+/// Deletes the Secrets that `hanse join` made for a member: its kubeconfig and its relay's token.
+pub(super) async fn forget_secrets(world: &World, member: &str) -> Result<(), kube::Error> {
+    let api: Api<Secret> = Api::namespaced(world.means().client.clone(), SYSTEM_NAMESPACE);
+    let labels = ListParams::default().labels(&format!("{MEMBER_LABEL}={member}"));
+    for secret in api.list(&labels).await? {
+        let ours = [KUBECONFIG_SECRET_TYPE, RELAY_TOKEN_SECRET_TYPE];
+        if !secret.type_.as_deref().is_some_and(|type_| ours.contains(&type_)) {
+            continue;
+        }
+        match api.delete(&secret.name_any(), &DeleteParams::default()).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn connect(world: &World, name: &str, source: &Source) -> Result<Client, String> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use hanse_api::{
-    ClusterReplicas, Effect, MemberCluster, ResourceBinding,
+    ClusterReplicas, Effect, MemberCluster, MemberTaint, ResourceBinding,
     conditions::{is_true, member},
 };
 use hanse_rt::Mono;
@@ -212,29 +212,31 @@ fn health(cluster: &MemberCluster, world: &World) -> Health {
     }
 }
 
+/// A taint in the scheduler's terms.
+pub(crate) fn taint(taint: &MemberTaint) -> Taint {
+    Taint {
+        key: taint.key.clone(),
+        value: taint.value.clone(),
+        effect: match taint.effect {
+            Effect::NoSchedule => TaintEffect::NoSchedule,
+            Effect::NoExecute => TaintEffect::NoExecute,
+        },
+    }
+}
+
 /// A member in the scheduler's terms, without its room.
 pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
     let name = cluster.name_any();
     let spec = &cluster.spec;
     let kinds = world.session(&name).and_then(|session| session.kinds());
-    let drained = world.evacuations().get(&name).is_some();
+    // Taints are judged by what each workload tolerates.
+    let drained = world.evacuations().get(&name).is_some_and(|order| order.tolerable.is_empty());
     Member {
         provider: spec.provider.as_str().into(),
         region: spec.region.as_str().into(),
         zone: spec.zone.as_deref().unwrap_or_default().into(),
         labels: Arc::new(cluster.labels().clone()),
-        taints: spec
-            .taints
-            .iter()
-            .map(|taint| Taint {
-                key: taint.key.clone(),
-                value: taint.value.clone(),
-                effect: match taint.effect {
-                    Effect::NoSchedule => TaintEffect::NoSchedule,
-                    Effect::NoExecute => TaintEffect::NoExecute,
-                },
-            })
-            .collect(),
+        taints: spec.taints.iter().map(taint).collect(),
         health: health(cluster, world),
         cordoned: spec.unschedulable || drained,
         kinds: kinds.map(|kinds| Arc::new(kinds.names())),

@@ -4,13 +4,14 @@
 //!          replacement ready        old member healthy      old copy gone
 //! Adding ───────────────────► Waiting ──────────────► Removing ─────────► Done
 //! ```
-//! Until Removing the decision names both members: the new one with its replicas and the old one
+//! A move whose member comes back before anything of it stands elsewhere is Withdrawn: the old
+//! copies stay. Until Removing the decision names both members: the new one with its replicas and the old one
 //! with what it gives up. An old copy goes only when everything that shall run elsewhere is ready
 //! and its own member is healthy again, so nothing is deleted because somebody was out of sight.
 
 use std::collections::BTreeMap;
 
-use hanse_api::{Move, MoveReason, MoveState, RemoveOld, ResourceBinding};
+use hanse_api::{Move, MoveState, RemoveOld, ResourceBinding};
 
 /// How many moves a binding keeps; the oldest ended ones go first.
 const KEPT: usize = 200;
@@ -37,8 +38,29 @@ pub struct Members {
     pub ready: BTreeMap<String, u32>,
     /// Members that have a copy of the workload.
     pub copies: Vec<String>,
+    /// Members that are known to have no copy of it.
+    pub absent: Vec<String>,
     /// Members in which old copies may be removed: reachable, healthy, past their soak.
     pub healthy: Vec<String>,
+}
+
+/// Withdraws what nobody has begun to carry out, once its member is back: it was lost, no order to
+/// leave it is in force, it is healthy, and the new member has no copy at all. `held` gives up what
+/// was meant for the new member.
+pub fn withdraw(
+    moves: &mut [Move],
+    held: &mut BTreeMap<String, u32>,
+    members: &Members,
+    ordered: impl Fn(&str) -> bool,
+) {
+    for item in moves.iter_mut() {
+        let back =
+            item.reason.is_loss() && !ordered(&item.from) && members.healthy.contains(&item.from);
+        if item.state == MoveState::Adding && back && members.absent.contains(&item.to) {
+            item.state = MoveState::Withdrawn;
+            take(held, &item.to, item.replicas);
+        }
+    }
 }
 
 /// Takes every move as far as it can go. `settled` is what each member shall hold in the end, and
@@ -65,12 +87,11 @@ pub fn advance(
             // What was ready is so no more: the old copy is still the safer one.
             item.state = MoveState::Adding;
         }
-        let may_remove =
-            remove_old == RemoveOld::WhenReplaced || item.reason == MoveReason::Drained;
+        let may_remove = remove_old == RemoveOld::WhenReplaced || !item.reason.is_loss();
         if item.state == MoveState::Waiting && may_remove && members.healthy.contains(&item.from) {
             if turn() {
                 item.state = MoveState::Removing;
-                give_up(held, item);
+                take(held, &item.from, item.replicas);
             } else {
                 waits = true;
             }
@@ -85,12 +106,12 @@ pub fn advance(
     waits
 }
 
-fn give_up(held: &mut BTreeMap<String, u32>, item: &Move) {
-    let replicas = u32::try_from(item.replicas).unwrap_or(0);
-    if let Some(count) = held.get_mut(&item.from) {
+fn take(held: &mut BTreeMap<String, u32>, member: &str, replicas: i32) {
+    let replicas = u32::try_from(replicas).unwrap_or(0);
+    if let Some(count) = held.get_mut(member) {
         *count = count.saturating_sub(replicas);
         if *count == 0 {
-            held.remove(&item.from);
+            held.remove(member);
         }
     }
 }
@@ -145,6 +166,8 @@ pub fn trim(moves: &mut Vec<Move>) {
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
+    use hanse_api::MoveReason;
+
     use super::*;
 
     fn started(from: &str, to: &str, replicas: i32) -> Move {
@@ -178,8 +201,12 @@ mod tests {
             let list = |there: bool| {
                 if there { vec!["a".to_owned()] } else { Vec::new() }
             };
-            let members =
-                Members { ready: map(&[("b", ready)]), copies: list(copy), healthy: list(healthy) };
+            let members = Members {
+                ready: map(&[("b", ready)]),
+                copies: list(copy),
+                healthy: list(healthy),
+                ..Members::default()
+            };
             let settled = map(&[("b", 6)]);
             let waits = advance(
                 &mut self.moves,
@@ -222,6 +249,7 @@ mod tests {
             ready: map(&[("b", 6)]),
             copies: vec!["a".to_owned()],
             healthy: vec!["a".to_owned()],
+            ..Members::default()
         };
         let settled = map(&[("b", 6)]);
         advance(&mut case.moves, &mut case.held, &settled, &members, RemoveOld::Never, || true);

@@ -1,9 +1,6 @@
 //! What placement looks at for one binding.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_api::{MoveReason, ResourceBinding, selects};
 use hanse_render::ready_replicas;
@@ -34,7 +31,9 @@ pub(super) fn observe(
     let leaving = world.objects().members.all().into_iter().filter_map(|member| {
         member.metadata.deletion_timestamp.as_ref().map(|_| member.name_any())
     });
-    let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
+    let policy = policy
+        .and_then(|policy| policies.get(&PolicyKey::of_ref(policy)))
+        .filter(|policy| template.as_ref().is_none_or(|t| policy.selects(t).is_some()));
     Seen {
         others: policy.as_ref().and_then(|policy| others(world, policy, &binding)),
         policy,
@@ -83,7 +82,7 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     let key = key_of_template(&binding.spec.template);
     let kind = hanse_render::Kind::of(&key.api_version, &key.kind);
     let orders = world.evacuations();
-    let mut seen = Members { ready: BTreeMap::new(), copies: Vec::new(), healthy: Vec::new() };
+    let mut seen = Members::default();
     let moves = binding.status.iter().flat_map(|status| &status.moves);
     let mut names: Vec<&String> = binding.spec.clusters.iter().map(|c| &c.name).collect();
     names.extend(moves.filter(|item| !item.state.is_final()).map(|item| &item.from));
@@ -96,6 +95,8 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         let copy = session.copy(&key);
         if copy.is_some() || !session.is_synced(&key.kind_id()) {
             seen.copies.push(name.clone());
+        } else {
+            seen.absent.push(name.clone());
         }
         let verdict = world.verdict(name);
         let in_reach = session.is_up() && verdict != "Lost";

@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_api::{
-    BindingDecision, ClusterReplicas, ClusterSelection, FailoverMode, Move, MoveState, Placement,
-    Rejection, ResourceBinding, Shortfall, conditions::reason,
+    BindingDecision, ClusterReplicas, ClusterSelection, FailoverMode, Move, MoveReason, MoveState,
+    Placement, Rejection, ReplicaMode, ResourceBinding, ResourceBindingSpec, Shortfall,
+    conditions::reason,
 };
 use hanse_render::Kind;
 use hanse_scheduler::{
@@ -19,7 +20,7 @@ use super::{
     convert::Compiled,
     moves::{self, Members},
 };
-use crate::{Evacuations, Policy, Template, room::quantities};
+use crate::{Evacuation, Evacuations, Policy, Template, room::quantities};
 
 /// What placement has seen of one binding.
 #[derive(Clone, Debug)]
@@ -97,7 +98,7 @@ impl Outcome {
 pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
     let spec = &seen.binding.spec;
     let keep = |outcome| Placed {
-        clusters: spec.clusters.clone(),
+        clusters: staying(seen),
         moves: known_moves(&seen.binding),
         decision: known_decision(&seen.binding),
         outcome,
@@ -113,6 +114,13 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
         return keep(Outcome::PolicyGone);
     }
     Work::new(seen).run(planner, turn)
+}
+
+/// The decision as it stands, without members that leave: they keep what they have, and nobody
+/// may hold them back by still naming them.
+fn staying(seen: &Seen) -> Vec<ClusterReplicas> {
+    let clusters = seen.binding.spec.clusters.iter();
+    clusters.filter(|cluster| !seen.leaving.contains(&cluster.name)).cloned().collect()
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
@@ -134,7 +142,7 @@ fn union(seen: &Seen) -> Vec<ClusterReplicas> {
     names.dedup();
     if names.is_empty() {
         // Its workloads have no decision yet; what stands, stands.
-        return seen.binding.spec.clusters.clone();
+        return staying(seen);
     }
     names.into_iter().map(|name| ClusterReplicas { name, replicas: 0 }).collect()
 }
@@ -158,7 +166,7 @@ impl<'a> Work<'a> {
         let (rules, compiled) = if let Some(policy) = &seen.policy {
             (&policy.placement, &policy.compiled)
         } else {
-            let placement = where_it_is(&spec.clusters);
+            let placement = where_it_is(spec, &known_decision(&seen.binding));
             own = (Compiled::new(&placement), placement);
             (&own.1, &own.0)
         };
@@ -184,6 +192,8 @@ impl<'a> Work<'a> {
     }
 
     fn run(mut self, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
+        let ordered = |member: &str| self.seen.evacuations.contains_key(member);
+        moves::withdraw(&mut self.moves, &mut self.held, &self.seen.members, ordered);
         let settled = self.settled();
         let remove_old =
             self.seen.policy.as_ref().map(|policy| policy.failover.remove_old).unwrap_or_default();
@@ -236,6 +246,12 @@ impl<'a> Work<'a> {
         if !matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
             return false;
         }
+        let tolerates = |taint| {
+            self.request.rules.tolerations.iter().any(|toleration| toleration.tolerates(taint))
+        };
+        if !order.tolerable.is_empty() && order.tolerable.iter().all(tolerates) {
+            return false;
+        }
         match failover_mode(self.seen) {
             FailoverMode::Automatic => true,
             FailoverMode::Manual => order.manual_too,
@@ -272,7 +288,15 @@ impl<'a> Work<'a> {
             .iter()
             .map(|(member, count)| (member.to_string(), count.saturating_sub(before.of(member))))
             .collect();
-        let pairs = moves::pair(left, &gains);
+        // What the rules displace is added elsewhere before it goes, as what is lost is.
+        let mut losses = left.clone();
+        if matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
+            let displaced = before.iter().map(|(member, count)| {
+                (member.to_string(), count.saturating_sub(placed.of(member)))
+            });
+            losses.extend(displaced.filter(|(_, count)| *count > 0));
+        }
+        let pairs = moves::pair(&losses, &gains);
         let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
             *sum.entry(from.clone()).or_default() += count;
             sum
@@ -354,8 +378,20 @@ impl<'a> Work<'a> {
     }
 
     fn begin(&mut self, from: &str, to: String, replicas: u32) {
-        let Some(order) = self.seen.evacuations.get(from) else {
-            return;
+        let displaced;
+        let order = if let Some(order) = self.seen.evacuations.get(from) {
+            order
+        } else {
+            let policy = self.seen.binding.spec.policy.as_ref();
+            let hash = policy.map_or("", |policy| policy.hash.as_str());
+            displaced = Evacuation {
+                id: format!("policy-{}", hash.chars().take(8).collect::<String>()),
+                reason: MoveReason::PolicyChanged,
+                evidence: "the policy's placement no longer admits these replicas there".to_owned(),
+                manual_too: false,
+                tolerable: Vec::new(),
+            };
+            &displaced
         };
         self.moves.push(Move {
             id: moves::fresh_id(&self.moves, &order.id, from, &to),
@@ -384,7 +420,7 @@ impl<'a> Work<'a> {
         Placed {
             clusters: clusters.collect(),
             moves: self.moves,
-            decision: decision_of(report, shortfall),
+            decision: decision_of(report, shortfall, self.request.mode == Mode::Duplicate),
             outcome,
             waits_for_turn,
         }
@@ -403,19 +439,22 @@ fn failover_mode(seen: &Seen) -> FailoverMode {
     rules.and_then(|rules| rules.mode).unwrap_or(default)
 }
 
-/// Rules that keep a workload where it is.
-fn where_it_is(clusters: &[ClusterReplicas]) -> Placement {
-    let names = clusters.iter().map(|cluster| cluster.name.clone()).collect();
-    Placement {
+/// Rules that keep a workload where it is, divided or duplicated as it was.
+fn where_it_is(spec: &ResourceBindingSpec, decision: &BindingDecision) -> Placement {
+    let names = spec.clusters.iter().map(|cluster| cluster.name.clone()).collect();
+    let mut placement = Placement {
         clusters: vec![ClusterSelection { names, ..ClusterSelection::default() }],
         ..Placement::default()
-    }
+    };
+    placement.replicas.mode = decision.duplicated.then_some(ReplicaMode::Duplicate);
+    placement
 }
 
-fn decision_of(report: &Report, shortfall: Option<&Short>) -> BindingDecision {
+fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> BindingDecision {
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     BindingDecision {
         at: None,
+        duplicated,
         clusters_considered: number(report.considered),
         rejected: report
             .rejected

@@ -142,6 +142,19 @@ fn is_decided(seen: &Seen) -> bool {
     !spec.clusters.is_empty() && (placed || short)
 }
 
+/// Whether a member has what it shall have, and says that it runs.
+pub(super) fn has_answered(seen: &Seen, member: &MemberSeen) -> bool {
+    let template = &seen.binding.spec.template;
+    let kind = Kind::of(&template.api_version, &template.kind);
+    member.current && member_health(kind, state(member)) == Health::Healthy
+}
+
+/// Whether the template as it is now has been decided about, and all members have answered.
+pub(super) fn is_through(seen: &Seen) -> bool {
+    let mut counting = seen.members.iter().filter(|member| member.counts);
+    is_decided(seen) && counting.all(|member| has_answered(seen, member))
+}
+
 fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
     let status = member.copy.as_ref().map(|copy| &*copy.status);
     let ready = status.filter(|_| member.counts).map_or(0, |status| ready_replicas(kind, status));

@@ -11,6 +11,7 @@ use kube::{
     core::DynamicObject,
 };
 use serde_json::Value;
+use tracing::Instrument as _;
 
 use super::{
     namespace,
@@ -30,27 +31,38 @@ pub(super) async fn apply(
     metrics: &HubMetrics,
 ) -> Stand {
     let (verb, started) = (verb(&action), Mono::now());
-    let stand = match action {
+    let action = match action {
         Action::Stands(stand) => return stand,
         Action::Compared(fingerprint) => {
             session.note_compared(&seen.template_key, fingerprint);
             return Stand::Applied;
         }
-        Action::Create(manifest, conflict) => {
-            create(world, session, seen, &manifest, conflict).await
-        }
-        Action::Apply(manifest) => write(world, session, seen, &manifest).await,
-        Action::Delete(uid) => delete(session, seen, uid).await,
+        write => write,
     };
+    let span = world.traces().apply(&seen.key, &seen.member, verb);
+    let stand = carry_out(world, session, seen, action).instrument(span.clone()).await;
     let result = match &stand {
         Stand::Failed(reason, _) => reason,
         _ => verb,
     };
+    span.record("result", result);
     metrics.wrote(&seen.member, result, started.elapsed());
     if let Stand::Failed(reason, text) = &stand {
         tell(world, seen, reason, text);
     }
     stand
+}
+
+async fn carry_out(world: &World, session: &Arc<Session>, seen: &Seen, action: Action) -> Stand {
+    match action {
+        Action::Create(manifest, conflict) => {
+            create(world, session, seen, &manifest, conflict).await
+        }
+        Action::Apply(manifest) => write(world, session, seen, &manifest).await,
+        Action::Delete(uid) => delete(session, seen, uid).await,
+        Action::Stands(stand) => stand,
+        Action::Compared(_) => Stand::Applied,
+    }
 }
 
 const fn verb(action: &Action) -> &'static str {

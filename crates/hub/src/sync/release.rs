@@ -39,7 +39,9 @@ pub(super) async fn release(
     let body = json!({"metadata": {
         "resourceVersion": binding.resource_version(), "finalizers": left}});
     let api: Api<ResourceBinding> = namespaced(&world.means().client, key);
-    match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
+    let answer = api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await;
+    world.traces().ended(key);
+    match answer {
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         other => other.map(|_| ()),
     }

@@ -14,6 +14,7 @@ fn order(reason: MoveReason) -> Evacuation {
         reason,
         evidence: "a test says so".to_owned(),
         manual_too: false,
+        tolerable: Vec::new(),
     }
 }
 
@@ -140,5 +141,67 @@ async fn a_member_that_leaves_keeps_its_copies_and_is_let_go() {
     })
     .await;
     assert_eq!(counts["az-1"], 2, "what was there stays there");
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_taint_with_no_execute_drains_in_good_order() {
+    let stage = Stage::with_failover().await;
+    running(&stage).await;
+    let taints = json!({"spec": {"taints": [
+        {"key": "maintenance", "value": "disks", "effect": "NoExecute"}]}});
+    let members = dynamic(&stage.client(), "hanse.dev/v1alpha1", "MemberCluster", "");
+    let patch = kube::api::Patch::Merge(&taints);
+    members.patch("gcp-1", &kube::api::PatchParams::default(), &patch).await.unwrap();
+    eventually("the moves to end", async || {
+        let ready: u64 = stage.replicas("web").await.values().sum();
+        assert!(ready >= 6, "nothing goes before its replacement is there");
+        let states = states(&stage).await;
+        (!states.is_empty() && states.iter().all(|state| state == "Done")).then_some(())
+    })
+    .await;
+    let after = stage.replicas("web").await;
+    assert_eq!((after.get("gcp-1"), after.values().sum::<u64>()), (None, 6));
+    let binding = stage.binding("apps/v1", "Deployment", "web").await;
+    let step = &binding["status"]["moves"][0];
+    assert_eq!(
+        (&step["reason"], &step["evidence"]),
+        (&json!("Drained"), &json!("taint maintenance=disks:NoExecute"))
+    );
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_has_its_secrets_until_it_is_let_go() {
+    let stage = Stage::new().await;
+    running(&stage).await;
+    let client = stage.client();
+    for (name, type_, member) in [
+        ("az-1-relay-token", hanse_api::RELAY_TOKEN_SECRET_TYPE, "az-1"),
+        ("az-1-kubeconfig", hanse_api::KUBECONFIG_SECRET_TYPE, "az-1"),
+        ("az-1-notes", "Opaque", "az-1"),
+        ("aws-1-relay-token", hanse_api::RELAY_TOKEN_SECRET_TYPE, "aws-1"),
+    ] {
+        let labels = json!({hanse_api::MEMBER_LABEL: member});
+        let metadata = json!({"name": name, "namespace": "hanse-system", "labels": labels});
+        let secret = json!({"apiVersion": "v1", "kind": "Secret", "type": type_,
+            "metadata": metadata, "stringData": {"token": "t"}});
+        crate::stage::create(&client, secret).await;
+    }
+    let members = dynamic(&client, "hanse.dev/v1alpha1", "MemberCluster", "");
+    let secrets = dynamic(&client, "v1", "Secret", "hanse-system");
+    members.delete("az-1", &kube::api::DeleteParams::default()).await.unwrap();
+    eventually("the member to go", async || {
+        let token = secrets.get_opt("az-1-relay-token").await.unwrap();
+        let binding = stage.binding("apps/v1", "Deployment", "web").await;
+        let named = binding["spec"]["clusters"].as_array().unwrap();
+        let named = named.iter().any(|cluster| cluster["name"] == "az-1");
+        assert!(token.is_some() || !named, "the relay serves on while the member is named");
+        members.get_opt("az-1").await.unwrap().is_none().then_some(())
+    })
+    .await;
+    let left = secrets.list(&kube::api::ListParams::default()).await.unwrap();
+    let left: Vec<String> = left.iter().map(kube::ResourceExt::name_any).collect();
+    assert_eq!(left, ["aws-1-relay-token", "az-1-notes"]);
     stage.end().await;
 }

@@ -7,4 +7,5 @@ mod evacuation;
 mod many;
 mod restart;
 mod stage;
+mod traces;
 mod whole_way;

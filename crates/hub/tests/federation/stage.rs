@@ -13,7 +13,7 @@ use futures::StreamExt as _;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
 use hanse_member::{ConnectError, Connecting, Connection, Connector, DirectConnector, Limits};
-use hanse_rt::{Mono, Rng, TaskSet, Wall};
+use hanse_rt::{Mono, Rng, TaskSet, Wall, trace::Origins};
 use k8s_openapi::{
     api::apps::v1::Deployment,
     apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
@@ -37,6 +37,8 @@ pub(crate) struct Stage {
     pub(crate) running: Option<(Hub, TaskSet)>,
     tasks: TaskSet,
     restarts: u64,
+    origins: Origins,
+    own_failover: bool,
 }
 
 /// A member's API server, and whether the hub can reach it.
@@ -82,6 +84,15 @@ impl Connector for InProcess {
 impl Stage {
     /// A hub with three members of `nodes` nodes of 4 cores each, all joined.
     pub(crate) async fn with_nodes(nodes: usize) -> Self {
+        Self::of(nodes, false).await
+    }
+
+    /// The same with the hub's own failover instead of orders that the test gives.
+    pub(crate) async fn with_failover() -> Self {
+        Self::of(4, true).await
+    }
+
+    async fn of(nodes: usize, own_failover: bool) -> Self {
         drop(
             tracing_subscriber::fmt()
                 .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
@@ -90,13 +101,14 @@ impl Stage {
         );
         let wall = Wall::starting_at("2026-01-01T00:00:00Z".parse().unwrap());
         let tasks = TaskSet::new("stage");
-        let server = |seed: u64| {
-            let server =
-                ApiServer::builder().wall(wall.clone()).rng(Rng::from_seed(seed)).build().unwrap();
+        let origins = Origins::default();
+        let start = |server: hanse_apiserver::Builder, seed: u64| {
+            let server = server.wall(wall.clone()).rng(Rng::from_seed(seed)).build().unwrap();
             server.run(&tasks);
             server
         };
-        let hub = server(1);
+        let server = |seed: u64| start(ApiServer::builder(), seed);
+        let hub = start(ApiServer::builder().origins(origins.clone()), 1);
         let mut members = BTreeMap::new();
         for (at, (name, _)) in MEMBERS.iter().enumerate() {
             let server = server(10 + at as u64);
@@ -108,7 +120,8 @@ impl Stage {
             tasks.spawn("deployments", obey(client));
             members.insert((*name).to_owned(), member);
         }
-        let mut stage = Self { hub, members, wall, running: None, tasks, restarts: 0 };
+        let mut stage =
+            Self { hub, members, wall, running: None, tasks, restarts: 0, origins, own_failover };
         let client = stage.client();
         for crd in hanse_api::crds() {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
@@ -139,7 +152,8 @@ impl Stage {
         let config = HubConfig {
             wall: self.wall.clone(),
             rng: Rng::from_seed(100 + self.restarts),
-            orders_from_caller: true,
+            orders_from_caller: !self.own_failover,
+            origins: self.origins.clone(),
             ..HubConfig::new(self.client(), connector)
         };
         let readiness = config.readiness.clone();

@@ -272,6 +272,31 @@ async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_policy_that_stops_to_select_a_template_no_longer_decides_about_it() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    let before = stage.replicas("web").await;
+    // What the policy says about others from now on is nothing to this template.
+    let other = json!({"spec": {
+        "resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment", "name": "other"}],
+        "placement": {"clusters": [{"exclude": ["aws-1"]}], "replicas": {"steady": false}}}});
+    stage.patch("hanse.dev/v1alpha1", "PropagationPolicy", "all", other).await;
+    let scheduled = eventually("the reason PolicyGone", async || {
+        let binding = stage.binding("apps/v1", "Deployment", "web").await;
+        crate::stage::condition_of(&binding, "Scheduled")
+            .filter(|found| found["reason"] == "PolicyGone")
+    })
+    .await;
+    assert_eq!(
+        scheduled["message"],
+        "6 replicas in 3 clusters; its policy is gone or no longer selects it"
+    );
+    assert_eq!(stage.replicas("web").await, before);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fight_over_a_field_is_fought_slowly_and_told() {
     let stage = Stage::new().await;
     shop(&stage).await;

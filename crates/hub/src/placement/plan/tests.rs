@@ -115,6 +115,7 @@ fn lose(seen: &mut Seen, name: &str) {
         reason: MoveReason::MemberLost,
         evidence: "2 of 2 regions do not see it".to_owned(),
         manual_too: false,
+        tolerable: Vec::new(),
     };
     seen.evacuations = Arc::new(BTreeMap::from([(name.to_owned(), order)]));
 }
@@ -300,4 +301,139 @@ fn a_member_that_leaves_gives_its_replicas_up_at_once() {
     leaving.health = Health::NotJoined;
     seen.fleet.set(leaving);
     assert_eq!(counts(&run(&seen)), [("b", 3), ("c", 3)]);
+}
+
+#[test]
+fn a_member_that_leaves_is_let_go_by_finished_jobs_and_by_companions_of_nothing() {
+    let bound = |change: &dyn Fn(&mut ResourceBinding)| {
+        let mut seen = three(2);
+        let mut binding = ResourceBinding::clone(&seen.binding);
+        binding.spec.clusters =
+            ["a", "b"].map(|name| ClusterReplicas { name: name.to_owned(), replicas: 1 }).to_vec();
+        change(&mut binding);
+        seen.binding = Arc::new(binding);
+        seen.leaving = vec!["a".to_owned()];
+        seen
+    };
+    let mut job = bound(&|binding| binding.spec.finished = vec!["a".to_owned(), "b".to_owned()]);
+    job.template = Some(template("Job", json!({})));
+    assert_eq!(counts(&run(&job)), [("b", 1)], "a Job that has finished");
+    let mut companion = bound(&|binding| binding.spec.follows = vec!["x".to_owned()]);
+    companion.followed.insert("x".to_owned(), Vec::new());
+    assert_eq!(counts(&run(&companion)), [("b", 1)], "a companion whose workload has no cluster");
+    let mut unknown = bound(&|_| {});
+    unknown.template = None;
+    assert_eq!(counts(&run(&unknown)), [("b", 1)], "a binding without its template");
+}
+
+#[test]
+fn without_its_policy_a_duplicated_workload_stays_everywhere_and_still_scales() {
+    let mut seen = three(2);
+    seen.policy = Some(policy(json!({"placement": {"replicas": {"mode": "Duplicate"}}})));
+    let first = run(&seen);
+    assert_eq!(counts(&first), [("a", 2), ("b", 2), ("c", 2)]);
+    write_back(&mut seen, &first);
+    seen.policy = None;
+    let stays = run(&seen);
+    assert_eq!(stays.outcome, Outcome::PolicyGone);
+    assert_eq!(counts(&stays), counts(&first));
+    write_back(&mut seen, &stays);
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    binding.spec.replicas = 3;
+    seen.binding = Arc::new(binding);
+    assert_eq!(counts(&run(&seen)), [("a", 3), ("b", 3), ("c", 3)]);
+}
+
+#[test]
+fn a_move_whose_member_comes_back_before_its_replacement_was_started_is_withdrawn() {
+    let mut seen = seen(6, vec![member("a", 10), member("b", 10)]);
+    let first = run(&seen);
+    assert_eq!(counts(&first), [("a", 3), ("b", 3)]);
+    write_back(&mut seen, &first);
+    seen.fleet.set(member("c", 10));
+    lose(&mut seen, "a");
+    let moved = run(&seen);
+    let to: Vec<(&str, i32)> = moved.moves.iter().map(|m| (m.to.as_str(), m.replicas)).collect();
+    assert_eq!(to.iter().map(|(_, replicas)| replicas).sum::<i32>(), 3);
+    assert!(to.iter().any(|(to, _)| *to == "c"), "{to:?}");
+    write_back(&mut seen, &moved);
+    seen.members.copies = vec!["a".to_owned(), "b".to_owned()];
+    seen.members.absent = vec!["c".to_owned()];
+    assert_eq!(run(&seen).moves, moved.moves, "still lost");
+
+    seen.evacuations = Arc::default();
+    seen.fleet.set(member("a", 7));
+    seen.members.healthy = vec!["a".to_owned()];
+    let back = run(&seen);
+    let state = |to: &str| back.moves.iter().find(|m| m.to == to).map(|m| m.state);
+    assert_eq!(state("c"), Some(MoveState::Withdrawn));
+    let sum: i32 = back.clusters.iter().map(|c| c.replicas).sum();
+    let open: i32 = back.moves.iter().filter(|m| m.state.keeps_old()).map(|m| m.replicas).sum();
+    assert_eq!(sum - open, 6, "{:?}", back.clusters);
+    assert!(counts(&back).iter().all(|(name, _)| *name != "c"), "{:?}", back.clusters);
+    write_back(&mut seen, &back);
+    assert_eq!(run(&seen), back, "the plan of its own result is the same");
+}
+
+#[test]
+fn a_taint_takes_away_what_does_not_tolerate_it_and_nothing_else() {
+    let taint = hanse_scheduler::Taint {
+        key: "maintenance".to_owned(),
+        value: "disks".to_owned(),
+        effect: hanse_scheduler::TaintEffect::NoExecute,
+    };
+    let tolerating = json!({"placement": {"tolerations": [
+        {"key": "maintenance", "operator": "Exists"}]}});
+    for (rules, stays) in [(json!({}), false), (tolerating, true)] {
+        let mut seen = three(6);
+        seen.policy = Some(policy(rules));
+        let first = run(&seen);
+        write_back(&mut seen, &first);
+        let mut tainted = seen.fleet.get("a").unwrap().clone();
+        tainted.taints = vec![taint.clone()];
+        seen.fleet.set(tainted);
+        let order = Evacuation {
+            id: "tainted".to_owned(),
+            reason: MoveReason::Drained,
+            evidence: "taint maintenance=disks:NoExecute".to_owned(),
+            manual_too: true,
+            tolerable: vec![taint.clone()],
+        };
+        seen.evacuations = Arc::new(BTreeMap::from([("a".to_owned(), order)]));
+        let placed = run(&seen);
+        assert_eq!(placed.moves.is_empty(), stays);
+        assert_eq!(
+            placed.clusters.iter().map(|c| c.replicas).sum::<i32>(),
+            if stays { 6 } else { 8 }
+        );
+    }
+}
+
+#[test]
+fn what_a_changed_policy_displaces_is_added_elsewhere_before_it_goes() {
+    let mut seen = three(6);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    seen.policy = Some(policy(json!({"placement": {"clusters": [{"names": ["b", "c"]}]}})));
+    seen.members.copies = vec!["a".to_owned(), "b".to_owned(), "c".to_owned()];
+    seen.members.healthy.clone_from(&seen.members.copies);
+    ready(&mut seen, &[("a", 2), ("b", 2), ("c", 2)]);
+    let moved = run(&seen);
+    assert_eq!(counts(&moved), [("a", 2), ("b", 3), ("c", 3)]);
+    assert!(moved.moves.iter().all(|item| item.reason == MoveReason::PolicyChanged));
+    write_back(&mut seen, &moved);
+    assert_eq!(run(&seen), moved, "the plan of its own result is the same");
+    ready(&mut seen, &[("a", 2), ("b", 3), ("c", 3)]);
+    assert_eq!(counts(&run(&seen)), [("b", 3), ("c", 3)]);
+}
+
+#[test]
+fn a_policy_that_admits_no_cluster_leaves_everything_where_it_is() {
+    let mut seen = three(6);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    seen.policy = Some(policy(json!({"placement": {"clusters": [{"names": ["nowhere"]}]}})));
+    let refused = run(&seen);
+    assert_eq!(refused.clusters, first.clusters);
+    assert_eq!(refused.outcome.reason(), "NoClusterFits");
 }
