@@ -32,6 +32,10 @@ async fn drill(up: &Up, fleet: &Fleet, name: &str, target: &str) -> Result<Value
 async fn a_region_taken_out_is_replaced_elsewhere_and_put_back() -> Result<()> {
     let (up, fleet) = Up::start().await?;
     endpoint::shop(&fleet).await?;
+    let paper = ["drill", "run", "--region", "us-east1", "--fault", "Simulate"];
+    let paper = up.must(&paper).await?;
+    ensure!(paper.contains("no request was sent, nothing was touched"), "{paper}");
+    ensure!(paper.contains("- Deployment/frontend in shop: "), "{paper}");
     let done = drill(&up, &fleet, "region", r#"{"region": "us-east1"}"#).await?;
     ensure!(done["status"]["verdict"] == "Passed", "{done:#}");
     let measured = &done["status"]["measured"];
@@ -41,6 +45,9 @@ async fn a_region_taken_out_is_replaced_elsewhere_and_put_back() -> Result<()> {
     loss::settled(&fleet, ("shop", "frontend"), 9).await?;
     let report = up.must(&["drill", "report", "region"]).await?;
     ensure!(report.starts_with("# Drill region: Passed"), "{report}");
+    // Every region has pods of its own here, so that nobody elsewhere used the target.
+    ensure!(measured["usedTargetBefore"] == 0, "{measured:#}");
+    ensure!(report.contains("shift not exercised"), "{report}");
     let list = up.must(&["drill", "list"]).await?;
     ensure!(list.contains("Isolate") && list.contains("Passed"), "{list}");
     Ok(())
@@ -63,6 +70,12 @@ async fn a_drill_without_room_elsewhere_fails_by_name_and_touches_nothing_health
     let rollout = ["-n", "shop", "rollout", "status", "deployment/frontend", "--timeout=60s"];
     fleet.kubectl.run(&rollout).await?;
     let before = fleet.spread("shop", "frontend", |member| member != "gcp-us").await?;
+    let paper = ["drill", "run", "--region", "us", "--fault", "Simulate", "-o", "json"];
+    let paper = up.hanse(&paper).await?;
+    ensure!(paper.code == 1, "{paper:?}\n{}", up.words());
+    let paper: Value = serde_json::from_str(&paper.stdout)?;
+    let planned = &paper["status"]["perWorkload"][0];
+    ensure!(planned["missing"]["cpu"].is_string(), "{paper:#}");
     let run = ["drill", "run", "--region", "us", "--duration", "15s", "--rate", "30", "-o", "json"];
     let ran = up.hanse(&run).await?;
     ensure!(ran.code == 1, "{ran:?}\n{}", up.words());
@@ -71,6 +84,8 @@ async fn a_drill_without_room_elsewhere_fails_by_name_and_touches_nothing_health
     let work = &done["status"]["perWorkload"][0];
     ensure!(work["shortfall"].as_i64() > Some(0), "{done:#}");
     ensure!(work["missing"]["cpu"].is_string(), "{done:#}");
+    let short = |work: &Value| (work["binding"].clone(), work["shortfall"].clone());
+    ensure!(short(work) == short(planned), "planned was {paper:#}, it became {done:#}");
     let after = fleet.spread("shop", "frontend", |member| member != "gcp-us").await?;
     for (member, count) in &before {
         ensure!(after.get(member) >= Some(count), "{member}: {before:?} became {after:?}");

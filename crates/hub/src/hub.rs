@@ -250,7 +250,7 @@ impl Hub {
         let capacity = Capacity::new(world.clone(), self.table.clone());
         world.templates().want("v1", "Namespace");
         let ready = Readiness::new();
-        let world_of_tasks = world.clone();
+        let (world_of_tasks, policies) = (world.clone(), self.policies.clone());
         self.follow(tasks, &ready);
         let (tasks, shutdown) = (tasks.clone(), tasks.shutdown());
         let spawn = tasks.clone();
@@ -266,7 +266,7 @@ impl Hub {
             sync.start(&tasks);
             status.start(&tasks);
             capacity.start(&tasks);
-            senses.start(&tasks, world_of_tasks);
+            senses.start(&tasks, world_of_tasks, policies);
             drop(hold);
         });
     }
@@ -299,7 +299,7 @@ impl Hub {
 }
 
 impl Senses {
-    fn start(self, tasks: &TaskSet, world: World) {
+    fn start(self, tasks: &TaskSet, world: World, policies: Policies) {
         let until_end = |name: &'static str, task: BoxFuture<'static, ()>| {
             let shutdown = tasks.shutdown();
             tasks.spawn(name, async move {
@@ -322,7 +322,7 @@ impl Senses {
             }
             None => AddressMap::identity(),
         };
-        until_end("drills", drill::run(world, tasks.clone(), addresses).boxed());
+        until_end("drills", drill::run(world, policies, tasks.clone(), addresses).boxed());
     }
 }
 

@@ -20,6 +20,7 @@ use std::{
 use hanse_api::ResourceBinding;
 use hanse_rt::TaskSet;
 
+pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, plan};
 
 use crate::{
@@ -273,7 +274,7 @@ impl Placement {
     fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> Placed {
         self.book(|book| {
             book.refresh(&self.world);
-            let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
+            let seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
             let placed = plan(&seen, || self.removals.try_take());
             let needs = Arc::clone(&seen.needs);
             // Its view of the fleet goes first, or the reservation would copy whole members.

@@ -6,5 +6,6 @@ mod bad_input;
 mod evacuation;
 mod many;
 mod restart;
+mod simulate;
 mod stage;
 mod whole_way;
