@@ -19,6 +19,15 @@ pub(crate) fn cache() -> PathBuf {
     std::env::var_os("HANSE_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from)
 }
 
+/// Where Cargo builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
+    let metadata: serde_json::Value =
+        serde_json::from_str(&read(&mut command("cargo", &arguments))?)?;
+    let folder = metadata["target_directory"].as_str().context("cargo names its target folder")?;
+    Ok(PathBuf::from(folder))
+}
+
 /// A command that runs in the root.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
