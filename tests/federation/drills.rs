@@ -4,7 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use hanse_tests_bodies::{Fleet, fleet::LONG, loss, wait};
 use serde_json::Value;
 
-use crate::{endpoint, up::Up};
+use crate::{
+    endpoint,
+    up::{Ran, Up},
+};
 
 /// A drill with bounds that a debug build on a busy machine keeps: figures are for benchmarks.
 const DRILL: &str = r#"{
@@ -28,15 +31,28 @@ async fn drill(up: &Up, fleet: &Fleet, name: &str, target: &str) -> Result<Value
     wait::until("a verdict", LONG * 4, look, judged).await.with_context(|| up.words())
 }
 
+/// A second drill, started while another one runs.
+async fn on_paper_behind(up: &Up, fleet: &Fleet, other: &str) -> Result<Ran> {
+    let started = ["get", "drill", other, "-o", "jsonpath={.status.startedAt}"];
+    let look = async || fleet.kubectl.run(&started).await;
+    wait::until("the first drill runs", LONG, look, |at: &String| !at.is_empty()).await?;
+    up.hanse(&["drill", "run", "--region", "us-east1", "--fault", "Simulate"]).await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_region_taken_out_is_replaced_elsewhere_and_put_back() -> Result<()> {
     let (up, fleet) = Up::start().await?;
     endpoint::shop(&fleet).await?;
-    let paper = ["drill", "run", "--region", "us-east1", "--fault", "Simulate"];
-    let paper = up.must(&paper).await?;
-    ensure!(paper.contains("no request was sent, nothing was touched"), "{paper}");
-    ensure!(paper.contains("- Deployment/frontend in shop: "), "{paper}");
-    let done = drill(&up, &fleet, "region", r#"{"region": "us-east1"}"#).await?;
+    let (done, paper) = futures::join!(
+        drill(&up, &fleet, "region", r#"{"region": "us-east1"}"#),
+        on_paper_behind(&up, &fleet, "region"),
+    );
+    let (done, paper) = (done?, paper?);
+    ensure!(paper.code == 0, "{paper:?}");
+    ensure!(paper.stderr.contains("waits for drill region, which runs"), "{paper:?}");
+    let text = "no request was sent, nothing was touched";
+    ensure!(paper.stdout.contains(text), "{paper:?}");
+    ensure!(paper.stdout.contains("- Deployment/frontend in shop: "), "{paper:?}");
     ensure!(done["status"]["verdict"] == "Passed", "{done:#}");
     let measured = &done["status"]["measured"];
     ensure!(measured["requests"].as_i64() > Some(500), "{measured:#}");

@@ -6,5 +6,6 @@ mod deploy;
 mod drills;
 mod endpoint;
 mod faults;
+mod plan;
 mod restart;
 mod up;
