@@ -116,7 +116,10 @@ fn row(drill: &Drill) -> Vec<String> {
         drill.name_any(),
         format!("{:?}", drill.spec.fault),
         status.verdict.map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
-        shown(measured.traffic_shifted_milliseconds),
+        shown(measured.traffic_shifted_milliseconds.filter(|ms| {
+            // A time says something only where traffic had to shift.
+            *ms > 0 || measured.used_target_before > 0
+        })),
         measured.requests.to_string(),
         measured.errors.to_string(),
     ]

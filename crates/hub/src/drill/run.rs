@@ -433,7 +433,11 @@ impl<'a> Running<'a> {
             faults.push(format!("the target was not whole again after {} s", RESTORE.as_secs()));
         }
         if faults.is_empty() {
-            let text = "traffic and replicas moved within the bounds";
+            let text = if figures.used_target_before > 0 {
+                "traffic and replicas moved within the bounds"
+            } else {
+                "replicas moved within the bounds; no traffic had to shift"
+            };
             return self.end(DrillVerdict::Passed, reason::PASSED, text, short).await;
         }
         let why = if short.is_empty() { reason::BOUND_MISSED } else { reason::NO_ROOM };
