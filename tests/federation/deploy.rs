@@ -16,6 +16,8 @@ async fn a_published_application_is_divided_scaled_and_deleted() -> Result<()> {
     ensure!(tree.contains("7 replicas"), "{tree}");
     let explain = up.must(&["explain", "deployment/frontend"]).await?;
     ensure!(explain.contains("considered 6 clusters"), "{explain}");
+    let explain = up.must(&["explain", "service/frontend"]).await?;
+    ensure!(explain.starts_with("follows deployment/frontend, under"), "{explain}");
     boutique::delete(&fleet, "frontend", "cartservice").await?;
     ensure!(up.end().await? == Some(0), "{}", up.words());
     Ok(())

@@ -6,5 +6,7 @@ mod deploy;
 mod drills;
 mod endpoint;
 mod faults;
+mod pages;
+mod plan;
 mod restart;
 mod up;

@@ -31,11 +31,23 @@ enum Packing {
 
 /// Builds and fetches what is missing; returns the folder with all programs.
 pub(crate) fn all() -> Result<PathBuf> {
+    let folder = folder()?;
+    control_plane(&folder)?;
+    kubectl(&folder)?;
+    Ok(folder)
+}
+
+/// Fetches kubectl only; returns the folder with it.
+pub(crate) fn clients() -> Result<PathBuf> {
+    let folder = folder()?;
+    kubectl(&folder)?;
+    Ok(folder)
+}
+
+fn folder() -> Result<PathBuf> {
     let (major, minor, patch) = KUBERNETES;
     let folder = shell::cache().join(format!("peers-{major}.{minor}.{patch}"));
     std::fs::create_dir_all(&folder)?;
-    control_plane(&folder)?;
-    kubectl(&folder)?;
     Ok(folder)
 }
 

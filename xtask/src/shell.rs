@@ -19,10 +19,27 @@ pub(crate) fn cache() -> PathBuf {
     std::env::var_os("HANSE_CACHE").map_or_else(|| root().join(".cache"), PathBuf::from)
 }
 
+/// Where Cargo builds.
+pub(crate) fn target() -> Result<PathBuf> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--locked"];
+    let metadata: serde_json::Value =
+        serde_json::from_str(&read(&mut command("cargo", &arguments))?)?;
+    let folder = metadata["target_directory"].as_str().context("cargo names its target folder")?;
+    Ok(PathBuf::from(folder))
+}
+
 /// A command that runs in the root.
 pub(crate) fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root()).stdin(Stdio::null());
+    // What Cargo says of this program is not for the programs it builds: build scripts that look
+    // at it would run again each time, and all that depends on them be compiled again.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&name);
+        }
+    }
     command
 }
 

@@ -128,8 +128,6 @@ pub mod reason {
     pub const NOTHING_MOVES: &str = "NothingMoves";
     /// A drill does not start while anything is not healthy.
     pub const NOT_HEALTHY: &str = "NotHealthy";
-    /// This version does not do it.
-    pub const NOT_SERVED: &str = "NotServed";
     /// No cluster is possible.
     pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
     /// The member names no gateway.

@@ -5,6 +5,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ClusterReplicas;
+
 /// A proof that the federation survives the loss of a failure domain.
 #[derive(
     Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize,
@@ -207,7 +209,7 @@ pub struct DrillStatus {
     /// What was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<DrillMeasured>,
-    /// The worst 100 workloads.
+    /// The worst 100 workloads: those that lack replicas, or all that a Simulate would move.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -250,6 +252,10 @@ pub struct DrillMeasured {
     /// From the fault to the last request that went to the target.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic_shifted_milliseconds: Option<i64>,
+    /// Requests that entered elsewhere before the fault and were answered by the target. With
+    /// none, no traffic had to shift, and the time of the shift says nothing.
+    #[serde(default)]
+    pub used_target_before: i64,
     /// From the fault to a ready replacement, over all replicas.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replaced_milliseconds: Option<Percentiles>,
@@ -301,7 +307,7 @@ pub struct DrillWorkload {
     pub binding: String,
     /// Replicas in the target when the drill began.
     pub replicas: i32,
-    /// How many of them were ready elsewhere at the end.
+    /// How many of them were ready elsewhere at the end, or would have a place there.
     pub replaced: i32,
     /// Replicas without room.
     #[serde(default)]
@@ -309,4 +315,8 @@ pub struct DrillWorkload {
     /// Room that is missing for them, by resource, as Kubernetes quantities.
     #[serde(default)]
     pub missing: std::collections::BTreeMap<String, String>,
+    /// Where its replicas would go; of a Simulate only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub would_go: Vec<ClusterReplicas>,
 }

@@ -380,3 +380,6 @@ pub(crate) enum Topology {
         file: PathBuf,
     },
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! `hanse drill`: starts a drill, follows it live, ends with its verdict.
 
+mod follow;
+
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -19,11 +21,6 @@ use crate::{
     output,
 };
 
-/// How often a running drill is looked at; its timeline has times of its own.
-const LOOK: Duration = Duration::from_millis(250);
-/// Beyond its duration a drill takes this long at most: recovery is watched, the fault has an end.
-const PATIENCE: Duration = Duration::from_mins(3);
-
 /// How a drill ended, as an exit code.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Ended {
@@ -42,31 +39,11 @@ pub(crate) async fn run(global: &Global, wanted: &DrillRun) -> Result<Ended> {
     let probes = probes(client, wanted).await?;
     let drill = create(&drills, wanted, probes).await?;
     let name = drill.name_any();
-    output::say(&format!("drill {name} started"));
+    output::say(&format!("drill {name} created"));
     let bar = ProgressBar::new_spinner();
     bar.set_style(ProgressStyle::with_template("{spinner} {msg} ({elapsed})")?);
     bar.enable_steady_tick(Duration::from_millis(120));
-    let deadline = hanse_rt::Mono::now() + wanted.duration + PATIENCE;
-    let mut shown = 0;
-    let done = loop {
-        let drill = within("following the drill", drills.get(&name)).await?;
-        let status = drill.status.clone().unwrap_or_default();
-        for entry in status.timeline.iter().skip(shown) {
-            bar.suspend(|| output::say(&format!("{}  {}", entry.at.0, entry.event)));
-        }
-        shown = status.timeline.len();
-        if status.verdict.is_some() {
-            break drill;
-        }
-        bar.set_message(status.timeline.last().map_or_else(
-            || "waiting for the hub to take the drill up".to_owned(),
-            |entry| entry.event.clone(),
-        ));
-        if hanse_rt::Mono::now() > deadline {
-            bail!("drill {name} has no verdict; is the hub running? `hanse drill report {name}`");
-        }
-        hanse_rt::sleep(LOOK).await;
-    };
+    let done = follow::follow(&drills, &name, &bar).await?;
     bar.finish_and_clear();
     let verdict = done.status.as_ref().and_then(|status| status.verdict);
     output::print(global.output, &done, || vec![name.clone()], |_| report_text(&done))?;
@@ -139,7 +116,10 @@ fn row(drill: &Drill) -> Vec<String> {
         drill.name_any(),
         format!("{:?}", drill.spec.fault),
         status.verdict.map_or_else(|| "running".to_owned(), |verdict| format!("{verdict:?}")),
-        shown(measured.traffic_shifted_milliseconds),
+        shown(measured.traffic_shifted_milliseconds.filter(|ms| {
+            // A time says something only where traffic had to shift.
+            *ms > 0 || measured.used_target_before > 0
+        })),
         measured.requests.to_string(),
         measured.errors.to_string(),
     ]
@@ -170,15 +150,14 @@ fn report_text(drill: &Drill) -> String {
     let mut lines = vec![
         format!("# Drill {}: {verdict}", drill.name_any()),
         String::new(),
-        format!(
-            "{:?} of {} for {} s",
-            drill.spec.fault,
-            place(&drill.spec.target),
-            drill.spec.duration_seconds
-        ),
+        what(&drill.spec),
         String::new(),
     ];
-    lines.extend(figures(&status.measured.clone().unwrap_or_default()));
+    if drill.spec.fault == DrillFault::Simulate {
+        lines.extend(moves(&status.per_workload));
+    } else {
+        lines.extend(figures(&status.measured.clone().unwrap_or_default()));
+    }
     lines.extend(without_room(&status.per_workload));
     if !status.not_exercised.is_empty() {
         lines.push(String::new());
@@ -190,6 +169,32 @@ fn report_text(drill: &Drill) -> String {
         lines.push(format!("{}: {}", finished.reason, finished.message));
     }
     lines.join("\n")
+}
+
+fn what(spec: &DrillSpec) -> String {
+    let place = place(&spec.target);
+    match spec.fault {
+        DrillFault::Simulate => {
+            format!("Simulate of {place}: no request was sent, nothing was touched")
+        }
+        fault => format!("{fault:?} of {place} for {} s", spec.duration_seconds),
+    }
+}
+
+/// Where replicas would go.
+fn moves(workloads: &[DrillWorkload]) -> Vec<String> {
+    let line = |work: &DrillWorkload| {
+        let to: Vec<_> =
+            work.would_go.iter().map(|to| format!("{} to {}", to.replicas, to.name)).collect();
+        let to = if to.is_empty() { "nowhere".to_owned() } else { to.join(", ") };
+        format!("- {}: {} replicas: {to}", work.binding, work.replicas)
+    };
+    let mut lines = vec!["Would move:".to_owned()];
+    lines.extend(workloads.iter().map(line));
+    if workloads.is_empty() {
+        lines = vec!["Nothing would have to move.".to_owned()];
+    }
+    lines
 }
 
 fn figures(measured: &DrillMeasured) -> Vec<String> {
@@ -206,7 +211,7 @@ fn figures(measured: &DrillMeasured) -> Vec<String> {
         |entered: Entered| format!("{} requests, {} errors", entered.requests, entered.errors);
     vec![
         format!("- detected after {}", milliseconds(measured.detected_milliseconds)),
-        format!("- traffic shifted after {}", milliseconds(measured.traffic_shifted_milliseconds)),
+        shifted(measured),
         replaced,
         format!(
             "- {} requests, {} errors, {} slow",
@@ -217,21 +222,37 @@ fn figures(measured: &DrillMeasured) -> Vec<String> {
     ]
 }
 
+/// How long traffic took to shift, if there was any to shift.
+fn shifted(measured: &DrillMeasured) -> String {
+    let used = measured.used_target_before;
+    match measured.traffic_shifted_milliseconds {
+        Some(0) if used == 0 => {
+            "- shift not exercised: no request that entered elsewhere used the target before the \
+             fault"
+                .to_owned()
+        }
+        Some(ms) => format!(
+            "- traffic shifted after {ms} ms; {used} requests that entered elsewhere used the \
+             target before the fault"
+        ),
+        None => "- traffic shifted: not seen".to_owned(),
+    }
+}
+
 fn without_room(workloads: &[DrillWorkload]) -> Vec<String> {
     let short = workloads.iter().filter(|work| work.shortfall > 0).map(|work| {
         let missing: Vec<_> =
             work.missing.iter().map(|(what, amount)| format!("{what} {amount}")).collect();
-        format!(
-            "- {}: {} of {} replicas, missing {}",
-            work.binding,
-            work.shortfall,
-            work.replicas,
-            missing.join(", ")
-        )
+        let why = if missing.is_empty() {
+            "not for want of room: kept by its failover.mode, or late".to_owned()
+        } else {
+            format!("missing {}", missing.join(", "))
+        };
+        format!("- {}: {} of {} replicas, {why}", work.binding, work.shortfall, work.replicas)
     });
     let mut lines: Vec<String> = short.collect();
     if !lines.is_empty() {
-        lines.splice(0..0, [String::new(), "No room for:".to_owned()]);
+        lines.splice(0..0, [String::new(), "Short of replicas elsewhere:".to_owned()]);
     }
     lines
 }

@@ -93,7 +93,10 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Join(wanted) => join::join(global, wanted).await?,
         Verb::Leave { name } => join::leave(global, name).await?,
         Verb::Hub(wanted) => roles::hub(global, wanted).await?,
-        Verb::Plan(wanted) => plan::run(global, wanted).await?,
+        Verb::Plan(wanted) => {
+            let placed = plan::run(global, wanted).await?;
+            return Ok(if placed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,11 +28,12 @@ const QUIET: Duration = Duration::from_millis(400);
 /// A template that has no decision by then has none coming.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Plans and prints.
+/// Plans and prints. Gives whether everything has a place; what has none is said on standard
+/// error, whatever form the result has.
 ///
 /// # Errors
 /// Which file or object cannot be used.
-pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
+pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<bool> {
     let mut objects = Vec::new();
     for file in &wanted.files {
         objects.extend(read(file)?);
@@ -67,12 +68,31 @@ pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<()> {
     readiness.ready().await;
     rooms_known(&client, world.members().count()).await?;
     for object in objects {
-        apply(&client, object).await?;
+        apply(&client, object, global.namespace.as_deref()).await?;
     }
     let bindings = settled(&client).await?;
     tasks.abort();
     let names = || bindings.iter().map(ResourceExt::name_any).collect();
-    output::print(global.output, &bindings, names, |_| table(&bindings))
+    output::print(global.output, &bindings, names, |_| table(&bindings))?;
+    let unplaced: Vec<String> = bindings.iter().filter_map(unplaced).collect();
+    for line in &unplaced {
+        output::say(line);
+    }
+    Ok(unplaced.is_empty())
+}
+
+/// What of a binding has no place, in words. A policy that takes what fits is content with less.
+fn unplaced(binding: &ResourceBinding) -> Option<String> {
+    let template = &binding.spec.template;
+    let subject = format!("{}/{} in {}", template.kind, template.name, template.namespace);
+    let conditions = binding.status.iter().flat_map(|status| &status.conditions);
+    match conditions.into_iter().find(|condition| condition.type_ == SCHEDULED) {
+        Some(condition) if condition.status == "False" => {
+            Some(format!("no room for {subject}: {}", condition.message))
+        }
+        Some(_) => None,
+        None => Some(format!("no decision about {subject} within {} s", PATIENCE.as_secs())),
+    }
 }
 
 fn read(file: &Path) -> Result<Vec<Value>> {
@@ -108,7 +128,8 @@ async fn rooms_known(client: &Client, members: usize) -> Result<()> {
     }
 }
 
-async fn apply(client: &Client, object: Value) -> Result<()> {
+/// Applies an object as kubectl would, with `-n` for what names no namespace of its own.
+async fn apply(client: &Client, object: Value, wanted: Option<&str>) -> Result<()> {
     let parsed: DynamicObject = serde_json::from_value(object.clone())
         .context("a document is no Kubernetes object: it needs apiVersion, kind and metadata")?;
     let types = parsed.types.clone().context("a document has no apiVersion and kind")?;
@@ -121,7 +142,13 @@ async fn apply(client: &Client, object: Value) -> Result<()> {
         .with_context(|| format!("{subject}: no kind {} in {}", types.kind, types.api_version))?;
     let params = PatchParams::apply("hanse-plan").force();
     let api: Api<DynamicObject> = if capabilities.scope == Scope::Namespaced {
-        let namespace = parsed.namespace().unwrap_or_else(|| "default".to_owned());
+        let namespace = match (parsed.namespace(), wanted) {
+            (Some(own), Some(wanted)) if own != wanted => {
+                bail!("{subject} is in namespace `{own}`, and -n says `{wanted}`; leave one out")
+            }
+            (Some(own), _) => own,
+            (None, wanted) => wanted.unwrap_or("default").to_owned(),
+        };
         let namespaces: Api<Namespace> = Api::all(client.clone());
         let body = json!({
             "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace},

@@ -1,7 +1,10 @@
 //! `hanse tree` and `hanse explain`: one template, its binding, and what became of it.
 
 use anyhow::{Context as _, Result, bail};
-use hanse_api::{MemberCluster, ResourceBinding};
+use hanse_api::{
+    MemberCluster, ResourceBinding,
+    conditions::{binding::SCHEDULED, reason::POLICY_GONE},
+};
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
@@ -19,6 +22,8 @@ use crate::{
 struct Found {
     template: DynamicObject,
     binding: Option<ResourceBinding>,
+    /// Templates of the bindings that it follows.
+    followed: Vec<String>,
     members: Vec<MemberCluster>,
 }
 
@@ -42,6 +47,7 @@ pub(crate) async fn explain(global: &Global, name: &str) -> Result<()> {
     let value = json!({
         "template": name,
         "policy": found.binding.as_ref().and_then(|binding| binding.spec.policy.clone()),
+        "follows": found.followed,
         "clusters": found.binding.as_ref().map(|binding| binding.spec.clusters.clone()),
         "status": found.binding.as_ref().and_then(|binding| binding.status.clone()),
     });
@@ -79,12 +85,20 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
     let home = if namespaced { namespace.as_str() } else { hanse_api::SYSTEM_NAMESPACE };
     let bindings: Api<ResourceBinding> = Api::namespaced(client.clone(), home);
     let bindings = within("listing bindings", bindings.list(&ListParams::default())).await?;
-    let binding = bindings.items.into_iter().find(|binding| {
+    let binding = bindings.items.iter().find(|binding| {
         binding.spec.template.kind == resource.kind && binding.spec.template.name == name
     });
+    let follows = |other: &&ResourceBinding| {
+        binding.is_some_and(|binding| binding.spec.follows.contains(&other.name_any()))
+    };
+    let named = |other: &ResourceBinding| {
+        format!("{}/{}", other.spec.template.kind.to_lowercase(), other.spec.template.name)
+    };
+    let followed = bindings.items.iter().filter(follows).map(named).collect();
+    let binding = binding.cloned();
     let members: Api<MemberCluster> = Api::all(client);
     let members = within("listing members", members.list(&ListParams::default())).await?.items;
-    Ok(Found { template, binding, members })
+    Ok(Found { template, binding, followed, members })
 }
 
 /// The short names people use most.
@@ -161,13 +175,28 @@ fn reasons(name: &str, found: &Found) -> String {
         );
     };
     let mut lines = Vec::new();
-    match &binding.spec.policy {
-        Some(policy) => lines.push(format!("selected by {} {}", policy.kind, policy.name)),
-        None if !binding.spec.follows.is_empty() => lines
-            .push(format!("follows {}: it goes wherever they go", binding.spec.follows.join(", "))),
-        None => lines.push("its policy is gone: the placement stays as it was".to_owned()),
-    }
     let status = binding.status.clone().unwrap_or_default();
+    let orphaned = status
+        .conditions
+        .iter()
+        .any(|condition| condition.type_ == SCHEDULED && condition.reason == POLICY_GONE);
+    let policy = binding.spec.policy.as_ref().map_or_else(
+        || "no policy".to_owned(),
+        |policy| format!("{} {}", policy.kind, policy.name),
+    );
+    if orphaned {
+        lines.push(format!("its policy is gone ({policy}): the placement stays as it was"));
+    } else if binding.spec.follows.is_empty() {
+        lines.push(format!("selected by {policy}"));
+    } else {
+        let followed = found.followed.join(", ");
+        lines.push(format!("follows {followed}, under {policy}: it goes wherever they go"));
+        // A companion is not scheduled: it has clusters and no decision of its own.
+        let clusters: Vec<_> = binding.spec.clusters.iter().map(|c| c.name.as_str()).collect();
+        lines.push(format!("in {}", clusters.join(", ")));
+        lines.extend(status::complaints(&json!({ "conditions": status.conditions })));
+        return lines.join("\n");
+    }
     let decision = status.decision.clone().unwrap_or_default();
     lines.push(format!("considered {} clusters", decision.clusters_considered));
     for rejection in &decision.rejected {
@@ -203,3 +232,6 @@ fn reasons(name: &str, found: &Found) -> String {
     lines.extend(status::complaints(&json!({ "conditions": status.conditions })));
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests;

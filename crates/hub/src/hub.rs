@@ -259,7 +259,7 @@ impl Hub {
         let capacity = Capacity::new(world.clone(), self.table.clone());
         world.templates().want("v1", "Namespace");
         let ready = Readiness::new();
-        let world_of_tasks = world.clone();
+        let (world_of_tasks, policies) = (world.clone(), self.policies.clone());
         self.follow(tasks, &ready);
         let (tasks, shutdown) = (tasks.clone(), tasks.shutdown());
         let spawn = tasks.clone();
@@ -275,7 +275,7 @@ impl Hub {
             sync.start(&tasks);
             status.start(&tasks);
             capacity.start(&tasks);
-            senses.start(&tasks, world_of_tasks);
+            senses.start(&tasks, world_of_tasks, policies);
             drop(hold);
         });
     }
@@ -308,7 +308,7 @@ impl Hub {
 }
 
 impl Senses {
-    fn start(self, tasks: &TaskSet, world: World) {
+    fn start(self, tasks: &TaskSet, world: World, policies: Policies) {
         let until_end = |name: &'static str, task: BoxFuture<'static, ()>| {
             let shutdown = tasks.shutdown();
             tasks.spawn(name, async move {
@@ -331,7 +331,7 @@ impl Senses {
             }
             None => AddressMap::identity(),
         };
-        until_end("drills", drill::run(world, tasks.clone(), addresses).boxed());
+        until_end("drills", drill::run(world, policies, tasks.clone(), addresses).boxed());
     }
 }
 

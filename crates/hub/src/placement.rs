@@ -23,6 +23,7 @@ use hanse_scheduler::Planner;
 use tracing::Instrument as _;
 
 pub(crate) use convert::Compiled;
+pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, plan};
 
 use crate::{
@@ -282,7 +283,7 @@ impl Placement {
     fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> Placed {
         self.book(|book| {
             book.refresh(&self.world);
-            let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
+            let seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
             let mut planner = self.planner.lock().expect("no holder of this lock panics");
             let placed = plan(&seen, &mut planner, || self.removals.try_take());
             let needs = Arc::clone(&seen.needs);

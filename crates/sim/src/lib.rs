@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod action;
+pub mod connector;
 pub mod controllers;
 pub mod engine;
 pub mod faults;

@@ -30,13 +30,30 @@ spec:
 /// # Errors
 /// What did not hold.
 pub async fn deploy(fleet: &Fleet, mode: &str) -> Result<()> {
+    apply(fleet, mode).await?;
+    check(fleet, mode).await
+}
+
+/// Applies the application and waits until kubectl says that every Deployment is available.
+///
+/// # Errors
+/// What kubectl says.
+pub async fn apply(fleet: &Fleet, mode: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let policy = folder.path().join("policy.yaml");
     std::fs::write(&policy, POLICY.replace("MODE", mode))?;
     let kubectl = &fleet.kubectl;
     kubectl.run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS]).await?;
     let available = ["wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s"];
-    kubectl.run(&available).await?;
+    kubectl.run(&available).await.map(drop)
+}
+
+/// Checks that the rollout is over and that each member has what it should.
+///
+/// # Errors
+/// What does not hold.
+pub async fn check(fleet: &Fleet, mode: &str) -> Result<()> {
+    let kubectl = &fleet.kubectl;
     kubectl.run(&["rollout", "status", "deployment/frontend", "--timeout=30s"]).await?;
     let wide = kubectl.run(&["get", "deploy", "-o", "wide"]).await?;
     ensure!(wide.lines().count() == WORKLOADS + 1, "kubectl get deploy -o wide:\n{wide}");

@@ -6,6 +6,7 @@ pub mod boutique;
 pub mod fleet;
 pub mod kubectl;
 pub mod loss;
+pub mod pages;
 pub mod traffic;
 pub mod turn;
 pub mod wait;

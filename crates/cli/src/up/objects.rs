@@ -8,11 +8,10 @@ use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 use hanse_api::HubPlace;
 use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
-use hanse_member::{
-    ConnectError, Connecting, Connection, Connector, DirectConnector, Limits, bounded,
-};
+use hanse_member::{Connecting, Connection, Connector, DirectConnector};
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
 use hanse_sim::{
+    connector::SimulatedConnector,
     faults::HUB,
     member::{HOP_PORT, Member},
     world::World,
@@ -94,21 +93,16 @@ where
 
 /// Connects simulated members over their links, and real ones by their kubeconfig.
 #[derive(Debug)]
-struct Simulated {
-    world: World,
+struct Mixed {
+    simulated: SimulatedConnector,
     direct: DirectConnector,
 }
 
-impl Connector for Simulated {
+impl Connector for Mixed {
     fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
         match connection {
             Connection::Direct { .. } => self.direct.connect(name, connection),
-            Connection::Simulated => Box::pin(async move {
-                let client = self.world.hub_client(name).ok_or_else(|| {
-                    ConnectError::Unsupported(format!("the topology has no cluster `{name}`"))
-                })?;
-                Ok(bounded(client, Limits::default()))
-            }),
+            Connection::Simulated => self.simulated.connect(name, connection),
         }
     }
 }
@@ -125,8 +119,8 @@ pub(crate) async fn hub(
     (wall, rng): (&Wall, &Rng),
     ((metrics, readiness), origins): ((&Metrics, &Readiness), Origins),
 ) -> Result<SocketAddr> {
-    let direct = DirectConnector::default();
-    let connector = Arc::new(Simulated { world: world.clone(), direct });
+    let simulated = SimulatedConnector { world: world.clone() };
+    let connector = Arc::new(Mixed { simulated, direct: DirectConnector::default() });
     let topology = world.topology();
     let mut round_trips = RoundTrips::new();
     for from in &topology.clusters {

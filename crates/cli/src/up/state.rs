@@ -87,21 +87,37 @@ impl Data {
         if let Ok(known) = std::fs::read(&path) {
             let known: Topology = serde_json::from_slice(&known)
                 .with_context(|| format!("{} does not parse", path.display()))?;
-            let names = |topology: &Topology| {
-                topology.clusters.iter().map(|cluster| cluster.name.clone()).collect::<Vec<_>>()
-            };
-            if names(&known) != names(topology) {
+            if let Some(difference) = difference(&known, topology) {
                 bail!(
-                    "{} holds another fleet ({}); start with --fresh to forget it, or name \
-                     another folder with --data",
+                    "{} holds another fleet ({difference}); start with --fresh to forget it, or \
+                     name another folder with --data",
                     self.folder.display(),
-                    names(&known).join(", ")
                 );
             }
         }
         hanse_rt::disk::write_atomically(&path, &serde_json::to_vec_pretty(topology)?)?;
         Ok(())
     }
+}
+
+/// What the members' stores were made with and is another now. Distances and the hub's place are
+/// not kept there: they may change.
+fn difference(known: &Topology, wanted: &Topology) -> Option<String> {
+    let names = |topology: &Topology| {
+        topology.clusters.iter().map(|cluster| cluster.name.clone()).collect::<Vec<_>>()
+    };
+    if names(known) != names(wanted) {
+        return Some(names(known).join(", "));
+    }
+    let changed: Vec<&str> = known
+        .clusters
+        .iter()
+        .zip(&wanted.clusters)
+        .filter(|(before, after)| before != after)
+        .map(|(before, _)| before.name.as_str())
+        .collect();
+    let words = |names: &str| format!("with other places or nodes of {names}");
+    (!changed.is_empty()).then(|| words(&changed.join(", ")))
 }
 
 fn lock(folder: &Path) -> Result<File> {
@@ -165,5 +181,21 @@ mod tests {
         assert!(refusal.contains("holds another fleet (aws-eu-west-1a, "), "{refusal}");
         assert!(refusal.contains("start with --fresh"), "{refusal}");
         Data::open(folder.path(), &other, true).unwrap();
+    }
+
+    #[test]
+    fn clusters_of_the_same_names_with_other_nodes_or_places_are_another_fleet() {
+        let folder = tempfile::tempdir().unwrap();
+        drop(Data::open(folder.path(), &topology(), false).unwrap());
+        let mut other = topology();
+        other.clusters[1].nodes[0].count += 1;
+        other.clusters[2].region = "elsewhere".to_owned();
+        let refusal = Data::open(folder.path(), &other, false).unwrap_err().to_string();
+        let said = "holds another fleet (with other places or nodes of aws-eu-west-1b, \
+                    gcp-us-east1-b); start with --fresh";
+        assert!(refusal.contains(said), "{refusal}");
+        let mut farther = topology();
+        farther.round_trip_milliseconds.clear();
+        Data::open(folder.path(), &farther, false).unwrap();
     }
 }

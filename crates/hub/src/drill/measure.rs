@@ -28,12 +28,20 @@ pub(super) struct Measure {
     there: Entered,
     slow: i64,
     last_unshifted: Option<Duration>,
+    used_target_before: i64,
 }
 
 impl Measure {
     /// Measures the loss of these clusters.
     pub(super) fn of(target: BTreeSet<String>) -> Self {
         Self { target, ..Self::default() }
+    }
+
+    /// Takes one request that was due before the fault, when all was well.
+    pub(super) fn take_before(&mut self, entered: &str, answered: Option<&str>) {
+        let used = !self.target.contains(entered)
+            && answered.is_some_and(|cluster| self.target.contains(cluster));
+        self.used_target_before += i64::from(used);
     }
 
     /// Takes one sample.
@@ -72,6 +80,7 @@ impl Measure {
         DrillMeasured {
             detected_milliseconds: detected.map(milliseconds),
             traffic_shifted_milliseconds: Some(self.last_unshifted.map_or(0, milliseconds)),
+            used_target_before: self.used_target_before,
             replaced_milliseconds: percentiles(replaced),
             requests: self.elsewhere.requests + self.there.requests,
             errors: self.elsewhere.errors + self.there.errors,
@@ -123,6 +132,17 @@ mod tests {
         assert_eq!(figures.entered_elsewhere, Entered { requests: 4, errors: 1 });
         assert_eq!(figures.entered_there, Entered { requests: 1, errors: 1 });
         assert_eq!(measure.errors_per_million(), Some(250_000));
+    }
+
+    #[test]
+    fn only_requests_from_elsewhere_that_the_target_answered_exercise_the_shift() {
+        let mut measure = Measure::of(BTreeSet::from(["a".to_owned()]));
+        measure.take_before("b", Some("a"));
+        measure.take_before("b", Some("b"));
+        measure.take_before("a", Some("a"));
+        measure.take_before("b", None);
+        let figures = measure.figures(None, &[]);
+        assert_eq!((figures.used_target_before, figures.requests), (1, 0));
     }
 
     #[test]

@@ -53,7 +53,7 @@ fn stays(world: &World, binding: &ResourceBinding) -> bool {
     })
 }
 
-fn named(binding: &ResourceBinding) -> String {
+pub(super) fn named(binding: &ResourceBinding) -> String {
     let template = &binding.spec.template;
     format!("{}/{} in {}", template.kind, template.name, template.namespace)
 }
@@ -81,6 +81,7 @@ pub(super) fn standing(
         replaced: (affected.held - lacking).max(0),
         shortfall: lacking,
         missing: shortfall.map(|shortfall| shortfall.missing).unwrap_or_default(),
+        would_go: Vec::new(),
     })
 }
 

@@ -21,8 +21,9 @@ use super::{
     measure::{Measure, Sample},
     observe::{self, Affected},
     probe::{self, Entry, Sent},
+    simulate,
 };
-use crate::{Key, World, write::change_status};
+use crate::{Key, Policies, World, write::change_status};
 
 /// How often a running drill is looked at; instants are measured to this.
 const LOOK: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ const RESTORE: Duration = Duration::from_mins(2);
 const SAMPLES: usize = 65_536;
 
 /// Runs every drill that has no verdict, until the task ends.
-pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
+pub(crate) async fn run(world: World, policies: Policies, tasks: TaskSet, addresses: AddressMap) {
     abort_leftovers(&world).await;
     let (wake, mut woken) = mpsc::channel(1);
     world.objects().drills.on_change(move |_, _, _| _ = wake.try_send(()));
@@ -55,7 +56,11 @@ pub(crate) async fn run(world: World, tasks: TaskSet, addresses: AddressMap) {
         };
         let name = drill.name_any();
         let mut running = Running::new(&world, drill, &tasks, addresses.clone());
-        if let Err(error) = running.run().await {
+        let ran = match running.drill.spec.fault {
+            DrillFault::Simulate => running.simulate(&policies).await,
+            DrillFault::Isolate | DrillFault::Evacuate => running.run().await,
+        };
+        if let Err(error) = ran {
             tracing::warn!(drill = name, %error, "drill interrupted; tried again");
             hanse_rt::sleep(Duration::from_secs(1)).await;
         }
@@ -161,21 +166,59 @@ impl<'a> Running<'a> {
         self.judge(&short, whole).await
     }
 
+    /// Plans the loss and says what came of it.
+    async fn simulate(&mut self, policies: &Policies) -> Result<(), kube::Error> {
+        if let Some(abort) = self.refusal() {
+            let now = Time(self.world.means().wall.now());
+            let (why, text) = (abort.why, abort.text);
+            return self
+                .change(|status| finish(status, DrillVerdict::Aborted, why, &text, &now))
+                .await;
+        }
+        let (affected, not_exercised) = observe::affected(self.world, &self.target);
+        let workloads = simulate::lose(self.world, policies, &self.target, &affected);
+        let (no_room, kept): (Vec<_>, Vec<_>) = workloads
+            .iter()
+            .filter(|work| work.shortfall > 0)
+            .partition(|work| !work.missing.is_empty() || !work.would_go.is_empty());
+        let names = |list: &[&DrillWorkload]| {
+            list.iter().map(|work| work.binding.clone()).collect::<Vec<_>>().join(", ")
+        };
+        let mut faults = Vec::new();
+        if !no_room.is_empty() {
+            faults.push(format!("no room elsewhere for {}", names(&no_room)));
+        }
+        if !kept.is_empty() {
+            faults.push(format!("would not be moved: {}", names(&kept)));
+        }
+        let (verdict, why, text) = if faults.is_empty() {
+            let text = format!("all replicas of {} workloads have a place", workloads.len());
+            (DrillVerdict::Passed, reason::PASSED, text)
+        } else {
+            (DrillVerdict::Failed, reason::NO_ROOM, faults.join("; "))
+        };
+        let now = Time(self.world.means().wall.now());
+        self.change(|status| {
+            status.not_exercised.clone_from(&not_exercised);
+            status.per_workload = workloads.iter().take(100).cloned().collect();
+            finish(status, verdict, why, &text, &now);
+        })
+        .await
+    }
+
     /// Why the drill must not start.
     fn refusal(&self) -> Option<Abort> {
         if self.target.is_empty() {
             let text = "no member belongs to the target".to_owned();
             return Some(Abort { why: reason::NO_TARGET, text });
         }
-        if self.drill.spec.fault == DrillFault::Simulate {
-            let text = "Simulate is not served yet; use `hanse plan`, Isolate or Evacuate";
-            return Some(Abort { why: reason::NOT_SERVED, text: text.to_owned() });
-        }
+        // On paper a loss comes on top of what is lost already; what is not known cannot be planned.
+        let on_paper = self.drill.spec.fault == DrillFault::Simulate;
         let members = self.world.objects().members.all();
         let sick: Vec<String> = members
             .iter()
             .map(|member| (member.name_any(), self.world.verdict(&member.name_any())))
-            .filter(|(_, verdict)| verdict != "Healthy")
+            .filter(|(_, verdict)| verdict != "Healthy" && (!on_paper || verdict == "Unknown"))
             .map(|(name, verdict)| format!("{name} is {verdict}"))
             .collect();
         (!sick.is_empty()).then(|| Abort { why: reason::NOT_HEALTHY, text: sick.join(", ") })
@@ -269,7 +312,7 @@ impl<'a> Running<'a> {
 
     fn take(&mut self, sent: &Sent, origin: Mono) {
         if sent.due < origin {
-            return;
+            return self.measure.take_before(&sent.entered, sent.answered.as_deref());
         }
         self.measure.take(&Sample {
             due: sent.due - origin,
@@ -390,7 +433,11 @@ impl<'a> Running<'a> {
             faults.push(format!("the target was not whole again after {} s", RESTORE.as_secs()));
         }
         if faults.is_empty() {
-            let text = "traffic and replicas moved within the bounds";
+            let text = if figures.used_target_before > 0 {
+                "traffic and replicas moved within the bounds"
+            } else {
+                "replicas moved within the bounds; no traffic had to shift"
+            };
             return self.end(DrillVerdict::Passed, reason::PASSED, text, short).await;
         }
         let why = if short.is_empty() { reason::BOUND_MISSED } else { reason::NO_ROOM };

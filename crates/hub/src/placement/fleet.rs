@@ -41,6 +41,25 @@ struct Promise {
 }
 
 impl FleetBook {
+    /// A book of its own over the world as it is now, with some members lost: for plans that
+    /// nobody carries out.
+    pub(crate) fn without(world: &World, lost: &BTreeSet<String>) -> Self {
+        let mut book = Self::default();
+        for binding in world.objects().bindings.all() {
+            book.note_binding(&Key::of(binding.as_ref()), Some(&binding), world);
+        }
+        for member in world.objects().members.all() {
+            book.stale(&member.name_any());
+        }
+        book.refresh(world);
+        for name in lost {
+            if let Some(member) = book.fleet.get(name).cloned() {
+                book.fleet.set(Member { health: Health::Lost, ..member });
+            }
+        }
+        book
+    }
+
     /// The fleet as of the last refresh.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet

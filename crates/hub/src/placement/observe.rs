@@ -15,7 +15,7 @@ use crate::{
     propagation::key_of_template,
 };
 
-pub(super) fn observe(
+pub(crate) fn observe(
     world: &World,
     policies: &Policies,
     binding: Arc<ResourceBinding>,

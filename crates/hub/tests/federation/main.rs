@@ -6,6 +6,7 @@ mod bad_input;
 mod evacuation;
 mod many;
 mod restart;
+mod simulate;
 mod stage;
 mod traces;
 mod whole_way;

@@ -1,22 +1,18 @@
-//! One scenario drawn from the seed: a fleet of three regions, a workload, one member cut off or
-//! killed, the hub killed and restarted in the middle, then calm; and what must hold.
+//! A federation under virtual time: a fleet of three regions, a workload, and a hub that can die
+//! alone. Every host has a clock of its own.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hanse_api::{HubPlace, MemberCluster};
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
-use hanse_member::{ConnectError, Connecting, Connection, Connector, Limits, bounded};
+use hanse_member::{Connecting, Connection, Connector};
 use hanse_rt::{Mono, Rng, TaskSet, Wall};
-use hanse_sim::{
-    faults::{Ends, Faults, Faulty, HUB},
-    member::Options,
-    world::World,
-};
+use hanse_sim::{connector::SimulatedConnector, faults::HUB, member::Options, world::World};
 use hanse_topology::Topology;
 use hanse_xds::ReportTable;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use kube::{
     Api, Client, ResourceExt as _,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams},
@@ -39,106 +35,41 @@ roundTripMilliseconds:
   - {from: eu, to: asia, value: 160}
   - {from: us, to: asia, value: 220}
 ";
-const REPLICAS: i32 = 6;
-/// After the last fault everything must have settled in this time.
-const CALM: Duration = Duration::from_mins(3);
-
-/// What one run came to.
-pub(crate) struct Outcome {
-    seed: u64,
-    hash: u64,
-    records: u64,
-    simulated: Duration,
-    moves: usize,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "seed {} hash {:016x} records {} simulated {} s moves {}",
-            self.seed,
-            self.hash,
-            self.records,
-            self.simulated.as_secs(),
-            self.moves
-        )
-    }
-}
+/// Replicas of the workload `web`.
+pub(crate) const REPLICAS: i32 = 6;
+/// Clocks of hosts are off by this much at most, either way.
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Everything that survives a killed hub.
-struct Case {
-    world: World,
+pub(crate) struct Case {
+    pub(crate) world: World,
     api: ApiServer,
-    trace: Trace,
+    pub(crate) trace: Trace,
     reports: ReportTable,
+    /// The hub's clock.
     wall: Wall,
-    rng: Rng,
-    tasks: TaskSet,
-}
-
-/// Runs the scenario of a seed.
-pub(crate) async fn run(seed: u64) -> Result<Outcome> {
-    let started = Mono::now();
-    let case = Case::new(seed).await?;
-    let mut rng = case.rng.fork("scenario", "");
-    let mut hub = case.start_hub(1).await?;
-    case.healthy().await.context("before any fault")?;
-    case.deploy().await?;
-    let mut before = case.placed().await?;
-    let victims = ["gcp-us", "az-asia"];
-    let victim = victims[usize::try_from(rng.below(2))?];
-    let killed = rng.chance(500_000);
-    let faults = Faults { killed, blackhole: !killed, ..Faults::default() };
-    case.world.member(victim).context("a member")?.set_faults(faults);
-    let hub_dies = Duration::from_millis(2000 + rng.below(6000));
-    let hub_back = hub_dies + Duration::from_millis(1000 + rng.below(10_000));
-    let healed = hub_back + Duration::from_millis(20_000 + rng.below(40_000));
-    let origin = Mono::now();
-    let (mut died, mut returned, mut mended) = (false, false, false);
-    while !mended || origin.elapsed() < healed + CALM {
-        hanse_rt::sleep(Duration::from_millis(250)).await;
-        let now = origin.elapsed();
-        if now >= hub_dies && !died {
-            hub.kill().await;
-            died = true;
-        }
-        if now >= hub_back && !returned {
-            hub = case.start_hub(2).await?;
-            returned = true;
-        }
-        if now >= healed && !mended {
-            case.world.member(victim).context("a member")?.set_faults(Faults::default());
-            mended = true;
-        }
-        let after = checkers::look(&case.world, "default", "web").await?;
-        checkers::removed_only_when_replaced(&before, &after, REPLICAS)
-            .with_context(|| format!("{} s after the fault", now.as_secs()))?;
-        before = after;
-    }
-    case.settled().await?;
-    let moves = case.moves().await?;
-    ensure!(moves > 0, "nothing was moved off {victim}");
-    hub.kill().await;
-    case.tasks.kill().await;
-    let (hash, records) = case.trace.hash();
-    Ok(Outcome { seed, hash, records, simulated: started.elapsed(), moves })
+    pub(crate) rng: Rng,
+    pub(crate) tasks: TaskSet,
 }
 
 impl Case {
-    async fn new(seed: u64) -> Result<Self> {
+    pub(crate) async fn new(seed: u64) -> Result<Self> {
         let rng = Rng::from_seed(seed);
-        let wall = Wall::starting_at(Timestamp::from_second(1_800_000_000)?);
+        let wall = clock(&rng, "hub process")?;
         let trace = Trace::new();
         let tasks = TaskSet::new("world");
+        let mut clocks = BTreeMap::from([(HUB.to_owned(), clock(&rng, HUB)?)]);
+        let topology = Topology::parse(FLEET)?;
+        for cluster in &topology.clusters {
+            clocks.insert(cluster.name.clone(), clock(&rng, &cluster.name)?);
+        }
         let server = |name: &str| {
-            let server = ApiServer::builder().wall(wall.clone()).rng(rng.fork("api", name));
-            server.memory().build()
+            let wall = clocks.get(name).unwrap_or(&wall).clone();
+            ApiServer::builder().wall(wall).rng(rng.fork("api", name)).memory().build()
         };
         let api = server(HUB)?;
         api.run(&tasks);
         let options = Options::default();
-        let topology = Topology::parse(FLEET)?;
         let stores = |_: usize, name: &str| server(name);
         let world = World::new(topology, &stores, (&wall, &rng), &options)?;
         for member in world.members() {
@@ -151,16 +82,16 @@ impl Case {
         Ok(case)
     }
 
-    fn client(&self) -> Client {
+    pub(crate) fn client(&self) -> Client {
         Client::new(self.api.as_user("system:admin"), "default")
     }
 
     /// A hub with tasks of its own, so that it can be killed alone.
-    async fn start_hub(&self, incarnation: u64) -> Result<TaskSet> {
+    pub(crate) async fn start_hub(&self, incarnation: u64) -> Result<TaskSet> {
         let tasks = TaskSet::new("hub");
         let service = Traced::new(self.api.as_user("system:admin"), HUB, &self.trace);
-        let connector =
-            Linked { world: self.world.clone(), trace: self.trace.clone(), rng: self.rng.clone() };
+        let links = SimulatedConnector { world: self.world.clone() };
+        let connector = Linked { links, trace: self.trace.clone() };
         let config = HubConfig {
             wall: self.wall.clone(),
             rng: self.rng.fork("hub", &incarnation.to_string()),
@@ -193,7 +124,7 @@ impl Case {
         Ok(())
     }
 
-    async fn deploy(&self) -> Result<()> {
+    pub(crate) async fn deploy(&self) -> Result<()> {
         let policy = json!({
             "apiVersion": "hanse.dev/v1alpha1", "kind": "PropagationPolicy",
             "metadata": {"name": "all", "namespace": "default"},
@@ -217,7 +148,7 @@ impl Case {
         self.apply("apps/v1", "Deployment", Some("default"), web).await
     }
 
-    async fn apply(
+    pub(crate) async fn apply(
         &self,
         version: &str,
         kind: &str,
@@ -238,7 +169,7 @@ impl Case {
         Ok(())
     }
 
-    async fn healthy(&self) -> Result<()> {
+    pub(crate) async fn healthy(&self) -> Result<()> {
         let api: Api<MemberCluster> = Api::all(self.client());
         let deadline = Mono::now() + Duration::from_mins(1);
         loop {
@@ -259,7 +190,7 @@ impl Case {
     }
 
     /// Waits until all replicas are ready in the members.
-    async fn placed(&self) -> Result<checkers::Holding> {
+    pub(crate) async fn placed(&self) -> Result<checkers::Holding> {
         let deadline = Mono::now() + Duration::from_mins(1);
         loop {
             let holding = checkers::look(&self.world, "default", "web").await?;
@@ -272,7 +203,7 @@ impl Case {
     }
 
     /// In the end the sum is exact, everything is ready, and every member is healthy.
-    async fn settled(&self) -> Result<()> {
+    pub(crate) async fn settled(&self) -> Result<()> {
         self.healthy().await.context("after the calm")?;
         let holding = checkers::look(&self.world, "default", "web").await?;
         let sum: i32 = holding.replicas.values().sum();
@@ -282,7 +213,7 @@ impl Case {
         Ok(())
     }
 
-    async fn moves(&self) -> Result<usize> {
+    pub(crate) async fn moves(&self) -> Result<usize> {
         let api: Api<hanse_api::ResourceBinding> = Api::namespaced(self.client(), "default");
         let bindings = api.list(&ListParams::default()).await?;
         let status = bindings.iter().filter_map(|binding| binding.status.as_ref());
@@ -290,26 +221,31 @@ impl Case {
     }
 }
 
+/// The clock of a host: right but for its skew.
+fn clock(rng: &Rng, host: &str) -> Result<Wall> {
+    let mut rng = rng.fork("clock", host);
+    let bound = u64::try_from(SKEW.as_millis())?;
+    let off = i64::try_from(rng.below(2 * bound + 1))? - i64::try_from(bound)?;
+    let right = Timestamp::from_second(1_800_000_000)?;
+    Ok(Wall::starting_at(right.checked_add(SignedDuration::from_millis(off))?))
+}
+
 /// Connects members over their links, with everything traced.
 #[derive(Debug)]
 struct Linked {
-    world: World,
+    links: SimulatedConnector,
     trace: Trace,
-    rng: Rng,
 }
 
 impl Connector for Linked {
-    fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
+    fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
         Box::pin(async move {
-            let unknown = || ConnectError::Unsupported(format!("no member {name}"));
-            let member = self.world.member(name).ok_or_else(unknown)?;
-            let from = (HUB.to_owned(), self.world.hub_faults().subscribe());
-            let ends = Ends::new(from, (name.to_owned(), member.faults()));
-            let distance = self.world.distance(HUB, name);
-            let service = member.api().as_user("system:admin");
-            let service = Faulty::new(service, ends, distance, self.rng.fork("link", name));
-            let client = Client::new(Traced::new(service, name, &self.trace), "default");
-            Ok(bounded(client, Limits::default()))
+            let client = self.links.connect(name, connection).await?;
+            let service = tower::service_fn(move |request| {
+                let client = client.clone();
+                async move { client.send(request).await }
+            });
+            Ok(Client::new(Traced::new(service, name, &self.trace), "default"))
         })
     }
 }
