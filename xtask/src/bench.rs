@@ -5,22 +5,29 @@ use anyhow::{Result, bail};
 
 use crate::{peers, shell};
 
-/// Names, and the package and program that holds each.
-const BENCHES: [(&str, &str); 1] = [("federation", "hanse-bench-federation")];
+/// Names, the package and program that holds each, and whether it runs `hanse` itself.
+const BENCHES: [(&str, &str, bool); 2] =
+    [("federation", "hanse-bench-federation", true), ("scheduler", "hanse-bench-scheduler", false)];
 
 /// Builds and runs one benchmark; further words are its own.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
-    let names: Vec<_> = BENCHES.iter().map(|(name, _)| *name).collect();
+    let names: Vec<_> = BENCHES.iter().map(|(name, ..)| *name).collect();
     let Some((name, rest)) = words.split_first() else {
         bail!("which one? there is: {}", names.join(", "));
     };
-    let Some((_, package)) = BENCHES.iter().find(|(known, _)| known == name) else {
+    let Some((_, package, runs)) = BENCHES.iter().find(|(known, ..)| known == name) else {
         bail!("unknown benchmark `{name}`; there is: {}", names.join(", "));
     };
-    let peers = peers::clients()?;
-    let build = ["build", "--release", "--locked", "--package", "hanse-cli", "--package", package];
+    let mut build = vec!["build", "--release", "--locked", "--package", package];
+    if *runs {
+        build.extend(["--package", "hanse-cli"]);
+    }
     shell::run(&mut shell::command("cargo", &build))?;
     let program = shell::target()?.join("release").join(package);
     let program = program.to_string_lossy();
-    shell::run(shell::command(&program, rest).env("HANSE_PEERS", peers))
+    let mut command = shell::command(&program, rest);
+    if *runs {
+        command.env("HANSE_PEERS", peers::clients()?);
+    }
+    shell::run(&mut command)
 }

@@ -97,8 +97,7 @@ pub(crate) fn choose(
         let (need, have) = (want.members.0, number(items.len()));
         return Err(Cause::TooFewDomains { key: "cluster".to_owned(), need, have });
     }
-    let mut ordered = items;
-    ordered.sort_by_cached_key(|item| preference(candidates, item));
+    let ordered = ordered(candidates, &items, want);
     let mut chosen = greedy(candidates, &ordered, want);
     let mut bounded = false;
     let holds = |items: &[Item]| {
@@ -107,7 +106,7 @@ pub(crate) fn choose(
     };
     if !holds(&chosen) {
         if want.is_exact() {
-            match choose_exactly(candidates, &ordered, want, replicas, steady) {
+            match choose_exactly(candidates, &items, want, replicas, steady) {
                 Exact::Use(items) => return Ok(Chosen { items, bounded: false }),
                 Exact::Nothing => {}
                 Exact::GivenUp => bounded = true,
@@ -186,13 +185,58 @@ pub(crate) fn choose_exactly(
     }
 }
 
-/// Those that hold replicas first, then lower tiers, then more room, then the keyed hash.
-pub(crate) fn preference(
-    candidates: &[Candidate],
-    item: &Item,
-) -> (bool, u16, Reverse<u32>, Reverse<u64>) {
+/// Those that hold replicas first, then lower tiers, then more room, then the keyed hash: the
+/// lower the better.
+pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> u128 {
     let candidate = &candidates[item.of];
-    (item.base == 0, candidate.tier, Reverse(item.upper), Reverse(candidate.tie))
+    u128::from(item.base == 0) << 112
+        | u128::from(candidate.tier) << 96
+        | u128::from(!item.upper) << 64
+        | u128::from(!candidate.tie)
+}
+
+/// Items in order of preference. With a limit of members no more of one domain than that can be
+/// used, so that only the best of each have to be put in order.
+fn ordered(candidates: &[Candidate], items: &[Item], want: &Want) -> Vec<Item> {
+    let mut keyed: Vec<(u128, u32)> =
+        (0..).zip(items).map(|(at, item)| (preference(candidates, item), at)).collect();
+    if let Some(most) = want.members.1
+        && want.keys.len() <= 1
+    {
+        keep_best(candidates, items, want, &mut keyed, most as usize);
+    }
+    keyed.sort_unstable();
+    keyed.iter().map(|(_, at)| items[*at as usize]).collect()
+}
+
+/// Keeps the best `most` of each domain.
+fn keep_best(
+    candidates: &[Candidate],
+    items: &[Item],
+    want: &Want,
+    keyed: &mut Vec<(u128, u32)>,
+    most: usize,
+) {
+    let domain = |at: u32| {
+        if want.keys.is_empty() { 0 } else { candidates[items[at as usize].of].domains[0] as usize }
+    };
+    let domains = keyed.iter().map(|(_, at)| domain(*at)).max().unwrap_or(0) + 1;
+    if most == 0 || domains.saturating_mul(most) >= keyed.len() {
+        return;
+    }
+    // A row of places for each domain, the best first.
+    let mut best: Vec<(u128, u32)> = vec![(u128::MAX, 0); domains * most];
+    for entry in keyed.iter() {
+        let row = domain(entry.1) * most;
+        let row = &mut best[row..row + most];
+        if row[most - 1].0 > entry.0 {
+            let at = row.partition_point(|kept| kept.0 < entry.0);
+            row[at..].rotate_right(1);
+            row[at] = *entry;
+        }
+    }
+    best.retain(|entry| entry.0 != u128::MAX);
+    *keyed = best;
 }
 
 fn in_order(mut items: Vec<Item>) -> Vec<Item> {

@@ -32,12 +32,21 @@ pub fn divide(replicas: u32, shares: &[Share]) -> Vec<u32> {
         buy(replicas, shares, &mut seats);
         left = u64::from(replicas).saturating_sub(total(&seats));
     }
-    let mut queue: BinaryHeap<Bid> = shares
+    let mut bids: Vec<Bid> = shares
         .iter()
         .enumerate()
         .filter(|(at, share)| share.weight > 0 && seats[*at] < share.upper)
         .map(|(at, share)| Bid::new(at, share, seats[at]))
         .collect();
+    // A share whose first bid is beaten by as many as there are seats left wins none of them.
+    if let Ok(left) = usize::try_from(left)
+        && left > 0
+        && left < bids.len()
+    {
+        bids.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
+        bids.truncate(left);
+    }
+    let mut queue = BinaryHeap::from(bids);
     while left > 0 {
         let Some(bid) = queue.pop() else {
             break;
@@ -106,6 +115,10 @@ impl Bid {
 
 impl Ord for Bid {
     fn cmp(&self, other: &Self) -> Ordering {
+        if self.divisor == other.divisor {
+            let (mine, theirs) = (self.weight, other.weight);
+            return mine.cmp(&theirs).then(self.tie.cmp(&other.tie)).then(other.at.cmp(&self.at));
+        }
         let mine = u128::from(self.weight) * u128::from(other.divisor);
         let theirs = u128::from(other.weight) * u128::from(self.divisor);
         mine.cmp(&theirs).then(self.tie.cmp(&other.tie)).then(other.at.cmp(&self.at))

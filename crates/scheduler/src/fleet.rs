@@ -19,10 +19,18 @@ use crate::{PodNeeds, Room, bits::Bits};
 /// All members of the federation; cheap to clone and to update one member of.
 #[derive(Clone, Debug, Default)]
 pub struct Fleet {
-    chunks: Vec<Arc<Vec<Entry>>>,
+    chunks: Vec<Arc<Chunk>>,
     index: Arc<Index>,
     live: Arc<Live>,
     length: usize,
+}
+
+/// Up to 64 members that stand together.
+#[derive(Clone, Debug)]
+struct Chunk {
+    /// Names what the rooms of the chunk are now.
+    version: u64,
+    entries: Vec<Entry>,
 }
 
 #[derive(Clone, Debug)]
@@ -149,7 +157,8 @@ impl Fleet {
 
     fn from_entries(entries: &[Entry]) -> Self {
         let mut fleet = Self { length: entries.len(), ..Self::default() };
-        fleet.chunks = entries.chunks(64).map(|chunk| Arc::new(chunk.to_vec())).collect();
+        let chunk = |entries: &[Entry]| Chunk { version: fresh(), entries: entries.to_vec() };
+        fleet.chunks = entries.chunks(64).map(|entries| Arc::new(chunk(entries))).collect();
         fleet.index = Arc::new(Index::new(&fleet));
         fleet.live = Arc::new(Live::new(&fleet));
         fleet
@@ -164,12 +173,14 @@ impl Fleet {
             *self = Self::from_entries(&entries);
             return;
         };
-        let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+        let chunk = Arc::make_mut(&mut self.chunks[at / 64]);
+        let entry = &mut chunk.entries[at % 64];
         let before = std::mem::replace(&mut entry.member, Arc::new(member));
         if before.room != entry.member.room
             || before.reserve_percent != entry.member.reserve_percent
         {
             entry.version = fresh();
+            chunk.version = fresh();
         }
         let after = Arc::clone(&entry.member);
         if !is_found_alike(&before, &after) {
@@ -183,10 +194,12 @@ impl Fleet {
     /// Replaces the room of one member, if there is one of this name.
     pub fn set_room(&mut self, name: &str, room: Room) {
         if let Some(at) = self.place(name) {
-            let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+            let chunk = Arc::make_mut(&mut self.chunks[at / 64]);
+            let entry = &mut chunk.entries[at % 64];
             if entry.member.room != room {
                 Arc::make_mut(&mut entry.member).room = room;
                 entry.version = fresh();
+                chunk.version = fresh();
             }
         }
     }
@@ -233,14 +246,16 @@ impl Fleet {
             return;
         }
         if let Some(at) = self.place(member) {
-            let entry = &mut Arc::make_mut(&mut self.chunks[at / 64])[at % 64];
+            let chunk = Arc::make_mut(&mut self.chunks[at / 64]);
+            let entry = &mut chunk.entries[at % 64];
             Arc::make_mut(&mut entry.member).room.reserve(needs, replicas);
             entry.version = fresh();
+            chunk.version = fresh();
         }
     }
 
     fn entries(&self) -> impl Iterator<Item = &Entry> {
-        self.chunks.iter().flat_map(|chunk| chunk.iter())
+        self.chunks.iter().flat_map(|chunk| chunk.entries.iter())
     }
 
     pub(crate) fn index(&self) -> &Index {
@@ -256,12 +271,17 @@ impl Fleet {
     }
 
     pub(crate) fn at(&self, place: usize) -> &Member {
-        &self.chunks[place / 64][place % 64].member
+        &self.chunks[place / 64].entries[place % 64].member
     }
 
     /// Names the room of the member at this place.
     pub(crate) fn room_version(&self, place: usize) -> u64 {
-        self.chunks[place / 64][place % 64].version
+        self.chunks[place / 64].entries[place % 64].version
+    }
+
+    /// Names the rooms of the 64 members from `64 * chunk` on.
+    pub(crate) fn chunk_version(&self, chunk: usize) -> u64 {
+        self.chunks[chunk].version
     }
 }
 

@@ -51,9 +51,40 @@ struct Known {
 #[derive(Debug)]
 struct Column {
     needs: Arc<PodNeeds>,
-    index: u64,
-    entries: Vec<(u64, Option<Fits>)>,
     used: u64,
+    /// What was counted, and which room it was counted for; 0: none.
+    fits: Vec<Option<Fits>>,
+    rooms: Vec<u64>,
+    /// For which rooms the 64 entries of a chunk were looked at last, and which of them hold.
+    chunks: Vec<(u64, u64)>,
+}
+
+impl Column {
+    fn fits(&mut self, fleet: &Fleet, at: usize) -> Option<Fits> {
+        let (chunk, bit) = (at / 64, 1_u64 << (at % 64));
+        let version = fleet.chunk_version(chunk);
+        if self.chunks[chunk].0 != version {
+            self.look_again(fleet, chunk, version);
+        }
+        if self.chunks[chunk].1 & bit == 0 {
+            self.fits[at] = fleet.at(at).fits(&self.needs);
+            self.rooms[at] = fleet.room_version(at);
+            self.chunks[chunk].1 |= bit;
+        }
+        self.fits[at]
+    }
+
+    /// Which entries of a chunk are still those of the members' rooms. Versions are never given
+    /// twice, so that an entry whose place belongs to another member now is not.
+    #[cold]
+    fn look_again(&mut self, fleet: &Fleet, chunk: usize, version: u64) {
+        let first = chunk * 64;
+        let mut valid = 0;
+        for at in first..(first + 64).min(fleet.len()) {
+            valid |= u64::from(self.rooms[at] == fleet.room_version(at)) << (at - first);
+        }
+        self.chunks[chunk] = (version, valid);
+    }
 }
 
 /// How many sets of rules, and how many shapes, a planner keeps.
@@ -131,35 +162,31 @@ impl Planner {
         selected: &Selected,
         key: u64,
     ) -> (Vec<Candidate>, Report) {
-        let needs = &*request.needs;
         let column = self.column(fleet, &request.needs);
-        candidates(fleet, request, selected, key, |at| {
-            let entry = &mut column.entries[at];
-            let version = fleet.room_version(at);
-            if entry.0 != version {
-                *entry = (version, fleet.at(at).fits(needs));
-            }
-            entry.1
-        })
+        candidates(fleet, request, selected, key, |at| column.fits(fleet, at))
     }
 
     fn column(&mut self, fleet: &Fleet, needs: &Arc<PodNeeds>) -> &mut Column {
-        let index = fleet.index().version;
         let turn = self.turn;
         let same = |column: &Column| Arc::ptr_eq(&column.needs, needs) || column.needs == *needs;
         let at = self.columns.iter().position(same).unwrap_or_else(|| {
             forget(&mut self.columns, |column| column.used);
-            let column =
-                Column { needs: Arc::clone(needs), index, entries: Vec::new(), used: turn };
-            self.columns.push(column);
+            self.columns.push(Column {
+                needs: Arc::clone(needs),
+                used: turn,
+                fits: Vec::new(),
+                rooms: Vec::new(),
+                chunks: Vec::new(),
+            });
             self.columns.len() - 1
         });
         let column = &mut self.columns[at];
         column.used = turn;
-        // Versions of rooms are never given twice, so that a moved member is only counted again.
-        if column.index != index || column.entries.len() != fleet.len() {
-            column.index = index;
-            column.entries.resize(fleet.len(), (0, None));
+        if column.fits.len() != fleet.len() {
+            column.fits.resize(fleet.len(), None);
+            column.rooms.resize(fleet.len(), 0);
+            column.chunks.clear();
+            column.chunks.resize(fleet.len().div_ceil(64), (0, 0));
         }
         column
     }

@@ -4,6 +4,8 @@
 //! removes, and what a lost member held is all that moves. A spread or a bound that the history
 //! breaks wins over it, and what it displaces is told.
 
+use std::{cmp::Reverse, collections::BinaryHeap};
+
 use crate::{
     Cause, DivideBy, Request, TierMode,
     candidate::Candidate,
@@ -80,21 +82,21 @@ impl Try<'_> {
 
     fn over(&self, open: &dyn Fn(u16) -> bool, exactly: bool) -> Counts {
         let items = self.items(open);
+        let room: u64 = items.iter().map(|item| u64::from(item.upper)).sum();
         let none = |cause| Counts {
             each: vec![0; self.candidates.len()],
             cause: Some(cause),
             ..Counts::default()
         };
-        let chosen =
-            match choose(self.candidates, items.clone(), self.want, self.replicas, self.steady) {
-                Ok(chosen) => chosen,
-                Err(cause) => return none(cause),
-            };
+        let chosen = match choose(self.candidates, items, self.want, self.replicas, self.steady) {
+            Ok(chosen) => chosen,
+            Err(cause) => return none(cause),
+        };
         let mut counts = self.share(&chosen.items);
         counts.bounded = chosen.bounded;
-        let room: u64 = items.iter().map(|item| u64::from(item.upper)).sum();
         let wanted = u64::from(self.replicas);
         if exactly && counts.placed < wanted && room >= wanted {
+            let items = self.items(open);
             match choose_exactly(self.candidates, &items, self.want, self.replicas, self.steady) {
                 Exact::Use(items) => counts = self.share(&items),
                 Exact::Nothing => {}
@@ -175,6 +177,9 @@ impl Try<'_> {
 
     /// Adds what is missing above the floors, tier after tier.
     fn add(&self, items: &[Item]) -> Vec<u32> {
+        if self.request.rules.tier_mode == TierMode::Fallback {
+            return self.add_to(self.replicas, items);
+        }
         let mut counts: Vec<u32> = items.iter().map(Item::floor).collect();
         let floors: u64 = counts.iter().map(|count| u64::from(*count)).sum();
         let mut left = u32::try_from(u64::from(self.replicas) - floors).unwrap_or(u32::MAX);
@@ -182,19 +187,29 @@ impl Try<'_> {
             if left == 0 {
                 break;
             }
-            let mut list: Vec<Item> = tier.iter().map(|at| items[*at]).collect();
-            self.raise_to_minimum(left, &mut list);
+            let list: Vec<Item> = tier.iter().map(|at| items[*at]).collect();
             let before: u32 = tier.iter().map(|at| counts[*at]).sum();
-            let parts = match self.strategy {
-                DivideBy::Pack => self.fill(before.saturating_add(left), &list),
-                _ => self.divided(before.saturating_add(left), &list),
-            };
+            let parts = self.add_to(before.saturating_add(left), &list);
             for (at, part) in tier.iter().zip(parts) {
                 left = left.saturating_sub(part.saturating_sub(counts[*at]));
                 counts[*at] = part;
             }
         }
         counts
+    }
+
+    /// Adds up to a total over items of one tier.
+    fn add_to(&self, total: u32, list: &[Item]) -> Vec<u32> {
+        if matches!(self.strategy, DivideBy::Pack) {
+            return self.fill(total, list);
+        }
+        if list.iter().any(|item| item.low > 1 && item.floor() < item.low) {
+            let floors: u32 = list.iter().map(Item::floor).sum();
+            let mut raised = list.to_vec();
+            self.raise_to_minimum(total.saturating_sub(floors), &mut raised);
+            return self.divided(total, &raised);
+        }
+        self.divided(total, list)
     }
 
     fn divided(&self, total: u32, list: &[Item]) -> Vec<u32> {
@@ -244,9 +259,18 @@ impl Try<'_> {
     fn fill(&self, total: u32, list: &[Item]) -> Vec<u32> {
         let mut counts: Vec<u32> = list.iter().map(Item::floor).collect();
         let mut left = total.saturating_sub(counts.iter().sum());
-        let mut order: Vec<usize> = (0..list.len()).collect();
-        order.sort_by_cached_key(|at| preference(self.candidates, &list[*at]));
-        for (turn, at) in order.iter().enumerate() {
+        // Most of the time a few members are enough: they come off a heap as they are needed.
+        let keyed = list.iter().enumerate();
+        let keyed = keyed.map(|(at, item)| Reverse((preference(self.candidates, item), at)));
+        let mut queue: BinaryHeap<_> = keyed.collect();
+        let mut order: Vec<usize> = Vec::new();
+        while left > 0 {
+            let Some(Reverse((_, at))) = queue.pop() else {
+                break;
+            };
+            let turn = order.len();
+            order.push(at);
+            let at = &at;
             let item = &list[*at];
             let more = left.min(item.upper - counts[*at]);
             let lacks = if more > 0 { item.low.saturating_sub(counts[*at] + more) } else { 0 };
@@ -278,9 +302,6 @@ impl Try<'_> {
     /// ones with the most room first. One for which they do not suffice takes nothing.
     fn raise_to_minimum(&self, replicas: u32, list: &mut [Item]) {
         let has_minimum = |item: &Item| item.low > 1 && item.floor() < item.low;
-        if !list.iter().any(has_minimum) || matches!(self.strategy, DivideBy::Pack) {
-            return;
-        }
         let mut left = u64::from(replicas);
         let mut order: Vec<usize> = (0..list.len()).filter(|at| has_minimum(&list[*at])).collect();
         order.sort_by_cached_key(|at| preference(self.candidates, &list[*at]));
