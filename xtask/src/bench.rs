@@ -5,9 +5,22 @@ use anyhow::{Result, bail};
 
 use crate::{peers, shell};
 
-/// Names, the package and program that holds each, and whether it runs `hanse` itself.
-const BENCHES: [(&str, &str, bool); 2] =
-    [("federation", "hanse-bench-federation", true), ("scheduler", "hanse-bench-scheduler", false)];
+/// What a benchmark runs beside itself.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Needs {
+    Nothing,
+    /// `hanse` and kubectl.
+    Hanse,
+    /// These, and real control planes.
+    ControlPlanes,
+}
+
+/// Names, and the package and program that holds each.
+const BENCHES: [(&str, &str, Needs); 3] = [
+    ("federation", "hanse-bench-federation", Needs::Hanse),
+    ("scheduler", "hanse-bench-scheduler", Needs::Nothing),
+    ("endtoend", "hanse-bench-endtoend", Needs::ControlPlanes),
+];
 
 /// Builds and runs one benchmark; further words are its own.
 pub(crate) fn run(words: &[&str]) -> Result<()> {
@@ -15,19 +28,21 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let Some((name, rest)) = words.split_first() else {
         bail!("which one? there is: {}", names.join(", "));
     };
-    let Some((_, package, runs)) = BENCHES.iter().find(|(known, ..)| known == name) else {
+    let Some((_, package, needs)) = BENCHES.iter().find(|(known, ..)| known == name) else {
         bail!("unknown benchmark `{name}`; there is: {}", names.join(", "));
     };
     let mut build = vec!["build", "--release", "--locked", "--package", package];
-    if *runs {
+    if *needs != Needs::Nothing {
         build.extend(["--package", "hanse-cli"]);
     }
     shell::run(&mut shell::command("cargo", &build))?;
     let program = shell::target()?.join("release").join(package);
     let program = program.to_string_lossy();
     let mut command = shell::command(&program, rest);
-    if *runs {
-        command.env("HANSE_PEERS", peers::clients()?);
+    match needs {
+        Needs::Nothing => {}
+        Needs::Hanse => drop(command.env("HANSE_PEERS", peers::clients()?)),
+        Needs::ControlPlanes => drop(command.env("HANSE_PEERS", peers::all()?)),
     }
     shell::run(&mut command)
 }

@@ -3,5 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod control_plane;
+mod real;
 
 pub use control_plane::{ControlPlane, Controllers, peers};
+pub use real::Real;

@@ -1,0 +1,134 @@
+//! Measures the federation on real control planes: a hub's API and three members, each an etcd, a
+//! kube-apiserver and a controller manager, on this machine. Beside each figure stand its target
+//! and what Karmada took for the same work, with its default and with tuned flags. Exits 1 when a
+//! target is missed.
+#![forbid(unsafe_code)]
+
+mod cases;
+mod watch;
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use hanse_tests_kubernetes::{Real, peers};
+use serde::Serialize;
+
+/// Measures the federation on real control planes.
+#[derive(Debug, Parser)]
+struct Bench {
+    /// The program; else `hanse` beside this one
+    #[arg(long = "hanse", value_name = "FILE", default_value_os_t = beside())]
+    program: PathBuf,
+    /// Where to keep the figures as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// How often a single Deployment is measured
+    #[arg(long, default_value_t = 12)]
+    repeats: u32,
+    /// How many Deployments are made at once
+    #[arg(long, default_value_t = 1000)]
+    many: u32,
+}
+
+/// One figure.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Row {
+    name: String,
+    value: u64,
+    unit: &'static str,
+    target: Option<u64>,
+    /// What Karmada took, default / tuned, in the same unit.
+    karmada: &'static str,
+    met: bool,
+}
+
+impl Row {
+    fn millis(name: &str, took: Duration, most: u64, karmada: &'static str) -> Self {
+        let value = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let met = value <= most;
+        Self { name: name.to_owned(), value, unit: "ms", target: Some(most), karmada, met }
+    }
+
+    fn shown(name: &str, took: Duration, karmada: &'static str) -> Self {
+        Self { target: None, met: true, ..Self::millis(name, took, 0, karmada) }
+    }
+
+    fn rate(name: &str, value: u64, least: u64, karmada: &'static str) -> Self {
+        let met = value >= least;
+        Self { name: name.to_owned(), value, unit: "/s", target: Some(least), karmada, met }
+    }
+
+    fn mebibytes(name: &str, value: u64, most: Option<u64>, karmada: &'static str) -> Self {
+        let met = most.is_none_or(|most| value <= most);
+        Self { name: name.to_owned(), value, unit: "MiB", target: most, karmada, met }
+    }
+}
+
+fn beside() -> PathBuf {
+    let own = std::env::current_exe().unwrap_or_default();
+    own.with_file_name("hanse")
+}
+
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks to people")]
+fn main() -> ExitCode {
+    let bench = Bench::parse();
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let measured = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime cannot start")
+        .and_then(|runtime| runtime.block_on(measure(&bench)));
+    match measured {
+        Ok(rows) => {
+            println!("{}", table(&rows));
+            let met = rows.iter().all(|row| row.met);
+            if met { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(bench: &Bench) -> Result<Vec<Row>> {
+    let programs =
+        peers()?.context("HANSE_PEERS names no folder: use `cargo xtask bench endtoend`")?;
+    let mut real = Real::start(&bench.program, &programs).await?;
+    let watches = watch::Watches::open(&real.fleet);
+    cases::policy(&real).await?;
+    let mut rows = Vec::new();
+    hanse_rt::sleep(Duration::from_secs(10)).await;
+    rows.extend(cases::memory(&real, "idle", 60, "see its report")?);
+    rows.extend(cases::one(&real, &watches, bench.repeats).await?);
+    rows.extend(cases::application(&real, &watches).await?);
+    rows.extend(cases::many(&real, &watches, bench.many).await?);
+    rows.extend(cases::memory(&real, &format!("{} bindings", bench.many), 120, "see its report")?);
+    rows.extend(cases::restart(&mut real, &watches).await?);
+    if let Some(path) = &bench.json {
+        let text = serde_json::to_string_pretty(&rows)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(rows)
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut lines = vec![format!(
+        "{:<58} {:>8} {:<4} {:>8}  Karmada default / tuned",
+        "figure", "measured", "", "target"
+    )];
+    lines.extend(rows.iter().map(|row| {
+        let target = row.target.map_or_else(|| "-".to_owned(), |target| target.to_string());
+        let missed = if row.met { "" } else { "  MISSED" };
+        let Row { name, value, unit, karmada, .. } = row;
+        format!("{name:<58} {value:>8} {unit:<4} {target:>8}  {karmada}{missed}")
+    }));
+    lines.push(
+        "Karmada: f8fdd02, recorded on a machine of the same kind (2 cores), Kubernetes 1.36.3, \
+         etcd 3.6.12; figures from the hub's acceptance where it says so, else from kubectl"
+            .to_owned(),
+    );
+    lines.join("\n")
+}
