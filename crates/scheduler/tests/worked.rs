@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use hanse_scheduler::{
-    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Member, Mode, NodeShape, Note,
-    Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
+    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Ledger, Member, Mode, NodeShape,
+    Note, Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
     Survive, Taint, TaintEffect, TierMode, Topology, Weight, checker, schedule,
 };
 
@@ -412,4 +412,53 @@ fn spare_standby_wants_room_elsewhere() {
     assert_eq!(decision.notes, [Note::WouldNotSurvive("a".into(), 1)]);
     safe.replicas = 5;
     assert_eq!(schedule(&fleet, &safe, 0).unwrap().notes, []);
+}
+
+#[test]
+fn the_largest_weights_and_a_million_replicas_add_up() {
+    let members = (0..500).map(|at| Member { room: Room::Unknown, ..member(&format!("m{at}"), 0) });
+    let fleet = Fleet::new(members);
+    let mut huge = request(1_000_000);
+    let weight = (1 << 31) - 1;
+    huge.mode = Mode::Divide(DivideBy::Weighted(Arc::new(vec![
+        Weight { clusters: named(&["m0"]), weight: 1 },
+        Weight { clusters: Selection::default(), weight },
+    ])));
+    let counts = placed(&fleet, &huge);
+    assert_eq!(counts.total(), 1_000_000);
+    let shares: std::collections::BTreeSet<u32> = counts.iter().map(|(_, count)| count).collect();
+    assert!(shares.iter().all(|share| [2004, 2005].contains(share)), "{shares:?}");
+}
+
+/// With pods of one size room is a number, so that what a loss leaves without a place can be
+/// counted without placing anything.
+#[test]
+fn a_ledger_promises_the_same_spare_room_once() {
+    for seed in 0..500_u64 {
+        let roll = |at: u64, most: u64| {
+            let mixed = (seed * 31 + at).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            (mixed >> 33) % (most + 1)
+        };
+        let names = ["a-1", "a-2", "b-1", "c-1", "c-2"];
+        let free = |at: usize| roll(at as u64, 6);
+        let rooms: Vec<(&str, u64)> =
+            names.iter().enumerate().map(|(at, name)| (*name, free(at))).collect();
+        let fleet = fleet(&rooms);
+        let mut ledger = Ledger::new(Topology::Provider);
+        let (mut missing, mut lost) = (0, 0);
+        for work in 0..4_u64 {
+            let counts = names.iter().enumerate();
+            let placed: Assignment = counts
+                .map(|(at, name)| {
+                    (*name, u32::try_from(roll(10 + work * 7 + at as u64, 3)).unwrap())
+                })
+                .collect();
+            let total = u32::try_from(placed.total()).unwrap();
+            lost += placed.of("a-1") + placed.of("a-2");
+            missing += ledger.lose(&fleet, "a", &request(total), &placed, work);
+        }
+        let outside: u64 = (2..5).map(free).sum();
+        let expected = u64::from(lost).saturating_sub(outside);
+        assert_eq!(u64::from(missing), expected, "seed {seed}");
+    }
 }
