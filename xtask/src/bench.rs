@@ -15,10 +15,11 @@ enum Needs {
     ControlPlanes,
 }
 
-/// Names, and the package and program that holds each.
-const BENCHES: [(&str, &str, Needs); 3] = [
+/// Names, and the program of each.
+const BENCHES: [(&str, &str, Needs); 4] = [
     ("federation", "hanse-bench-federation", Needs::Hanse),
     ("scheduler", "hanse-bench-scheduler", Needs::Nothing),
+    ("placement", "hanse-bench-placement", Needs::Nothing),
     ("endtoend", "hanse-bench-endtoend", Needs::ControlPlanes),
 ];
 
@@ -28,15 +29,15 @@ pub(crate) fn run(words: &[&str]) -> Result<()> {
     let Some((name, rest)) = words.split_first() else {
         bail!("which one? there is: {}", names.join(", "));
     };
-    let Some((_, package, needs)) = BENCHES.iter().find(|(known, ..)| known == name) else {
+    let Some((_, program, needs)) = BENCHES.iter().find(|(known, ..)| known == name) else {
         bail!("unknown benchmark `{name}`; there is: {}", names.join(", "));
     };
-    let mut build = vec!["build", "--release", "--locked", "--package", package];
+    let mut build = vec!["build", "--release", "--locked", "--workspace", "--bin", program];
     if *needs != Needs::Nothing {
-        build.extend(["--package", "hanse-cli"]);
+        build.extend(["--bin", "hanse"]);
     }
     shell::run(&mut shell::command("cargo", &build))?;
-    let program = shell::target()?.join("release").join(package);
+    let program = shell::target()?.join("release").join(program);
     let program = program.to_string_lossy();
     let mut command = shell::command(&program, rest);
     match needs {

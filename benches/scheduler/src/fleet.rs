@@ -11,10 +11,11 @@ use hanse_scheduler::{
 
 /// SplitMix64.
 #[derive(Debug)]
-pub(crate) struct Dice(pub(crate) u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    pub(crate) fn within(&mut self, low: u64, high: u64) -> u64 {
+    /// A number from `low` to `high`, both counted in.
+    pub fn within(&mut self, low: u64, high: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -24,7 +25,7 @@ impl Dice {
 }
 
 /// A fleet of so many members.
-pub(crate) fn fleet(count: u64) -> Fleet {
+pub fn fleet(count: u64) -> Fleet {
     let mut dice = Dice(count);
     Fleet::new((0..count).map(|at| member(&mut dice, at)))
 }
@@ -79,20 +80,24 @@ fn node(dice: &mut Dice) -> NodeShape {
 }
 
 /// One scenario: a fleet and what is asked of it.
-pub(crate) struct Scenario {
-    pub(crate) name: &'static str,
-    pub(crate) fleet: Fleet,
-    pub(crate) request: Request,
+#[derive(Debug)]
+pub struct Scenario {
+    /// Its name, as in the recorded figures.
+    pub name: &'static str,
+    /// The fleet.
+    pub fleet: Fleet,
+    /// What is asked.
+    pub request: Request,
 }
 
 /// What one replica needs.
-pub(crate) fn needs() -> Arc<PodNeeds> {
+pub fn needs() -> Arc<PodNeeds> {
     let request = Resources { cpu_milli: 250, memory_bytes: 512 << 20, ..Resources::default() };
     Arc::new(PodNeeds { request, ..PodNeeds::default() })
 }
 
 /// A request of 100 replicas, divided so.
-pub(crate) fn request(mode: Mode, rules: Rules) -> Request {
+pub fn request(mode: Mode, rules: Rules) -> Request {
     Request {
         rules: Arc::new(rules),
         needs: needs(),
@@ -109,13 +114,13 @@ fn labelled(key: &str, value: &str) -> Selection {
 }
 
 /// A policy that admits the ten members with the label `few`.
-pub(crate) fn few() -> Request {
+pub fn few() -> Request {
     let rules = Rules { tiers: vec![labelled("few", "yes")], ..Rules::default() };
     request(Mode::Divide(DivideBy::Capacity), rules)
 }
 
 /// The scenarios a to f3 over a fleet of so many members.
-pub(crate) fn scenarios(count: u64) -> Vec<Scenario> {
+pub fn scenarios(count: u64) -> Vec<Scenario> {
     let fleet = fleet(count);
     let capacity = || Mode::Divide(DivideBy::Capacity);
     let mut duplicated = request(

@@ -1,8 +1,6 @@
 //! What a placement decision costs: processor time and allocations, beside the recorded figures
 //! of a peer, over the same fleets. Exits 1 when a target is missed.
 
-mod count;
-mod fleet;
 mod peer;
 
 use std::{
@@ -14,7 +12,10 @@ use clap::Parser;
 use hanse_scheduler::{Bounds, DivideBy, Fleet, Mode, Planner, Request, Rules, Selection};
 use serde::Serialize;
 
-use fleet::{Dice, Scenario};
+use hanse_bench_scheduler::{
+    count,
+    fleet::{self, Dice, Scenario},
+};
 
 /// Cost of placement decisions.
 #[derive(Debug, Parser)]

@@ -1,0 +1,258 @@
+//! Placement of a whole fleet: every binding once, then a member's update, the loss of a member and
+//! of a region, and a restart. Decisions and their reservations only: no API, no members, no
+//! writes. Exits 1 when a target is missed.
+
+use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+
+use anyhow::Context as _;
+use clap::Parser;
+use hanse_bench_scheduler::{
+    count::processor_time,
+    fleet::{self, Dice},
+};
+use hanse_scheduler::{
+    Assignment, Fleet, Health, Member, Note, Planner, PodNeeds, Request, Resources,
+};
+use serde::Serialize;
+
+/// Placement of a whole fleet.
+#[derive(Debug, Parser)]
+struct Arguments {
+    /// Keeps the figures as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Members.
+    #[arg(long, default_value_t = 1000)]
+    members: u64,
+    /// Bindings, one run each.
+    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
+    bindings: Vec<u64>,
+}
+
+/// One row.
+#[derive(Debug, Serialize)]
+struct Figure {
+    bindings: u64,
+    name: &'static str,
+    value: f64,
+    unit: &'static str,
+    target: Option<f64>,
+    /// What Karmada's scheduler took for 10,000 bindings over 1,000 clusters, the same unit.
+    karmada: Option<f64>,
+    met: bool,
+}
+
+/// A workload that is placed.
+struct Binding {
+    request: Request,
+    key: u64,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let arguments = Arguments::parse();
+    let mut figures = Vec::new();
+    for bindings in &arguments.bindings {
+        run(arguments.members, *bindings, &mut figures);
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "{:>8}  {:<48} {:>10} {:<3} {:>8} {:>8}",
+        "bindings", "figure", "measured", "", "target", "Karmada"
+    )?;
+    for figure in &figures {
+        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+        writeln!(
+            out,
+            "{:>8}  {:<48} {:>10.3} {:<3} {:>8} {:>8}{}",
+            figure.bindings,
+            figure.name,
+            figure.value,
+            figure.unit,
+            shown(figure.target),
+            shown(figure.karmada),
+            if figure.met { "" } else { "  MISSED" }
+        )?;
+    }
+    writeln!(
+        out,
+        "processor time of one thread; decisions and reservations only\nKarmada: f8fdd02df, recorded \
+         on a machine of the same kind, resource summary only, 10,000 bindings"
+    )?;
+    if let Some(file) = &arguments.json {
+        std::fs::write(file, serde_json::to_string_pretty(&figures)?)
+            .with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    let met = figures.iter().all(|figure| figure.met);
+    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run(members: u64, count: u64, figures: &mut Vec<Figure>) {
+    let ten = count == 10_000;
+    let mut note = |name, value: f64, unit, target: Option<f64>, karmada: Option<f64>| {
+        let met = target.is_none_or(|target| value <= target);
+        let karmada = karmada.filter(|_| ten);
+        figures.push(Figure { bindings: count, name, value, unit, target, karmada, met });
+    };
+    let before = resident();
+    let empty = fleet::fleet(members);
+    let mut bindings = bindings(count);
+    let mut planner = Planner::default();
+    let mut fleet = empty.clone();
+    let start = processor_time();
+    let placed = place(&mut planner, &mut fleet, &mut bindings);
+    note("first placement of all", seconds(start), "s", None, Some(187.0));
+    note("of these placed", placed, "", None, None);
+    note("memory that it took", resident() - before, "MiB", None, Some(250.0));
+
+    let start = processor_time();
+    let names: Vec<Arc<str>> = fleet.iter().map(|member| Arc::clone(&member.name)).collect();
+    for name in &names {
+        if let Some(member) = fleet.get(name) {
+            let mut member = member.clone();
+            member.reserve_percent = 1;
+            fleet.set(member);
+        }
+    }
+    let each = seconds(start) * 1e6 / f64::from(u32::try_from(names.len()).unwrap_or(1));
+    note("a member's update", each, "us", Some(100.0), None);
+
+    let start = processor_time();
+    let (moved, _) =
+        lose(&mut planner, &mut fleet, &mut bindings, |member| *member.name == *names[0]);
+    note("one member lost: bindings decided again", moved, "", None, None);
+    note("one member lost", seconds(start), "s", Some(1.0), None);
+
+    let start = processor_time();
+    let region = fleet.get(&names[1]).map(|member| Arc::clone(&member.region)).unwrap_or_default();
+    let (moved, short) = lose(&mut planner, &mut fleet, &mut bindings, |m| m.region == region);
+    note("a region of 100 lost: bindings decided again", moved, "", None, Some(5406.0));
+    note("of these without room", short, "", None, None);
+    note("a region of 100 lost", seconds(start), "s", Some(10.0), Some(107.0));
+
+    let start = processor_time();
+    let members: Vec<Member> = empty.iter().cloned().collect();
+    let mut again = Fleet::new(members);
+    for binding in &bindings {
+        for (name, count) in binding.request.previous.iter() {
+            again.reserve(name, &binding.request.needs, count);
+        }
+    }
+    let mut fresh = Planner::default();
+    let decided =
+        bindings.iter().map(|binding| fresh.schedule(&again, &binding.request, binding.key));
+    let kept = decided
+        .filter(|decision| {
+            decision.as_ref().is_ok_and(|decision| decision.notes.contains(&Note::Unchanged))
+        })
+        .count();
+    note("restart: unchanged bindings", number(kept), "", None, None);
+    note("restart, every binding decided once", seconds(start), "s", Some(10.0), None);
+}
+
+/// A fifth of each of the scenarios a to e, 1 to 50 replicas (a: 1 to 5) of 20 shapes.
+fn bindings(count: u64) -> Vec<Binding> {
+    let mut dice = Dice(count);
+    let scenarios: Vec<Request> =
+        fleet::scenarios(10).into_iter().take(5).map(|scenario| scenario.request).collect();
+    let shapes: Vec<Arc<PodNeeds>> = (1..=20)
+        .map(|size| {
+            let request = Resources {
+                cpu_milli: size * 10,
+                memory_bytes: (size * 20) << 20,
+                ..Resources::default()
+            };
+            Arc::new(PodNeeds { request, ..PodNeeds::default() })
+        })
+        .collect();
+    (0..count)
+        .map(|key| {
+            let which = usize::try_from(key % 5).unwrap_or(0);
+            let most = if which == 0 { 5 } else { 50 };
+            let shape = usize::try_from(dice.within(0, 19)).unwrap_or(0);
+            let request = Request {
+                replicas: u32::try_from(dice.within(1, most)).unwrap_or(1),
+                needs: Arc::clone(&shapes[shape]),
+                ..scenarios[which].clone()
+            };
+            Binding { request, key }
+        })
+        .collect()
+}
+
+fn place(planner: &mut Planner, fleet: &mut Fleet, bindings: &mut [Binding]) -> f64 {
+    let mut placed = 0;
+    for binding in bindings {
+        if let Ok(decision) = planner.schedule(fleet, &binding.request, binding.key) {
+            for (name, count) in decision.assignment.iter() {
+                fleet.reserve(name, &binding.request.needs, count);
+            }
+            binding.request.previous = decision.assignment;
+            placed += 1;
+        }
+    }
+    number(placed)
+}
+
+/// Takes members away and decides again what stood there, and nothing else.
+fn lose(
+    planner: &mut Planner,
+    fleet: &mut Fleet,
+    bindings: &mut [Binding],
+    lost: impl Fn(&Member) -> bool,
+) -> (f64, f64) {
+    let gone: Vec<Member> = fleet.iter().filter(|member| lost(member)).cloned().collect();
+    let mut touched: BTreeSet<Arc<str>> = BTreeSet::new();
+    for mut member in gone {
+        member.health = Health::Lost;
+        touched.insert(Arc::clone(&member.name));
+        fleet.set(member);
+    }
+    let (mut moved, mut short) = (0, 0);
+    for binding in bindings {
+        let held = &binding.request.previous;
+        let leaving: Vec<Arc<str>> = held
+            .iter()
+            .filter(|(name, _)| touched.contains(*name))
+            .map(|(name, _)| Arc::clone(name))
+            .collect();
+        if leaving.is_empty() {
+            continue;
+        }
+        moved += 1;
+        let rest: Assignment = held
+            .iter()
+            .filter(|(name, _)| !touched.contains(*name))
+            .map(|(name, count)| (Arc::clone(name), count))
+            .collect();
+        let request = Request { previous: rest, leaving, partial: true, ..binding.request.clone() };
+        let Ok(decision) = planner.schedule(fleet, &request, binding.key) else {
+            short += 1;
+            binding.request.previous = request.previous;
+            continue;
+        };
+        for (name, count) in decision.assignment.iter() {
+            let more = count.saturating_sub(request.previous.of(name));
+            fleet.reserve(name, &request.needs, more);
+        }
+        short += usize::from(decision.shortfall.is_some());
+        binding.request.previous = decision.assignment;
+    }
+    (number(moved), number(short))
+}
+
+fn seconds(start: std::time::Duration) -> f64 {
+    processor_time().checked_sub(start).unwrap_or_default().as_secs_f64()
+}
+
+/// Resident memory, MiB.
+fn resident() -> f64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
+    f64::from(kib.unwrap_or(0)) / 1024.0
+}
+
+fn number(count: usize) -> f64 {
+    u32::try_from(count).map_or(f64::INFINITY, f64::from)
+}
