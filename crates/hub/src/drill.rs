@@ -6,7 +6,7 @@
 //!     │                │ guard, other loss         │ not whole in time
 //!     └──refused───────┴──► Aborted                └──► verdict says so
 //! ```
-//! A Simulate has a verdict at once: it is the plan of the loss, see [`simulate`].
+//! A Simulate has a verdict at once: it is the plan of the loss, made by `simulate`.
 //!
 //! Which members are isolated follows from the Drill objects alone, so nothing has to be undone
 //! when the hub dies; a drill found running at the start of a hub is aborted.
