@@ -62,7 +62,7 @@ pub use policy::{
     Strategy, Survive, SurviveDomain, TierMode, Toleration, TolerationOperator, Weight,
 };
 pub use schema::{crd_file_name, crd_yaml, crds};
-pub use tenant::{ActAs, Quota, Tenant, TenantSpec, TenantStatus};
+pub use tenant::{Quota, Tenant, TenantSpec, TenantStatus};
 
 /// The API group of all our kinds.
 pub const GROUP: &str = "hanse.dev";

@@ -38,11 +38,15 @@ fn seen() -> Seen {
         reach: Reach::Up,
         served: Some(true),
         synced: true,
+        is_misplaced: false,
+        is_forbidden: false,
+        place: Place::default(),
+        ruling: Ruling::default(),
         copy: None,
         input: 0,
         conflict: Conflict::Abort,
         is_wanted: true,
-        share: share_of(&binding, &[], "b"),
+        share: share_of(&Interpreters::shipped(), &binding, &[], "b"),
         workloads_left: false,
         waits_for: None,
         template_key: template.key.clone(),
@@ -185,7 +189,7 @@ fn a_finished_job_is_never_applied_again() {
 fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     let seen = seen();
     let share = |binding: &ResourceBinding, member: &str| {
-        share_of(binding, &[], member).map(|s| (s.before, s.own, s.total))
+        share_of(&Interpreters::shipped(), binding, &[], member).map(|s| (s.before, s.own, s.total))
     };
     assert_eq!(share(&seen.binding, "a"), Some((0, 2, 5)));
     assert_eq!(share(&seen.binding, "b"), Some((2, 3, 5)));
@@ -196,6 +200,7 @@ fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     budget.spec.template.api_version = "policy/v1".to_owned();
     budget.spec.template.kind = "PodDisruptionBudget".to_owned();
     budget.spec.clusters.iter_mut().for_each(|cluster| cluster.replicas = 0);
-    let followed = share_of(&budget, &[Arc::clone(&seen.binding)], "b").unwrap();
+    let followed =
+        share_of(&Interpreters::shipped(), &budget, &[Arc::clone(&seen.binding)], "b").unwrap();
     assert_eq!((followed.before, followed.own), (2, 3));
 }
