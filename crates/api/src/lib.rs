@@ -32,7 +32,10 @@ pub use drill::{
     Drill, DrillFault, DrillGuards, DrillMeasured, DrillPass, DrillProbe, DrillSpec, DrillStatus,
     DrillTarget, DrillVerdict, DrillWorkload, Entered, Percentiles, TimelineEntry,
 };
-pub use federated_manifest::{FederatedManifest, FederatedManifestSpec, FederatedManifestStatus};
+pub use federated_manifest::{
+    FederatedManifest, FederatedManifestSpec, FederatedManifestStatus, ManifestName,
+    ManifestOverride,
+};
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
     HubPlace, Operator, Templates,

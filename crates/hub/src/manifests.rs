@@ -184,7 +184,9 @@ impl Manifests {
                 };
                 (why, error.to_string())
             })?;
-        if let Some((rule, field, error)) = unreadable(&known.spec.overrides).into_iter().next() {
+        if let Some((rule, field, error)) =
+            unreadable(known.spec.overrides.iter().map(|one| &one.rule)).into_iter().next()
+        {
             let words = format!("spec.overrides[{rule}].{field}.cel: {error}");
             return Err((reason::INVALID, words));
         }

@@ -445,36 +445,89 @@ mod tests {
         assert!(policy.selects(&template("other", "web", json!({}))).is_none());
     }
 
+    /// A cluster policy that asks for everything of a kind, or for one object by its name.
+    fn asks_for(object: &Template) -> [Policy; 2] {
+        let all = cluster("all", false, json!({"namespaces": ["*", object.key.namespace]}));
+        let mut by_kind = Policy::clone(&all);
+        by_kind.selectors[0].api_version.clone_from(&object.key.api_version);
+        by_kind.selectors[0].kind.clone_from(&object.key.kind);
+        let mut by_name = by_kind.clone();
+        by_name.selectors[0].name = Some(object.key.name.clone());
+        [by_kind, by_name]
+    }
+
     #[test]
     fn the_systems_own_objects_are_never_selected() {
-        let all = |kind: &str| cluster("all", false, json!({"kind": kind, "namespaces": ["*"]}));
         for (api, kind, namespace, name) in [
             ("apps/v1", "Deployment", "kube-system", "web"),
+            ("apps/v1", "Deployment", "kube-public", "web"),
+            ("apps/v1", "Deployment", "kube-node-lease", "web"),
             ("apps/v1", "Deployment", "hanse-system", "web"),
+            ("v1", "Namespace", "", "kube-system"),
+            ("v1", "Namespace", "", "hanse-system"),
+            ("v1", "Namespace", "", "default"),
             ("v1", "ConfigMap", "shop", "kube-root-ca.crt"),
             ("v1", "ServiceAccount", "shop", "default"),
             ("v1", "Event", "shop", "x"),
+            ("events.k8s.io/v1", "Event", "shop", "x"),
             ("coordination.k8s.io/v1", "Lease", "shop", "x"),
+            ("v1", "Endpoints", "shop", "x"),
             ("discovery.k8s.io/v1", "EndpointSlice", "shop", "x"),
+            ("v1", "Pod", "shop", "x"),
+            ("v1", "Node", "", "x"),
             ("hanse.dev/v1alpha1", "GlobalService", "shop", "x"),
+            ("hanse.dev/v1alpha1", "Tenant", "", "x"),
         ] {
             let object = template_of(api, kind, namespace, name, json!({}));
-            let mut policy = Policy::clone(&all(kind));
-            policy.selectors[0].api_version = api.to_owned();
-            assert!(policy.selects(&object).is_none(), "{kind} {namespace}/{name}");
+            for policy in asks_for(&object) {
+                assert!(policy.selects(&object).is_none(), "{kind} {namespace}/{name}");
+            }
         }
+    }
+
+    #[test]
+    fn what_a_controller_owns_is_never_selected() {
         let mut owned = template("shop", "web", json!({}));
+        assert!(asks_for(&owned).iter().all(|policy| policy.selects(&owned).is_some()));
         owned.owned = true;
-        assert!(all("Deployment").selects(&owned).is_none());
+        assert!(asks_for(&owned).iter().all(|policy| policy.selects(&owned).is_none()));
+    }
+
+    #[test]
+    fn secrets_of_the_system_are_never_selected_and_others_by_name_only() {
+        let mut secret = template_of("v1", "Secret", "shop", "s", json!({}));
         for type_ in [
             "kubernetes.io/service-account-token",
             "bootstrap.kubernetes.io/token",
             "helm.sh/release.v1",
+            "hanse.dev/kubeconfig",
+            "hanse.dev/relay-token",
         ] {
-            let mut secret = template_of("v1", "Secret", "shop", "s", json!({}));
             secret.secret_type = Some(type_.to_owned());
-            assert!(secret.is_never_selected(), "{type_}");
+            assert!(asks_for(&secret).iter().all(|one| one.selects(&secret).is_none()), "{type_}");
         }
+        secret.secret_type = Some("Opaque".to_owned());
+        let [by_kind, by_name] = asks_for(&secret);
+        assert_eq!(by_kind.selects(&secret), None);
+        assert_eq!(by_name.selects(&secret), Some(Specificity::Name));
+    }
+
+    #[test]
+    fn what_stands_in_a_manifest_follows_it_and_what_is_mandatory() {
+        let manifest: FederatedManifest = serde_json::from_value(json!({
+            "metadata": {"name": "app", "namespace": "shop"}, "spec": {"manifests": []}}))
+        .unwrap();
+        let own = Arc::new(Policy::of_manifest(&manifest));
+        let plain = template("shop", "web", json!({}));
+        assert_eq!(own.selects(&plain), None);
+        let mut held = plain;
+        held.manifest = Some("app".to_owned());
+        let urgent = namespaced("urgent", 999, json!({"name": "web"}));
+        let all = [urgent, Arc::clone(&own)];
+        assert_eq!(winner(&all, &held).unwrap().key, own.key);
+        let must = cluster("must", true, json!({"namespaces": ["shop"]}));
+        let all = [Arc::clone(&must), own];
+        assert_eq!(winner(&all, &held).unwrap().key, must.key);
     }
 
     #[test]

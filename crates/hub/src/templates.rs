@@ -146,7 +146,9 @@ impl Template {
 
     fn interpret(&mut self, object: &Value, interpreters: &Interpreters) {
         self.division = interpreters.division(&self.key.api_version, &self.key.kind);
-        self.fault = self.facts(object, interpreters).err().map(Arc::new);
+        let unreadable = interpreters.unreadable(&self.key.api_version, &self.key.kind).cloned();
+        let fault = unreadable.or_else(|| self.facts(object, interpreters).err());
+        self.fault = fault.map(Arc::new);
         if self.fault.is_some() {
             (self.replicas, self.holds_data) = (None, false);
             (self.needs, self.pod_labels, self.names) =

@@ -86,7 +86,8 @@ pub fn plan(seen: &Seen) -> Told {
         Some(Err(fault)) => (None, Some(fault)),
     };
     let told = seen.members.iter().map(|member| (tell(seen, member), fault_in(seen, member)));
-    let mut fault = fault;
+    let unread = seen.template.as_ref().and_then(|template| template.fault.as_deref().cloned());
+    let (folded, mut fault) = if unread.is_some() { (None, unread) } else { (folded, fault) };
     let mut clusters: Vec<BindingClusterStatus> = Vec::new();
     for (told, other) in told {
         clusters.push(told);

@@ -6,8 +6,8 @@ use hanse_api::{
     ClusterReplicas, Conflict, Member, MemberCluster, ResourceBinding, conditions::reason,
 };
 use hanse_render::{
-    Interpreters, Kind, Manifest, Marks, RenderError, Rules, Share, Target, difference, render,
-    retain,
+    InterpretError, Interpreters, Kind, Manifest, Marks, RenderError, Rules, Share, Target,
+    difference, render, retain,
 };
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -200,6 +200,11 @@ fn plan_present(seen: &Seen) -> Action {
         );
         return Action::Stands(Stand::Failed(reason::NOT_IN_TENANT, text));
     }
+    // Without numbers that are understood, a cluster might get all that others have.
+    if let Some(fault) = &template.fault {
+        let error = RenderError::Interpret(InterpretError::clone(fault));
+        return Action::Stands(refusal(seen, &error));
+    }
     let rendered = match rendered(seen, template) {
         Ok(rendered) => rendered,
         Err(error) => return Action::Stands(refusal(seen, &error)),
@@ -266,7 +271,11 @@ impl Seen {
 
     /// The rule that fails here, if one does.
     pub(super) fn fault(&self) -> Option<RenderError> {
-        rendered(self, self.template.as_ref()?).err()
+        let template = self.template.as_ref()?;
+        match &template.fault {
+            Some(fault) => Some(RenderError::Interpret(InterpretError::clone(fault))),
+            None => rendered(self, template).err(),
+        }
     }
 }
 

@@ -25,7 +25,9 @@ fn settings(value: &str) -> Value {
 async fn everything_in_one_object_is_placed_overridden_and_told() {
     let stage = Stage::new().await;
     let rules = json!([{"clusters": {"names": ["gcp-1"]},
-        "env": [{"container": "main", "set": [{"name": "PLACE", "value": "gcp"}]}]}]);
+        "env": [{"container": "main", "set": [{"name": "PLACE", "value": "gcp"}]}]},
+        {"objects": [{"kind": "ConfigMap"}],
+            "jsonPatch": [{"op": "replace", "path": "/data/a", "value": "everywhere"}]}]);
     let extra = json!({"overrides": rules,
         "placement": {"clusters": [{"names": ["aws-1", "gcp-1"]}],
             "replicas": {"mode": "Duplicate"}}});
@@ -40,6 +42,9 @@ async fn everything_in_one_object_is_placed_overridden_and_told() {
         stage.get("apps/v1", "Deployment", "web").await.is_none(),
         "the hub has no such object"
     );
+    let copy =
+        get(&stage.member("aws-1"), "v1", "ConfigMap", "shop", "web-settings").await.unwrap();
+    assert_eq!(copy["data"]["a"], "everywhere");
     let env = async |member: &str| {
         let web = get(&stage.member(member), "apps/v1", "Deployment", "shop", "web").await?;
         Some(web["spec"]["template"]["spec"]["containers"][0]["env"].clone())
@@ -60,7 +65,7 @@ async fn everything_in_one_object_is_placed_overridden_and_told() {
     })
     .await;
     // What is taken out goes, and all goes with the manifest.
-    let change = json!({"spec": {"manifests": [deployment("web", 3)]}});
+    let change = json!({"spec": {"overrides": [], "manifests": [deployment("web", 3)]}});
     stage.patch(GROUP, "FederatedManifest", "app", change).await;
     eventually("the ConfigMap to go", async || {
         stage.holders("v1", "ConfigMap", "web-settings").await.is_empty().then_some(())

@@ -45,7 +45,7 @@ async fn an_override_reaches_its_clusters_and_no_others() {
     stage.create(overrides("mirror", rules)).await;
     eventually("the image from the mirror", async || {
         let found = image(&stage, "aws-1").await?;
-        (found == "mirror.example.com/main:1").then_some(())
+        (found == "mirror.example.com/registry/main:1").then_some(())
     })
     .await;
     assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
@@ -372,6 +372,17 @@ async fn an_interpreter_that_fails_stops_its_kind_and_no_other() {
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     assert_eq!(shares(&stage, FARM, "Farm", "f", "/spec/workers").await, divided);
     assert!(shares(&stage, FARM, "Farm", "g", "/spec/workers").await.is_empty());
+    // One that cannot be read stops it too.
+    let unreadable = json!({"spec": {"replicas": {"cel": "object.spec.("}}});
+    api.patch("farms", &PatchParams::default(), &Patch::Merge(&unreadable)).await.unwrap();
+    eventually("the interpreter to be invalid", async || {
+        let farms = get(&stage.client(), GROUP, kind, "", "farms").await?;
+        (condition_of(&farms, "Accepted")?["reason"] == "Invalid").then_some(())
+    })
+    .await;
+    stage.patch(FARM, "Farm", "f", json!({"spec": {"seeds": "rye"}})).await;
+    hanse_rt::sleep(Duration::from_secs(3)).await;
+    assert_eq!(shares(&stage, FARM, "Farm", "f", "/spec/workers").await, divided);
     let mended = json!({"spec": {"replicas": {"path": "/spec/workers", "cel": null}}});
     api.patch("farms", &PatchParams::default(), &Patch::Merge(&mended)).await.unwrap();
     stage.condition(GROUP, kind, "", "farms", "Accepted", "True").await;
