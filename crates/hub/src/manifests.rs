@@ -119,10 +119,15 @@ impl Manifests {
     }
 
     fn add_naming(&self, template: &TemplateKey) {
-        let naming = self.naming.lock().expect("no holder of this lock panics");
-        for manifest in naming.get(template).into_iter().flatten() {
-            self.queue.add_after(manifest.clone(), TELL_DELAY);
+        for manifest in self.naming(template) {
+            self.queue.add_after(manifest, TELL_DELAY);
         }
+    }
+
+    /// The FederatedManifests that name an object.
+    fn naming(&self, template: &TemplateKey) -> Vec<Key> {
+        let naming = self.naming.lock().expect("no holder of this lock panics");
+        naming.get(template).into_iter().flatten().cloned().collect()
     }
 
     fn add_where(&self, concerned: impl Fn(&Key) -> bool) {
@@ -226,10 +231,9 @@ impl Manifests {
             let created = one.metadata.creation_timestamp.as_ref().map(|time| time.0);
             (created, one.name_any())
         };
-        let naming = self.naming.lock().expect("no holder of this lock panics");
-        let rivals = naming.get(key).into_iter().flatten();
+        let rivals = self.naming(key).into_iter();
         let older = rivals
-            .filter_map(|rival| self.world.objects().manifests.get(rival))
+            .filter_map(|rival| self.world.objects().manifests.get(&rival))
             .find(|rival| age(rival) < age(known));
         match older {
             Some(rival) => taken(&format!("in FederatedManifest {}", rival.name_any())),

@@ -29,9 +29,10 @@ const TELL_DELAY: Duration = Duration::from_millis(100);
 type Version = (String, i64);
 
 type Listener = Box<dyn Fn(&TemplateKey) + Send + Sync>;
+type OriginListener = Box<dyn Fn(&Origin) + Send + Sync>;
 
 /// The rules as they are now. Cloning shares them.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct RuleBook {
     shared: Arc<Shared>,
 }
@@ -42,7 +43,7 @@ struct Shared {
     overrides: RwLock<OverrideRules>,
     faults: Mutex<Faults>,
     listeners: RwLock<Vec<Listener>>,
-    origins: RwLock<Vec<Box<dyn Fn(&Origin) + Send + Sync>>>,
+    hears: RwLock<Vec<OriginListener>>,
 }
 
 /// How kinds are understood.
@@ -94,12 +95,6 @@ pub struct Ruling {
 impl std::fmt::Debug for RuleBook {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("RuleBook")
-    }
-}
-
-impl Default for RuleBook {
-    fn default() -> Self {
-        Self { shared: Arc::default() }
     }
 }
 
@@ -167,7 +162,7 @@ impl RuleBook {
             let mut faults = self.shared.faults.lock().expect("no holder of this lock panics");
             faults.note(binding, place, fault)
         };
-        let all = self.shared.origins.read().expect("no holder of this lock panics");
+        let all = self.shared.hears.read().expect("no holder of this lock panics");
         for origin in &touched {
             for listener in all.iter() {
                 listener(origin);
@@ -230,10 +225,10 @@ impl OverrideRules {
     }
 
     fn known(&self, namespace: &str, manifest: Option<&Key>) -> Option<&Arc<ReadRules>> {
-        match manifest.filter(|key| self.manifests.contains_key(*key)) {
-            Some(key) => self.read_manifests.get(key),
-            None => self.read.get(self.place(namespace)),
-        }
+        manifest.filter(|key| self.manifests.contains_key(*key)).map_or_else(
+            || self.read.get(self.place(namespace)),
+            |key| self.read_manifests.get(key),
+        )
     }
 
     fn make(&mut self, namespace: &str, manifest: Option<&Key>) -> Arc<ReadRules> {
@@ -272,15 +267,12 @@ impl OverrideRules {
 
     /// Drops what was read for a namespace, or for all.
     fn reread(&mut self, namespace: Option<&str>) {
-        match namespace {
-            Some(namespace) => {
-                self.read.remove(namespace);
-                self.read_manifests.retain(|key, _| key.namespace != namespace);
-            }
-            None => {
-                self.read.clear();
-                self.read_manifests.clear();
-            }
+        if let Some(namespace) = namespace {
+            self.read.remove(namespace);
+            self.read_manifests.retain(|key, _| key.namespace != namespace);
+        } else {
+            self.read.clear();
+            self.read_manifests.clear();
         }
     }
 }
@@ -385,7 +377,7 @@ impl Rules {
         self.world.templates().on_change(move |key, old, new| this.template_changed(key, old, new));
         let this = self.clone();
         let mut listeners =
-            self.book().shared.origins.write().expect("no holder of this lock panics");
+            self.book().shared.hears.write().expect("no holder of this lock panics");
         listeners.push(Box::new(move |origin| this.queue.add_after(origin.clone(), TELL_DELAY)));
     }
 

@@ -20,7 +20,7 @@ use hanse_api::conditions::reason;
 use hanse_render::{RenderError, Share};
 use hanse_rt::{Mono, TaskSet};
 
-pub use plan::{Action, Place, Reach, Seen, Stand, plan, share_of};
+pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
 
 use crate::{
     Key, Queue, Ruling, SessionEvent, Template, World,

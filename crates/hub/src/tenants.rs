@@ -154,7 +154,7 @@ impl Tenants {
         let namespace = &binding.spec.template.namespace;
         let freed = self.lock().note(key, namespace, &needs, replicas);
         if freed {
-            self.announce(&TenantChange { namespaces: self.beside(namespace), rule: false });
+            self.announce(&TenantChange { namespaces: Some(self.beside(namespace)), rule: false });
         }
     }
 
@@ -166,7 +166,7 @@ impl Tenants {
         }
         let gone = self.lock().forget(key);
         if let Some(namespace) = gone {
-            self.announce(&TenantChange { namespaces: self.beside(&namespace), rule: false });
+            self.announce(&TenantChange { namespaces: Some(self.beside(&namespace)), rule: false });
         }
     }
 
@@ -177,13 +177,12 @@ impl Tenants {
     }
 
     /// The namespaces that share a quota with this one; none where there is no quota.
-    fn beside(&self, namespace: &str) -> Option<BTreeSet<String>> {
+    fn beside(&self, namespace: &str) -> BTreeSet<String> {
         let book = self.lock();
-        let shared = match book.owner(namespace) {
+        match book.owner(namespace) {
             Owner::One(_, terms) if terms.has_quota() => terms.namespaces.clone(),
             _ => BTreeSet::new(),
-        };
-        Some(shared)
+        }
     }
 
     fn used(&self, tenant: &str) -> Amounts {

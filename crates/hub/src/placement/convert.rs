@@ -21,8 +21,10 @@ pub(crate) struct Compiled {
     pub(super) rules: Arc<Rules>,
     weights: Arc<Vec<Weight>>,
     /// The rules inside of tenants, by name of the tenant, with its generation.
-    within: Arc<Mutex<BTreeMap<String, (i64, Arc<Rules>)>>>,
+    within: Arc<Mutex<Within>>,
 }
+
+type Within = BTreeMap<String, (i64, Arc<Rules>)>;
 
 /// Rules inside of so many tenants are kept for each policy.
 const TENANTS_KEPT: usize = 256;

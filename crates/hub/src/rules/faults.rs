@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(faults.of(&origin("x")), (1, vec!["no".to_owned()]));
         let other = Some((origin("y"), "no".to_owned()));
         assert_eq!(faults.note(&web, place.clone(), other).len(), 2);
-        assert_eq!(faults.places(&web), [place.clone()]);
+        assert_eq!(faults.places(&web).len(), 1);
         assert_eq!(faults.note(&web, place, None).len(), 1);
         assert_eq!(faults.of(&origin("y")).0, 0);
     }

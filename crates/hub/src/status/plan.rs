@@ -115,15 +115,12 @@ fn told_of(
     };
     clusters.sort_by(|a, b| (a.health, a.applied, &a.name).cmp(&(b.health, b.applied, &b.name)));
     clusters.truncate(SHOWN);
-    let available = match &fault {
-        Some(fault) => {
-            let words = fault.to_string();
-            made(seen, binding::AVAILABLE, false, reason::INTERPRETER_FAILED, words)
-        }
-        None => {
-            let available = folded.as_ref().is_some_and(|folded| folded.available);
-            is_available(seen, available, summary)
-        }
+    let available = if let Some(fault) = &fault {
+        let words = fault.to_string();
+        made(seen, binding::AVAILABLE, false, reason::INTERPRETER_FAILED, words)
+    } else {
+        let available = folded.as_ref().is_some_and(|folded| folded.available);
+        is_available(seen, available, summary)
     };
     Told {
         summary,

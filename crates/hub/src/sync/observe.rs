@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hanse_api::{Conflict, Dependencies, MoveReason};
+use hanse_api::{Conflict, Dependencies, MoveReason, ResourceBinding};
 
 use super::{
     SyncTable, input,
-    plan::{Place, Reach, Seen, Stand, share_of},
+    plan::{Barrier, Place, Reach, Seen, Stand, share_of},
 };
 use crate::{
     Key, Session, Template, World,
@@ -48,9 +48,16 @@ pub(super) fn observe(
     let place = cluster.as_ref().map(|member| Place::of(member)).unwrap_or_default();
     let tenancy = world.tenants().of(&template_key.namespace);
     let share = share_of(&ruling.interpreters, &binding, &followed, member);
-    let workloads_left = followed
-        .iter()
-        .any(|workload| session.copy(&key_of_template(&workload.spec.template)).is_some());
+    // A companion that was deleted for itself does not wait for workloads that stay.
+    let deleted = binding.metadata.deletion_timestamp.is_some();
+    let stays = |workload: &ResourceBinding| {
+        workload.metadata.deletion_timestamp.is_none()
+            && workload.spec.clusters.iter().any(|cluster| cluster.name == member)
+    };
+    let workloads_left = followed.iter().any(|workload| {
+        let is_there = session.copy(&key_of_template(&workload.spec.template)).is_some();
+        is_there && !(deleted && stays(workload))
+    });
     let waits_for = template
         .as_ref()
         .filter(|_| is_wanted)
@@ -64,8 +71,11 @@ pub(super) fn observe(
         synced: session.is_synced(&template_key.kind_id()),
         copy: session.copy(&template_key),
         input: template.as_ref().map_or(0, |one| input(one, share, &ruling, &place)),
-        is_misplaced: namespaced.is_some_and(|yes| yes == template_key.namespace.is_empty()),
-        is_forbidden: tenancy.forbids(place.named(member)),
+        barrier: if namespaced.is_some_and(|yes| yes == template_key.namespace.is_empty()) {
+            Some(Barrier::Misplaced)
+        } else {
+            tenancy.forbids(place.named(member)).then_some(Barrier::NotInTenant)
+        },
         place,
         ruling,
         conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),

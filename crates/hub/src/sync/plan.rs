@@ -27,10 +27,8 @@ pub struct Seen {
     pub reach: Reach,
     /// Whether it serves the kind; absent while that is not known.
     pub served: Option<bool>,
-    /// Whether it keeps the kind in namespaces, and the template is in none, or the other way.
-    pub is_misplaced: bool,
-    /// Whether the namespace's tenant keeps new copies away from it.
-    pub is_forbidden: bool,
+    /// What keeps new copies away from it.
+    pub barrier: Option<Barrier>,
     /// What overrides look at in the member.
     pub place: Place,
     /// The rules that hold for the template.
@@ -88,6 +86,15 @@ impl Place {
         let Self { provider, region, zone, labels } = self;
         Member { name, provider, region, zone, labels }
     }
+}
+
+/// What keeps copies away from a member, whatever the decision says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Barrier {
+    /// The template is in a namespace, and the member keeps its kind out of them, or the other way.
+    Misplaced,
+    /// The namespace's tenant may not use the member.
+    NotInTenant,
 }
 
 /// Whether a member may be written to.
@@ -155,7 +162,7 @@ pub fn plan(seen: &Seen) -> Action {
             );
             return Action::Stands(Stand::Failed(reason::KIND_NOT_SERVED, text));
         }
-        Some(true) if seen.is_misplaced => {
+        Some(true) if seen.barrier == Some(Barrier::Misplaced) => {
             let TemplateKey { api_version, kind, .. } = &seen.template_key;
             let text = format!(
                 "member {} keeps {api_version} {kind} out of namespaces: only a \
@@ -193,7 +200,7 @@ fn plan_present(seen: &Seen) -> Action {
     if let Some(companion) = &seen.waits_for {
         return Action::Stands(Stand::Waiting(format!("{companion} comes first")));
     }
-    if seen.is_forbidden && seen.copy.is_none() {
+    if seen.barrier == Some(Barrier::NotInTenant) && seen.copy.is_none() {
         let text = format!(
             "the tenant of namespace {} may not use member {}",
             seen.template_key.namespace, seen.member

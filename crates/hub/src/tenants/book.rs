@@ -208,6 +208,7 @@ mod tests {
 
     use super::*;
 
+    #[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
     fn tenant(namespaces: &[&str], quota: serde_json::Value) -> Tenant {
         serde_json::from_value(json!({"metadata": {"name": "t"},
             "spec": {"namespaces": namespaces, "quota": quota}}))

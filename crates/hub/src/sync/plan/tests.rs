@@ -38,8 +38,7 @@ fn seen() -> Seen {
         reach: Reach::Up,
         served: Some(true),
         synced: true,
-        is_misplaced: false,
-        is_forbidden: false,
+        barrier: None,
         place: Place::default(),
         ruling: Ruling::default(),
         copy: None,
@@ -203,4 +202,21 @@ fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     let followed =
         share_of(&Interpreters::shipped(), &budget, &[Arc::clone(&seen.binding)], "b").unwrap();
     assert_eq!((followed.before, followed.own), (2, 3));
+}
+
+#[test]
+fn a_barrier_keeps_new_copies_away_and_leaves_old_ones() {
+    let mut seen = seen();
+    seen.barrier = Some(Barrier::Misplaced);
+    let Action::Stands(Stand::Failed(why, _)) = plan(&seen) else { panic!("it is refused") };
+    assert_eq!(why, reason::NOT_ALLOWED);
+    seen.barrier = Some(Barrier::NotInTenant);
+    let Action::Stands(Stand::Failed(why, words)) = plan(&seen) else { panic!("it is refused") };
+    assert_eq!(why, reason::NOT_IN_TENANT);
+    assert_eq!(words, "the tenant of namespace shop may not use member b");
+    seen.barrier = None;
+    let Action::Create(manifest, _) = plan(&seen) else { panic!("it is made") };
+    holds(&mut seen, manifest.object, true);
+    seen.barrier = Some(Barrier::NotInTenant);
+    assert_eq!(plan(&seen), Action::Stands(Stand::Applied));
 }
