@@ -9,6 +9,7 @@ use crate::{
 };
 
 /// A FederatedManifest in `shop`.
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) fn manifest(name: &str, objects: Value, extra: Value) -> Value {
     let mut spec = json!({"manifests": objects});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -174,6 +174,7 @@ async fn a_members_own_object_cannot_be_taken_over_by_a_policy_of_a_namespace() 
     stage.end().await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) fn tenant(name: &str, namespaces: &[&str], extra: Value) -> Value {
     let mut spec = json!({"namespaces": namespaces});
     spec.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());

@@ -10,6 +10,7 @@ use crate::stage::{Stage, condition_of, deployment, dynamic, eventually, get, po
 pub(crate) const GROUP: &str = "hanse.dev/v1alpha1";
 
 /// An OverridePolicy in `shop` for all Deployments.
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 pub(crate) fn overrides(name: &str, rules: Value) -> Value {
     json!({"apiVersion": GROUP, "kind": "OverridePolicy",
         "metadata": {"name": name, "namespace": "shop"},
@@ -276,6 +277,7 @@ async fn a_ray_cluster_goes_whole_to_one_member() {
     stage.end().await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "callers write literals")]
 fn interpreter(extra: Value) -> Value {
     let mut spec = json!({"target": {"group": "example.com", "kind": "Farm"},
         "replicas": {"path": "/spec/workers"}, "pods": {"path": "/spec/workerTemplate"},
