@@ -105,6 +105,11 @@ pub struct TemplateRef {
     /// Name.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
+    /// Name of the FederatedManifest of its namespace that it stands in; empty for an object of
+    /// the hub's API.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 253))]
+    pub manifest: String,
     /// Uid: another one is another object, even under the same name.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schemars(length(max = 63))]
@@ -116,7 +121,7 @@ pub struct TemplateRef {
     Clone, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
 )]
 pub struct PolicyRef {
-    /// PropagationPolicy or ClusterPropagationPolicy.
+    /// PropagationPolicy, ClusterPropagationPolicy or FederatedManifest.
     #[schemars(length(min = 1, max = 63))]
     pub kind: String,
     /// Namespace; empty for a ClusterPropagationPolicy.

@@ -30,11 +30,11 @@ pub mod federation {
     pub const TEMPLATES_ACCEPTED: &str = "TemplatesAccepted";
 }
 
-/// Conditions of a policy.
+/// Conditions of a policy, of an override policy, an interpreter, a FederatedManifest and a Tenant.
 pub mod policy {
     /// It selects something.
     pub const MATCHED: &str = "Matched";
-    /// It decides about all that it selects.
+    /// It is followed as written.
     pub const ACCEPTED: &str = "Accepted";
 }
 
@@ -106,6 +106,8 @@ pub mod reason {
     pub const IDENTITY_MISMATCH: &str = "IdentityMismatch";
     /// Another member has the same identity.
     pub const IDENTITY_TAKEN: &str = "IdentityTaken";
+    /// The interpreter of a kind fails: nothing of that kind is changed.
+    pub const INTERPRETER_FAILED: &str = "InterpreterFailed";
     /// The policy cannot be followed as written.
     pub const INVALID: &str = "Invalid";
     /// The member is in the federation.
@@ -118,6 +120,8 @@ pub mod reason {
     pub const MATCHED: &str = "Matched";
     /// Replicas are on their way.
     pub const MOVING: &str = "Moving";
+    /// A namespace stands in two tenants.
+    pub const NAMESPACE_TAKEN: &str = "NamespaceTaken";
     /// Templates are ordinary objects here.
     pub const NATIVE: &str = "Native";
     /// No lost domain is held back.
@@ -126,8 +130,12 @@ pub mod reason {
     pub const NOTHING_MATCHED: &str = "NothingMatched";
     /// Nothing is on its way.
     pub const NOTHING_MOVES: &str = "NothingMoves";
+    /// Who wrote it may not bring such an object to members.
+    pub const NOT_ALLOWED: &str = "NotAllowed";
     /// A drill does not start while anything is not healthy.
     pub const NOT_HEALTHY: &str = "NotHealthy";
+    /// The namespace's tenant may not use that cluster.
+    pub const NOT_IN_TENANT: &str = "NotInTenant";
     /// No cluster is possible.
     pub const NO_CLUSTER_FITS: &str = "NoClusterFits";
     /// The member names no gateway.
@@ -138,12 +146,16 @@ pub mod reason {
     pub const NO_ROOM: &str = "NoRoom";
     /// No member belongs to the target.
     pub const NO_TARGET: &str = "NoTarget";
+    /// The namespace belongs to no Tenant, and the federation wants one.
+    pub const NO_TENANT: &str = "NoTenant";
     /// No witness in a third region can confirm a loss.
     pub const NO_WITNESS: &str = "NoWitness";
     /// Something else was lost while the drill ran.
     pub const OTHER_LOSS: &str = "OtherLoss";
     /// Another policy won; the message names it.
     pub const OUTRANKED: &str = "Outranked";
+    /// A rule of an override policy does not apply: its clusters get nothing new.
+    pub const OVERRIDE_FAILED: &str = "OverrideFailed";
     /// Part of the replicas is placed, as the policy allows.
     pub const PARTIAL: &str = "Partial";
     /// Everything moved within the bounds.
@@ -166,6 +178,8 @@ pub mod reason {
     pub const STARTED: &str = "Started";
     /// All that is bound to the member is applied.
     pub const SYNCED: &str = "Synced";
+    /// The tenant's quota leaves no room.
+    pub const TENANT_QUOTA: &str = "TenantQuota";
     /// Some replicas are not available.
     pub const UNAVAILABLE: &str = "Unavailable";
     /// The member's API does not answer.

@@ -2,7 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -47,10 +47,35 @@ pub struct FederatedManifestSpec {
     /// What differs from cluster to cluster; after all override policies, in order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32))]
-    pub overrides: Vec<OverrideRule>,
+    pub overrides: Vec<ManifestOverride>,
     /// What happens when a member is lost or drained.
     #[serde(default)]
     pub failover: Failover,
+}
+
+/// Changes for some clusters.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema, PartialEq, Serialize)]
+pub struct ManifestOverride {
+    /// Which of the manifests are changed. Default: all of them; what is said of containers
+    /// passes over manifests without any.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub objects: Vec<ManifestName>,
+    /// What is changed, and in which clusters.
+    #[serde(flatten)]
+    pub rule: OverrideRule,
+}
+
+/// One of the manifests.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ManifestName {
+    /// Its kind.
+    #[schemars(length(min = 1, max = 63))]
+    pub kind: String,
+    /// Its name. Default: every one of the kind.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub name: Option<String>,
 }
 
 /// What became of the manifests.

@@ -41,6 +41,9 @@ pub struct FederationSpec {
     /// Where the hub runs; without it the hub has no vote about members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubPlace>,
+    /// Whether work is placed only from namespaces that belong to a Tenant. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_tenant: bool,
     /// What stops automatic evacuation.
     #[serde(default)]
     pub brakes: Brakes,

@@ -32,7 +32,10 @@ pub use drill::{
     Drill, DrillFault, DrillGuards, DrillMeasured, DrillPass, DrillProbe, DrillSpec, DrillStatus,
     DrillTarget, DrillVerdict, DrillWorkload, Entered, Percentiles, TimelineEntry,
 };
-pub use federated_manifest::{FederatedManifest, FederatedManifestSpec, FederatedManifestStatus};
+pub use federated_manifest::{
+    FederatedManifest, FederatedManifestSpec, FederatedManifestStatus, ManifestName,
+    ManifestOverride,
+};
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
     HubPlace, Operator, Templates,
@@ -62,7 +65,7 @@ pub use policy::{
     Strategy, Survive, SurviveDomain, TierMode, Toleration, TolerationOperator, Weight,
 };
 pub use schema::{crd_file_name, crd_yaml, crds};
-pub use tenant::{ActAs, Quota, Tenant, TenantSpec, TenantStatus};
+pub use tenant::{Quota, Tenant, TenantSpec, TenantStatus};
 
 /// The API group of all our kinds.
 pub const GROUP: &str = "hanse.dev";

@@ -270,7 +270,7 @@ pub struct ReplaceOverride {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OverrideStatus {
-    /// Accepted.
+    /// Accepted and Matched.
     #[serde(default)]
     #[schemars(length(max = 8))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]

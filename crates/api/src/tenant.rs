@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::ClusterSelection;
@@ -52,10 +52,6 @@ pub struct TenantSpec {
     #[serde(default = "default_importance")]
     #[schemars(range(min = -1000, max = 1000))]
     pub max_importance: i32,
-    /// The ServiceAccount of each member whose rights are used to apply their objects there.
-    /// Default: Hanse's own.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub act_as: Option<ActAs>,
 }
 
 const fn default_importance() -> i32 {
@@ -86,17 +82,6 @@ pub struct Quota {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "extended")]
     pub extended: BTreeMap<String, String>,
-}
-
-/// A ServiceAccount in members.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-pub struct ActAs {
-    /// Its namespace.
-    #[schemars(length(min = 1, max = 63))]
-    pub namespace: String,
-    /// Its name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
 }
 
 /// Whether a tenant counts, and what it uses.

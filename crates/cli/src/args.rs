@@ -76,6 +76,13 @@ pub(crate) enum Verb {
         /// KIND/NAME, for instance deployment/frontend
         template: String,
     },
+    /// Show what a cluster gets of a template, and which rule changed or stripped what
+    Render(Render),
+    /// Remove a placement whose policy is gone
+    Forget {
+        /// KIND/NAME, for instance deployment/frontend
+        template: String,
+    },
     /// Place templates without a hub, as a dry run
     Plan(Plan),
     /// Move work away from a domain, in good order
@@ -239,6 +246,15 @@ pub(crate) struct Plan {
     /// Fleet to place on
     #[arg(long, value_name = "FILE")]
     pub(crate) topology: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Render {
+    /// KIND/NAME, for instance deployment/frontend
+    pub(crate) template: String,
+    /// Name of the cluster
+    #[arg(long)]
+    pub(crate) cluster: String,
 }
 
 #[derive(Args, Debug)]

@@ -8,9 +8,12 @@ mod drill;
 mod duration;
 mod failover;
 mod fault;
+mod forget;
 mod join;
+mod named;
 mod output;
 mod plan;
+mod render;
 mod roles;
 mod signals;
 mod status;
@@ -70,6 +73,8 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Status => status::run(global).await?,
         Verb::Tree { template } => template::tree(global, template).await?,
         Verb::Explain { template } => template::explain(global, template).await?,
+        Verb::Render(wanted) => render::run(global, wanted).await?,
+        Verb::Forget { template } => forget::run(global, template).await?,
         Verb::Drain(what) => domain::run(global, domain::Verb::Drain, what).await?,
         Verb::Cordon(what) => domain::run(global, domain::Verb::Cordon, what).await?,
         Verb::Uncordon(what) => domain::run(global, domain::Verb::Uncordon, what).await?,

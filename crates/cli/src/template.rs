@@ -102,7 +102,7 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
 }
 
 /// The short names people use most.
-fn short(name: &str) -> Option<&'static str> {
+pub(crate) fn short(name: &str) -> Option<&'static str> {
     Some(match name {
         "deploy" => "Deployment",
         "sts" => "StatefulSet",

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use hanse_api::TemplateRef;
 use hanse_rt::{Mono, Rng, TaskSet, Wall};
 use kube::{Api, Client, api::PostParams, core::DynamicObject, discovery::ApiResource};
 use serde_json::json;
@@ -30,6 +31,21 @@ pub struct Subject {
     pub name: String,
     /// Uid.
     pub uid: String,
+}
+
+impl Subject {
+    /// The template of a binding, or the FederatedManifest in which it stands.
+    pub fn of(template: &TemplateRef) -> Self {
+        let held = !template.manifest.is_empty();
+        let pick = |own: &str, holder: &str| if held { holder } else { own }.to_owned();
+        Self {
+            api_version: pick(&template.api_version, "hanse.dev/v1alpha1"),
+            kind: pick(&template.kind, "FederatedManifest"),
+            namespace: template.namespace.clone(),
+            name: pick(&template.name, &template.manifest),
+            uid: template.uid.clone(),
+        }
+    }
 }
 
 /// Whether something went as it should.

@@ -25,12 +25,15 @@ use crate::{
     failover,
     foreign::{ForeignError, ensure_namespace, refuse_foreign_controllers},
     health,
+    manifests::Manifests,
     membership::Membership,
     metrics::HubMetrics,
     placement::Placement,
     propagation::Propagation,
+    rules::{RuleBook, Rules},
     status::Status,
     sync::{Sync, SyncTable},
+    tenants::TenantControl,
     tokens,
     traces::Traces,
     traffic::{self, RoundTrips},
@@ -168,7 +171,13 @@ impl Hub {
         let rng = &config.rng;
         let traces = Traces::new(config.origins.clone());
         let chance = rng.fork("hub", "templates");
-        let templates = Templates::new(client.clone(), tasks.clone(), chance, traces.clone());
+        let templates = Templates::new(
+            client.clone(),
+            tasks.clone(),
+            chance,
+            traces.clone(),
+            RuleBook::default(),
+        );
         templates.rediscover().await?;
         check_kinds(&templates)?;
         let recorder =
@@ -245,8 +254,12 @@ impl Hub {
     fn start(&self, tasks: &TaskSet, readiness: &Readiness, metrics: HubMetrics, senses: Senses) {
         let world = &self.world;
         let told: Queue<Key> = Queue::new(world.means().rng.fork("queue", "status"));
+        // Rules and tenants listen first: the others ask them.
+        let rules = Rules::new(world.clone());
+        let tenants = TenantControl::new(world.clone());
         let membership = Membership::new(world.clone());
         let propagation = Propagation::new(world.clone(), self.policies.clone());
+        let manifests = Manifests::new(world.clone(), self.policies.clone());
         let placement = Placement::new(world.clone(), self.policies.clone(), metrics.clone());
         let sync = Sync::new(
             world.clone(),
@@ -270,6 +283,9 @@ impl Hub {
                 () = ready.ready() => {}
             }
             membership.start(&tasks);
+            rules.start(&tasks);
+            tenants.start(&tasks);
+            manifests.start(&tasks);
             propagation.start(&tasks);
             placement.start(&tasks);
             sync.start(&tasks);
@@ -302,7 +318,12 @@ impl Hub {
             cluster_policies,
             bindings,
             global_services,
-            drills
+            drills,
+            override_policies,
+            cluster_override_policies,
+            interpreters,
+            manifests,
+            tenants
         );
     }
 }

@@ -11,6 +11,7 @@ use hanse_rt::{
 pub(crate) struct HubMetrics {
     decisions: Counters,
     writes: Counters,
+    refusals: Counters,
     apply_seconds: Histograms,
 }
 
@@ -21,6 +22,10 @@ impl HubMetrics {
             decisions: metrics
                 .counters("hanse_placement_decisions", "Placement decisions by reason"),
             writes: metrics.counters("hanse_member_writes", "Writes to members by result"),
+            refusals: metrics.counters(
+                "hanse_rule_refusals",
+                "Copies that rules forbid or fail to make, by reason",
+            ),
             apply_seconds: metrics
                 .histograms("hanse_member_write_seconds", "Time of writes to members"),
         }
@@ -29,6 +34,11 @@ impl HubMetrics {
     /// Counts a decision.
     pub(crate) fn decided(&self, reason: &str) {
         self.decisions.get_or_create(&vec![("reason", reason.to_owned())]).inc();
+    }
+
+    /// Counts a copy that a rule forbids or fails to make.
+    pub(crate) fn refused(&self, reason: &str) {
+        self.refusals.get_or_create(&vec![("reason", reason.to_owned())]).inc();
     }
 
     /// Counts a write to a member.

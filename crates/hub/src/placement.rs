@@ -123,22 +123,33 @@ impl Placement {
         self.world.objects().policies.on_change(move |key, old, new| {
             let written = |policy: &Arc<PropagationPolicy>| policy.metadata.generation;
             if old.map(written) != new.map(written) {
-                this.wake_orphans(&PolicyKey {
-                    cluster: false,
-                    namespace: key.namespace.clone(),
-                    name: key.name.clone(),
-                });
+                this.wake_orphans(&PolicyKey::namespaced(&key.namespace, &key.name));
             }
         });
         let this = self.clone();
         self.world.objects().cluster_policies.on_change(move |key, old, new| {
             let written = |policy: &Arc<ClusterPropagationPolicy>| policy.metadata.generation;
             if old.map(written) != new.map(written) {
-                this.wake_orphans(&PolicyKey {
-                    cluster: true,
-                    namespace: String::new(),
-                    name: key.name.clone(),
-                });
+                this.wake_orphans(&PolicyKey::cluster(&key.name));
+            }
+        });
+        let this = self.clone();
+        self.world.tenants().on_change(move |change| {
+            let bindings = &this.world.objects().bindings;
+            let concerned = if change.is_rule() {
+                bindings.keys()
+            } else {
+                this.waiting
+                    .lock()
+                    .expect("no holder of this lock panics")
+                    .iter()
+                    .cloned()
+                    .collect()
+            };
+            for key in concerned.iter().filter(|key| change.concerns(&key.namespace)) {
+                if let Some(binding) = bindings.get(key) {
+                    this.add(&binding);
+                }
             }
         });
         self.listen_to_members();
@@ -208,7 +219,7 @@ impl Placement {
         let Some(template) = self.world.templates().get(&key) else {
             return;
         };
-        if !template.kind.is_workload() {
+        if !template.is_workload() {
             return;
         }
         for companion in self.world.templates().companions(&template) {
@@ -274,6 +285,7 @@ impl Placement {
         if written.is_err() {
             // What was reserved for this decision is taken back with the next look.
             let binding = self.world.objects().bindings.get(key);
+            self.world.tenants().note_binding(key, binding.as_deref());
             self.book(|book| book.note_binding(key, binding.as_deref(), &self.world));
         }
         written
@@ -287,6 +299,7 @@ impl Placement {
             let mut planner = self.planner.lock().expect("no holder of this lock panics");
             let placed = plan(&seen, &mut planner, || self.removals.try_take());
             let needs = Arc::clone(&seen.needs);
+            self.world.tenants().note(key, binding, &placed.clusters);
             // Its view of the fleet goes first, or the reservation would copy whole members.
             drop(seen);
             book.reserve(key, &placed.clusters, &needs);

@@ -3,8 +3,8 @@
 use std::sync::{Arc, RwLock};
 
 use hanse_api::{
-    ClusterPropagationPolicy, Conflict, Dependencies, Failover, Placement, PolicyRef,
-    PropagationPolicy, selects,
+    ClusterPropagationPolicy, Conflict, Dependencies, Failover, FederatedManifest, Placement,
+    PolicyRef, PropagationPolicy, selects,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
@@ -12,11 +12,33 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Template, placement::Compiled, templates::is_system_namespace};
 
+/// What kind of object a policy is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum PolicyKind {
+    /// A PropagationPolicy.
+    Namespaced,
+    /// A ClusterPropagationPolicy.
+    Cluster,
+    /// A FederatedManifest: it decides about what stands in it.
+    Manifest,
+}
+
+impl PolicyKind {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Namespaced => "PropagationPolicy",
+            Self::Cluster => "ClusterPropagationPolicy",
+            Self::Manifest => "FederatedManifest",
+        }
+    }
+}
+
 /// Which policy: kind, namespace (empty for cluster policies) and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct PolicyKey {
-    /// Whether it is a ClusterPropagationPolicy.
-    pub cluster: bool,
+    /// Its kind.
+    pub kind: PolicyKind,
     /// Namespace; empty for a ClusterPropagationPolicy.
     pub namespace: String,
     /// Name.
@@ -24,27 +46,43 @@ pub struct PolicyKey {
 }
 
 impl PolicyKey {
-    /// Its kind.
-    pub const fn kind(&self) -> &'static str {
-        if self.cluster { "ClusterPropagationPolicy" } else { "PropagationPolicy" }
+    /// The key of a ClusterPropagationPolicy.
+    pub fn cluster(name: &str) -> Self {
+        Self { kind: PolicyKind::Cluster, namespace: String::new(), name: name.to_owned() }
+    }
+
+    /// The key of a PropagationPolicy.
+    pub fn namespaced(namespace: &str, name: &str) -> Self {
+        let kind = PolicyKind::Namespaced;
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+
+    /// The key of a FederatedManifest.
+    pub fn manifest(namespace: &str, name: &str) -> Self {
+        Self { kind: PolicyKind::Manifest, ..Self::namespaced(namespace, name) }
+    }
+
+    /// Whether it is a ClusterPropagationPolicy.
+    pub const fn is_cluster(&self) -> bool {
+        matches!(self.kind, PolicyKind::Cluster)
     }
 
     /// The policy that a binding names.
     pub fn of_ref(policy: &PolicyRef) -> Self {
-        Self {
-            cluster: policy.kind == "ClusterPropagationPolicy",
-            namespace: policy.namespace.clone(),
-            name: policy.name.clone(),
+        match policy.kind.as_str() {
+            "ClusterPropagationPolicy" => Self::cluster(&policy.name),
+            "FederatedManifest" => Self::manifest(&policy.namespace, &policy.name),
+            _ => Self::namespaced(&policy.namespace, &policy.name),
         }
     }
 }
 
 impl std::fmt::Display for PolicyKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.cluster {
-            write!(f, "{} {}", self.kind(), self.name)
+        if self.is_cluster() {
+            write!(f, "{} {}", self.kind.as_str(), self.name)
         } else {
-            write!(f, "{} {}/{}", self.kind(), self.namespace, self.name)
+            write!(f, "{} {}/{}", self.kind.as_str(), self.namespace, self.name)
         }
     }
 }
@@ -120,11 +158,7 @@ impl Policy {
             namespaces: None,
         });
         Self {
-            key: PolicyKey {
-                cluster: false,
-                namespace: policy.namespace().unwrap_or_default(),
-                name: policy.name_any(),
-            },
+            key: PolicyKey::namespaced(&policy.namespace().unwrap_or_default(), &policy.name_any()),
             generation: policy.metadata.generation,
             created: created(&policy.metadata),
             uid: policy.uid().unwrap_or_default(),
@@ -152,7 +186,7 @@ impl Policy {
             namespaces: Some(selector.namespaces.clone()),
         });
         Self {
-            key: PolicyKey { cluster: true, namespace: String::new(), name: policy.name_any() },
+            key: PolicyKey::cluster(&policy.name_any()),
             generation: policy.metadata.generation,
             created: created(&policy.metadata),
             uid: policy.uid().unwrap_or_default(),
@@ -169,10 +203,34 @@ impl Policy {
         }
     }
 
+    /// The rules of a FederatedManifest, in the same form.
+    pub fn of_manifest(manifest: &FederatedManifest) -> Self {
+        let spec = &manifest.spec;
+        Self {
+            key: PolicyKey::manifest(
+                &manifest.namespace().unwrap_or_default(),
+                &manifest.name_any(),
+            ),
+            generation: manifest.metadata.generation,
+            created: created(&manifest.metadata),
+            uid: manifest.uid().unwrap_or_default(),
+            mandatory: false,
+            priority: 0,
+            selectors: Vec::new(),
+            dependencies: Dependencies::Follow,
+            conflict: Conflict::Abort,
+            placement: spec.placement.clone(),
+            compiled: Compiled::new(&spec.placement),
+            failover: spec.failover.clone(),
+            importance: 0,
+            hash: hash(&(&spec.placement, &spec.failover, 0)),
+        }
+    }
+
     /// How a binding names it.
     pub fn reference(&self) -> PolicyRef {
         PolicyRef {
-            kind: self.key.kind().to_owned(),
+            kind: self.key.kind.as_str().to_owned(),
             namespace: self.key.namespace.clone(),
             name: self.key.name.clone(),
             hash: self.hash.clone(),
@@ -183,6 +241,17 @@ impl Policy {
     pub fn selects(&self, template: &Template) -> Option<Specificity> {
         if template.is_never_selected() {
             return None;
+        }
+        match &template.manifest {
+            Some(manifest) if self.key.kind == PolicyKind::Manifest => {
+                let own =
+                    *manifest == self.key.name && template.key.namespace == self.key.namespace;
+                return own.then_some(Specificity::Name);
+            }
+            // What stands in a FederatedManifest has its rules there; only what is mandatory
+            // reaches beyond.
+            Some(_) if !self.mandatory => return None,
+            _ => {}
         }
         self.selectors.iter().filter_map(|selector| self.selected_by(selector, template)).max()
     }
@@ -230,7 +299,7 @@ impl Policy {
                          namespaces: [\"*\"] for all but the system's own"
                     ));
                 }
-                Some(false) if !self.key.cluster => all.push(format!(
+                Some(false) if !self.key.is_cluster() => all.push(format!(
                     "{path}: {kind} has no namespace: select it by a ClusterPropagationPolicy"
                 )),
                 Some(_) => {}
@@ -244,7 +313,8 @@ impl Policy {
 }
 
 /// The policy that decides about a template: mandatory ones first, then by priority, by how
-/// exactly they select, namespaced before cluster-wide, older first, then by name.
+/// exactly they select, namespaced before cluster-wide, older first, then by name. What stands in
+/// a FederatedManifest follows that, but for mandatory ones.
 pub(crate) fn winner<'a>(
     policies: &'a [Arc<Policy>],
     template: &Template,
@@ -253,8 +323,8 @@ pub(crate) fn winner<'a>(
         .iter()
         .filter_map(|policy| Some((policy.selects(template)?, policy)))
         .max_by(|(a_how, a), (b_how, b)| {
-            (a.mandatory, a.priority, a_how, !a.key.cluster)
-                .cmp(&(b.mandatory, b.priority, b_how, !b.key.cluster))
+            (a.mandatory, a.priority, a_how, !a.key.is_cluster())
+                .cmp(&(b.mandatory, b.priority, b_how, !b.key.is_cluster()))
                 .then(b.created.cmp(&a.created))
                 .then(b.key.cmp(&a.key))
         })
@@ -375,36 +445,89 @@ mod tests {
         assert!(policy.selects(&template("other", "web", json!({}))).is_none());
     }
 
+    /// A cluster policy that asks for everything of a kind, or for one object by its name.
+    fn asks_for(object: &Template) -> [Policy; 2] {
+        let all = cluster("all", false, json!({"namespaces": ["*", object.key.namespace]}));
+        let mut by_kind = Policy::clone(&all);
+        by_kind.selectors[0].api_version.clone_from(&object.key.api_version);
+        by_kind.selectors[0].kind.clone_from(&object.key.kind);
+        let mut by_name = by_kind.clone();
+        by_name.selectors[0].name = Some(object.key.name.clone());
+        [by_kind, by_name]
+    }
+
     #[test]
     fn the_systems_own_objects_are_never_selected() {
-        let all = |kind: &str| cluster("all", false, json!({"kind": kind, "namespaces": ["*"]}));
         for (api, kind, namespace, name) in [
             ("apps/v1", "Deployment", "kube-system", "web"),
+            ("apps/v1", "Deployment", "kube-public", "web"),
+            ("apps/v1", "Deployment", "kube-node-lease", "web"),
             ("apps/v1", "Deployment", "hanse-system", "web"),
+            ("v1", "Namespace", "", "kube-system"),
+            ("v1", "Namespace", "", "hanse-system"),
+            ("v1", "Namespace", "", "default"),
             ("v1", "ConfigMap", "shop", "kube-root-ca.crt"),
             ("v1", "ServiceAccount", "shop", "default"),
             ("v1", "Event", "shop", "x"),
+            ("events.k8s.io/v1", "Event", "shop", "x"),
             ("coordination.k8s.io/v1", "Lease", "shop", "x"),
+            ("v1", "Endpoints", "shop", "x"),
             ("discovery.k8s.io/v1", "EndpointSlice", "shop", "x"),
+            ("v1", "Pod", "shop", "x"),
+            ("v1", "Node", "", "x"),
             ("hanse.dev/v1alpha1", "GlobalService", "shop", "x"),
+            ("hanse.dev/v1alpha1", "Tenant", "", "x"),
         ] {
             let object = template_of(api, kind, namespace, name, json!({}));
-            let mut policy = Policy::clone(&all(kind));
-            policy.selectors[0].api_version = api.to_owned();
-            assert!(policy.selects(&object).is_none(), "{kind} {namespace}/{name}");
+            for policy in asks_for(&object) {
+                assert!(policy.selects(&object).is_none(), "{kind} {namespace}/{name}");
+            }
         }
+    }
+
+    #[test]
+    fn what_a_controller_owns_is_never_selected() {
         let mut owned = template("shop", "web", json!({}));
+        assert!(asks_for(&owned).iter().all(|policy| policy.selects(&owned).is_some()));
         owned.owned = true;
-        assert!(all("Deployment").selects(&owned).is_none());
+        assert!(asks_for(&owned).iter().all(|policy| policy.selects(&owned).is_none()));
+    }
+
+    #[test]
+    fn secrets_of_the_system_are_never_selected_and_others_by_name_only() {
+        let mut secret = template_of("v1", "Secret", "shop", "s", json!({}));
         for type_ in [
             "kubernetes.io/service-account-token",
             "bootstrap.kubernetes.io/token",
             "helm.sh/release.v1",
+            "hanse.dev/kubeconfig",
+            "hanse.dev/relay-token",
         ] {
-            let mut secret = template_of("v1", "Secret", "shop", "s", json!({}));
             secret.secret_type = Some(type_.to_owned());
-            assert!(secret.is_never_selected(), "{type_}");
+            assert!(asks_for(&secret).iter().all(|one| one.selects(&secret).is_none()), "{type_}");
         }
+        secret.secret_type = Some("Opaque".to_owned());
+        let [by_kind, by_name] = asks_for(&secret);
+        assert_eq!(by_kind.selects(&secret), None);
+        assert_eq!(by_name.selects(&secret), Some(Specificity::Name));
+    }
+
+    #[test]
+    fn what_stands_in_a_manifest_follows_it_and_what_is_mandatory() {
+        let manifest: FederatedManifest = serde_json::from_value(json!({
+            "metadata": {"name": "app", "namespace": "shop"}, "spec": {"manifests": []}}))
+        .unwrap();
+        let own = Arc::new(Policy::of_manifest(&manifest));
+        let plain = template("shop", "web", json!({}));
+        assert_eq!(own.selects(&plain), None);
+        let mut held = plain;
+        held.manifest = Some("app".to_owned());
+        let urgent = namespaced("urgent", 999, json!({"name": "web"}));
+        let all = [urgent, Arc::clone(&own)];
+        assert_eq!(winner(&all, &held).unwrap().key, own.key);
+        let must = cluster("must", true, json!({"namespaces": ["shop"]}));
+        let all = [Arc::clone(&must), own];
+        assert_eq!(winner(&all, &held).unwrap().key, must.key);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod verdicts;
 
 use std::{sync::Arc, time::Duration};
 
+use hanse_render::Kind;
 use hanse_rt::TaskSet;
 use tracing::Instrument as _;
 
@@ -16,7 +17,7 @@ pub use plan::{Plan, Seen, binding_key, plan};
 
 use crate::{
     Key, Queue, TemplateKey, World,
-    policies::{Policies, Policy, PolicyKey},
+    policies::{Policies, Policy, PolicyKey, PolicyKind},
     templates::{COMPANION_KINDS, Template},
 };
 
@@ -62,16 +63,12 @@ impl Propagation {
     fn listen(&self) {
         let this = self.clone();
         self.world.objects().policies.on_change(move |key, _, new| {
-            let key = PolicyKey {
-                cluster: false,
-                namespace: key.namespace.clone(),
-                name: key.name.clone(),
-            };
+            let key = PolicyKey::namespaced(&key.namespace, &key.name);
             this.policy_changed(&key, new.map(|policy| Policy::of_namespaced(policy)).as_ref());
         });
         let this = self.clone();
         self.world.objects().cluster_policies.on_change(move |key, _, new| {
-            let key = PolicyKey { cluster: true, namespace: String::new(), name: key.name.clone() };
+            let key = PolicyKey::cluster(&key.name);
             this.policy_changed(&key, new.map(|policy| Policy::of_cluster(policy)).as_ref());
         });
         let this = self.clone();
@@ -90,7 +87,9 @@ impl Propagation {
         self.world.objects().bindings.on_change(move |_, old, new| {
             let Some(binding) = new.or(old) else { return };
             let key = plan::template_key(&binding.spec.template);
-            if old.is_none() && !this.world.templates().want(&key.api_version, &key.kind) {
+            let of_hub = binding.spec.template.manifest.is_empty();
+            if of_hub && old.is_none() && !this.world.templates().want(&key.api_version, &key.kind)
+            {
                 tracing::warn!(template = %key, "the kind of a binding is not served by the hub");
             }
             // A binding that goes makes way for a new template of the same name.
@@ -121,7 +120,7 @@ impl Propagation {
                 self.templates.add(template.key.clone());
             }
         }
-        for other in self.policies.all().iter() {
+        for other in self.policies.all().iter().filter(|p| p.key.kind != PolicyKind::Manifest) {
             self.counts.add_after(other.key.clone(), COUNT_DELAY);
         }
     }
@@ -133,7 +132,11 @@ impl Propagation {
         new: Option<&Arc<Template>>,
     ) {
         self.templates.add(key.clone());
-        for workload in old.into_iter().chain(new).filter(|t| t.kind.is_workload()) {
+        for workload in old.into_iter().chain(new).filter(|t| t.is_workload()) {
+            // Interpreters may name kinds that nobody has asked for yet.
+            for named in workload.names.iter().filter(|_| workload.kind == Kind::Other) {
+                self.world.templates().want(&named.api_version, &named.kind);
+            }
             for companion in self.world.templates().companions(workload) {
                 self.templates.add(companion);
             }

@@ -12,7 +12,12 @@ use tracing::{Instrument as _, Span};
 
 pub use plan::{MemberSeen, Seen, Told, plan};
 
-use crate::{Key, Queue, World, sync::SyncTable};
+use crate::{
+    Key, Queue, World,
+    propagation::key_of_template,
+    rules::{Origin, Place},
+    sync::SyncTable,
+};
 
 /// What members say is collected for this long, so that one change of many copies is one write.
 pub(crate) const COLLECT: Duration = Duration::from_millis(10);
@@ -70,6 +75,11 @@ impl Status {
             return Ok(());
         };
         let told = plan(&seen);
+        let fault = told.fault.as_ref().map(|fault| {
+            let words = format!("{}: {fault}", key_of_template(&seen.binding.spec.template));
+            (Origin::Interpreter(fault.interpreter.clone()), words)
+        });
+        self.world.rules().note(key, Place::Status, fault);
         let span = self.answered(key, &seen);
         apply::apply(&self.world, &seen, told).instrument(span).await
     }

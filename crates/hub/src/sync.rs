@@ -16,16 +16,18 @@ use std::{
     time::Duration,
 };
 
-use hanse_render::Share;
+use hanse_api::conditions::reason;
+use hanse_render::{RenderError, Share};
 use hanse_rt::{Mono, TaskSet};
 
-pub use plan::{Action, Reach, Seen, Stand, plan, share_of};
+pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
 
 use crate::{
-    Key, Queue, SessionEvent, Template, World,
+    Key, Queue, Ruling, SessionEvent, Template, World,
     metrics::HubMetrics,
     policies::Policies,
     propagation::{key_of_binding, key_of_template},
+    rules::{self, Origin},
     status::COLLECT,
 };
 
@@ -86,12 +88,31 @@ impl SyncTable {
 }
 
 /// Hash of everything that a manifest is made from.
-pub(crate) fn input(template: &Template, share: Option<Share>) -> u64 {
+pub(crate) fn input(
+    template: &Template,
+    share: Option<Share>,
+    ruling: &Ruling,
+    place: &Place,
+) -> u64 {
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     template.hash.hash(&mut hasher);
     share.map(|share| (share.before, share.own, share.total)).hash(&mut hasher);
+    if ruling.revision != 0 {
+        (ruling.revision, place).hash(&mut hasher);
+    }
     hasher.finish()
+}
+
+/// Whether a copy stays as it is because a rule forbids or fails to make it.
+fn is_of_rules(why: &str) -> bool {
+    [
+        reason::OVERRIDE_FAILED,
+        reason::INTERPRETER_FAILED,
+        reason::NOT_IN_TENANT,
+        reason::NOT_ALLOWED,
+    ]
+    .contains(&why)
 }
 
 /// Whether an apply puts back what somebody changed in the member, and brings nothing new.
@@ -226,6 +247,12 @@ impl Sync {
                 this.binding_changed(&key_of_binding(key));
             }
         });
+        let this = self.clone();
+        self.world.rules().on_change(move |key| {
+            let key = key_of_binding(key);
+            this.binding_changed(&key);
+            this.status.add_after(key, COLLECT);
+        });
         self.listen_to_members();
     }
 
@@ -252,6 +279,7 @@ impl Sync {
                     (
                         status.and_then(|status| status.verdict.clone()),
                         member.metadata.deletion_timestamp.is_some(),
+                        Place::of(member),
                     )
                 })
             };
@@ -303,7 +331,7 @@ impl Sync {
         let Some(template) = self.world.templates().get(template) else {
             return;
         };
-        if !template.kind.is_workload() {
+        if !template.is_workload() {
             return;
         }
         for companion in self.world.templates().companions(&template) {
@@ -360,6 +388,7 @@ impl Sync {
         // Whether a member is in reach is told by an event; the rest is looked at again.
         let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
+        self.note_rules(member, &seen, &stand);
         let failed = matches!(stand, Stand::Failed(..));
         let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
         self.stands(member, key, seen.input, stand);
@@ -376,6 +405,29 @@ impl Sync {
             self.wake_related(member, &seen);
         }
         Ok(())
+    }
+
+    /// Notes for whom it may concern whether a rule fails here.
+    fn note_rules(&self, member: &str, seen: &Seen, stand: &Stand) {
+        let failed = match stand {
+            Stand::Failed(why, words) => is_of_rules(why).then_some((*why, words)),
+            Stand::Applied | Stand::Gone | Stand::Waiting(_) => None,
+        };
+        let origin = failed.and_then(|_| seen.fault()).map(|error| match error {
+            RenderError::Override(error) => Origin::Override(error.policy),
+            RenderError::Interpret(error) => Origin::Interpreter(error.interpreter),
+        });
+        if let Some((why, words)) = failed {
+            let known = self.table.get(&seen.key, member).map(|synced| synced.stand);
+            if known.as_ref() != Some(stand) {
+                self.metrics.refused(why);
+                apply::tell(&self.world, seen, why, words);
+            }
+        }
+        let fault = origin
+            .zip(failed)
+            .map(|(origin, (_, words))| (origin, format!("{}: {words}", seen.template_key)));
+        self.world.rules().note(&seen.key, rules::Place::Member(member.to_owned()), fault);
     }
 
     fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {

@@ -8,15 +8,15 @@ use std::{
 };
 
 use hanse_member::{Kinds, Watched, run_watch};
-use hanse_render::{Kind, PodNeeds, Reference, Selects};
+use hanse_render::{Division, InterpretError, Interpreters, Kind, PodNeeds, Reference, Selects};
 use hanse_rt::{Rng, TaskSet};
 use kube::{
     Api, Client,
     core::{DynamicObject, ObjectMeta},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::traces::Traces;
+use crate::{Key, rules::RuleBook, traces::Traces};
 
 /// Identity of a template: kind, namespace and name.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -55,6 +55,13 @@ pub struct Template {
     pub key: TemplateKey,
     /// Its kind, as far as its fields matter.
     pub kind: Kind,
+    /// Name of the FederatedManifest of its namespace that it stands in; absent: it is an object
+    /// of the hub's API.
+    pub manifest: Option<String>,
+    /// Into how many clusters its replicas may go, unless a policy says otherwise.
+    pub division: Division,
+    /// Why its kind's interpreter does not understand it. Nothing is done about it then.
+    pub fault: Option<Arc<InterpretError>>,
     /// Its uid.
     pub uid: String,
     /// Its generation; 0 for kinds without one.
@@ -69,8 +76,8 @@ pub struct Template {
     pub replicas: Option<u32>,
     /// What one replica needs.
     pub needs: Arc<PodNeeds>,
-    /// Labels of its pods.
-    pub pod_labels: BTreeMap<String, String>,
+    /// Labels of its pods, of each kind of pod that it makes.
+    pub pod_labels: Vec<BTreeMap<String, String>>,
     /// Whether it mounts volumes whose data stays behind.
     pub holds_data: bool,
     /// What it names.
@@ -86,36 +93,103 @@ pub struct Template {
 }
 
 impl Template {
+    /// Reads a template with the interpreters that ship.
+    #[cfg(test)]
     pub(crate) fn read(key: TemplateKey, object: &Value) -> Self {
+        Self::read_with(key, object, &Interpreters::shipped())
+    }
+
+    /// Reads a template; `interpreters` say what its fields mean.
+    pub(crate) fn read_with(key: TemplateKey, object: &Value, interpreters: &Interpreters) -> Self {
         let metadata = &object["metadata"];
         let kind = Kind::of_object(object);
-        let stripped =
-            serde_json::to_vec(&hanse_render::strip(object)).expect("a JSON value can be written");
+        let bare = hanse_render::strip(object);
+        let stripped = serde_json::to_vec(&bare).expect("a JSON value can be written");
         let uid = metadata["uid"].as_str().unwrap_or_default().to_owned();
         let mut hasher = DefaultHasher::new();
         (&uid, &stripped).hash(&mut hasher);
         let owners = metadata["ownerReferences"].as_array();
         let labels = metadata["labels"].as_object().into_iter().flatten();
-        Self {
+        let mut made = Self {
             kind,
             uid,
+            manifest: None,
             generation: metadata["generation"].as_i64().unwrap_or(0),
             labels: labels
                 .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
                 .collect(),
             owned: owners.into_iter().flatten().any(|owner| owner["controller"] == true),
             secret_type: object["type"].as_str().map(str::to_owned),
-            replicas: hanse_render::replicas(object),
-            needs: Arc::new(hanse_render::pod_needs(object)),
-            pod_labels: hanse_render::pod_labels(object),
-            holds_data: hanse_render::holds_data(object),
-            names: hanse_render::named_by(object),
+            division: Division::None,
+            fault: None,
+            replicas: None,
+            needs: Arc::default(),
+            pod_labels: Vec::new(),
+            holds_data: false,
+            names: BTreeSet::new(),
             selects: hanse_render::selects(object),
             stripped: stripped.into(),
             hash: hasher.finish(),
             status: Arc::new(object["status"].clone()),
             key,
+        };
+        made.interpret(&bare, interpreters);
+        made
+    }
+
+    /// The same template, understood anew.
+    fn read_again(&self, interpreters: &Interpreters) -> Self {
+        let mut made = self.clone();
+        made.interpret(&self.object(), interpreters);
+        made
+    }
+
+    fn interpret(&mut self, object: &Value, interpreters: &Interpreters) {
+        self.division = interpreters.division(&self.key.api_version, &self.key.kind);
+        let unreadable = interpreters.unreadable(&self.key.api_version, &self.key.kind).cloned();
+        let fault = unreadable.or_else(|| self.facts(object, interpreters).err());
+        self.fault = fault.map(Arc::new);
+        if self.fault.is_some() {
+            (self.replicas, self.holds_data) = (None, false);
+            (self.needs, self.pod_labels, self.names) =
+                (Arc::default(), Vec::new(), BTreeSet::new());
         }
+    }
+
+    fn facts(&mut self, object: &Value, kinds: &Interpreters) -> Result<(), InterpretError> {
+        self.replicas = kinds.replicas(object)?;
+        self.needs = Arc::new(kinds.pod_needs(object)?);
+        self.pod_labels = kinds.pod_labels(object)?;
+        self.holds_data = kinds.holds_data(object)?;
+        self.names = kinds.named_by(object)?;
+        Ok(())
+    }
+
+    /// Whether it runs pods.
+    pub const fn is_workload(&self) -> bool {
+        self.kind.is_workload() || !matches!(self.division, Division::None)
+    }
+
+    /// Whether its replicas are placed by their number.
+    pub const fn counts_replicas(&self) -> bool {
+        self.kind.has_replicas_field()
+            || (matches!(self.kind, Kind::Other) && self.replicas.is_some())
+    }
+
+    /// The built-in kind whose replicas are handed out as those of this template are.
+    pub const fn handed_out_as(&self) -> Kind {
+        match (self.kind, self.division) {
+            (Kind::Other, Division::Divide) => Kind::Deployment,
+            (Kind::Other, Division::Whole) => Kind::StatefulSet,
+            (Kind::Other, Division::Every) => Kind::DaemonSet,
+            (kind, _) => kind,
+        }
+    }
+
+    /// What selectors look at.
+    pub(crate) fn head(&self) -> Value {
+        json!({"apiVersion": self.key.api_version, "kind": self.key.kind, "metadata": {
+            "name": self.key.name, "namespace": self.key.namespace, "labels": self.labels}})
     }
 
     /// Whether only the status differs from `other`.
@@ -124,6 +198,7 @@ impl Template {
             && self.generation == other.generation
             && self.stripped == other.stripped
             && self.owned == other.owned
+            && self.manifest == other.manifest
     }
 
     /// The stripped object.
@@ -152,7 +227,7 @@ impl Template {
             type_.starts_with("kubernetes.io/service-account-token")
                 || type_.starts_with("bootstrap.kubernetes.io/")
                 || type_.starts_with("helm.sh/")
-                || type_ == hanse_api::KUBECONFIG_SECRET_TYPE
+                || type_.starts_with("hanse.dev/")
         });
         own_kind
             || own_object
@@ -195,6 +270,7 @@ struct Shared {
     tasks: TaskSet,
     rng: Rng,
     traces: Traces,
+    rules: RuleBook,
     objects: RwLock<Objects>,
     watched: Mutex<BTreeSet<String>>,
     kinds: RwLock<Arc<Kinds>>,
@@ -209,6 +285,8 @@ struct Objects {
     namers: BTreeMap<(String, Reference), BTreeSet<TemplateKey>>,
     /// Workloads by namespace.
     workloads: BTreeMap<String, BTreeSet<TemplateKey>>,
+    /// What stands in each FederatedManifest, by namespace and name of it.
+    manifests: BTreeMap<Key, BTreeSet<TemplateKey>>,
     /// Kinds whose first list is whole.
     synced: BTreeSet<String>,
 }
@@ -220,12 +298,19 @@ impl std::fmt::Debug for Templates {
 }
 
 impl Templates {
-    pub(crate) fn new(client: Client, tasks: TaskSet, rng: Rng, traces: Traces) -> Self {
+    pub(crate) fn new(
+        client: Client,
+        tasks: TaskSet,
+        rng: Rng,
+        traces: Traces,
+        rules: RuleBook,
+    ) -> Self {
         let shared = Shared {
             client,
             tasks,
             rng,
             traces,
+            rules,
             objects: RwLock::default(),
             watched: Mutex::default(),
             kinds: RwLock::default(),
@@ -233,6 +318,11 @@ impl Templates {
             synced_listeners: RwLock::default(),
         };
         Self { shared: Arc::new(shared) }
+    }
+
+    /// The rules by which templates become manifests.
+    pub fn rules(&self) -> &RuleBook {
+        &self.shared.rules
     }
 
     /// The template of a key.
@@ -400,16 +490,9 @@ impl Templates {
             self.remove(key, Some(object));
             return;
         }
-        let template = Arc::new(Template::read(key.clone(), &value));
-        let old = {
-            let mut objects = self.write();
-            let old = objects.by_key.insert(key.clone(), Arc::clone(&template));
-            if let Some(old) = &old {
-                objects.unindex(old);
-            }
-            objects.index(&template);
-            old
-        };
+        let interpreters = self.shared.rules.interpreters();
+        let template = Arc::new(Template::read_with(key.clone(), &value, &interpreters));
+        let old = self.write().put(&template);
         if old.as_ref().is_some_and(|old| old.same_but_status(&template)) {
             return;
         }
@@ -426,11 +509,9 @@ impl Templates {
     fn remove(&self, key: &TemplateKey, last: Option<&DynamicObject>) {
         let old = {
             let mut objects = self.write();
-            let old = objects.by_key.remove(key);
-            if let Some(old) = &old {
-                objects.unindex(old);
-            }
-            old
+            // What stands in a FederatedManifest does not go with an object of the same name.
+            let is_own = objects.by_key.get(key).is_some_and(|known| known.manifest.is_none());
+            if is_own { objects.take(key) } else { None }
         };
         if old.is_some() {
             if let Some(last) = last {
@@ -444,6 +525,7 @@ impl Templates {
         let gone: Vec<TemplateKey> = self
             .of_kind(api_version, kind)
             .into_iter()
+            .filter(|template| template.manifest.is_none())
             .map(|template| template.key.clone())
             .filter(|key| !listed.contains(key))
             .collect();
@@ -455,6 +537,56 @@ impl Templates {
         let listeners = self.shared.synced_listeners.read().expect("no holder of this lock panics");
         for listener in listeners.iter() {
             listener(&id);
+        }
+    }
+
+    /// Puts the objects of a FederatedManifest in the place of those that it had; an object of
+    /// the hub's API is never displaced. Each is announced, changed or not: its rules may be new.
+    pub(crate) fn set_manifest(&self, manifest: &Key, objects: &[(TemplateKey, Value)]) {
+        let interpreters = self.shared.rules.interpreters();
+        let mut said = Vec::new();
+        {
+            let mut known = self.write();
+            let before = known.manifests.get(manifest).cloned().unwrap_or_default();
+            let wanted: BTreeSet<&TemplateKey> = objects.iter().map(|(key, _)| key).collect();
+            for key in before.iter().filter(|key| !wanted.contains(key)) {
+                said.push((key.clone(), known.take(key), None));
+            }
+            for (key, object) in objects {
+                if known.by_key.get(key).is_some_and(|other| other.manifest.is_none()) {
+                    continue;
+                }
+                let mut made = Template::read_with(key.clone(), object, &interpreters);
+                made.manifest = Some(manifest.name.clone());
+                let made = Arc::new(made);
+                let old = known.put(&made);
+                said.push((key.clone(), old, Some(made)));
+            }
+        }
+        for (key, old, new) in said {
+            self.announce(&key, old.as_ref(), new.as_ref());
+        }
+    }
+
+    /// Understands all templates of a custom kind anew.
+    pub(crate) fn reread(&self, group: &str, kind: &str) {
+        let interpreters = self.shared.rules.interpreters();
+        let mut said = Vec::new();
+        {
+            let mut known = self.write();
+            let of_kind = |template: &&Arc<Template>| {
+                let (theirs, _) = template.key.api_version.split_once('/').unwrap_or_default();
+                template.key.kind == kind && theirs == group
+            };
+            let all: Vec<_> = known.by_key.values().filter(of_kind).cloned().collect();
+            for old in all {
+                let new = Arc::new(old.read_again(&interpreters));
+                known.put(&new);
+                said.push((old, new));
+            }
+        }
+        for (old, new) in said {
+            self.announce(&new.key, Some(&old), Some(&new));
         }
     }
 
@@ -484,16 +616,43 @@ pub(crate) fn selects(object: &Template, workload: &Template) -> bool {
     let target = &workload.key;
     !object.is_never_selected()
         && object.selects.as_ref().is_some_and(|selects| {
-            selects.includes(&target.kind, &target.name, &workload.pod_labels)
+            let includes = |labels| selects.includes(&target.kind, &target.name, labels);
+            if workload.pod_labels.is_empty() {
+                return includes(&BTreeMap::new());
+            }
+            workload.pod_labels.iter().any(includes)
         })
 }
 
 impl Objects {
+    /// Puts a template in; gives the one that it displaces.
+    fn put(&mut self, template: &Arc<Template>) -> Option<Arc<Template>> {
+        let old = self.by_key.insert(template.key.clone(), Arc::clone(template));
+        if let Some(old) = &old {
+            self.unindex(old);
+        }
+        self.index(template);
+        old
+    }
+
+    /// Takes a template out.
+    fn take(&mut self, key: &TemplateKey) -> Option<Arc<Template>> {
+        let old = self.by_key.remove(key);
+        if let Some(old) = &old {
+            self.unindex(old);
+        }
+        old
+    }
+
     fn index(&mut self, template: &Arc<Template>) {
-        if !template.kind.is_workload() {
+        let namespace = &template.key.namespace;
+        if let Some(manifest) = &template.manifest {
+            let all = self.manifests.entry(Key::new(namespace, manifest)).or_default();
+            all.insert(template.key.clone());
+        }
+        if !template.is_workload() {
             return;
         }
-        let namespace = &template.key.namespace;
         self.workloads.entry(namespace.clone()).or_default().insert(template.key.clone());
         for reference in &template.names {
             let key = (namespace.clone(), reference.clone());
@@ -503,6 +662,15 @@ impl Objects {
 
     fn unindex(&mut self, template: &Arc<Template>) {
         let namespace = &template.key.namespace;
+        if let Some(manifest) = &template.manifest {
+            let key = Key::new(namespace, manifest);
+            if let Some(all) = self.manifests.get_mut(&key) {
+                all.remove(&template.key);
+                if all.is_empty() {
+                    self.manifests.remove(&key);
+                }
+            }
+        }
         if let Some(all) = self.workloads.get_mut(namespace) {
             all.remove(&template.key);
         }

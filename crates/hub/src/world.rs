@@ -7,8 +7,9 @@ use std::{
 };
 
 use hanse_api::{
-    ClusterPropagationPolicy, Drill, Federation, GlobalService, MemberCluster, MoveReason,
-    PropagationPolicy, ResourceBinding,
+    ClusterOverridePolicy, ClusterPropagationPolicy, Drill, FederatedManifest, Federation,
+    GlobalService, MemberCluster, MoveReason, OverridePolicy, PropagationPolicy, ResourceBinding,
+    ResourceInterpreter, Tenant,
 };
 use hanse_member::Connector;
 use hanse_rt::{Metrics, Rng, TaskSet, Wall};
@@ -17,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
-    traces::Traces,
+    rules::RuleBook, tenants::Tenants, traces::Traces,
 };
 
 /// What every controller sees.
@@ -30,6 +31,7 @@ pub struct World {
 struct Shared {
     objects: Objects,
     templates: Templates,
+    tenants: Tenants,
     sessions: RwLock<BTreeMap<String, Arc<Session>>>,
     hears: SessionListeners,
     evacuations: watch::Sender<Arc<Evacuations>>,
@@ -53,6 +55,16 @@ pub struct Objects {
     pub global_services: Cache<GlobalService>,
     /// Drills.
     pub drills: Cache<Drill>,
+    /// OverridePolicies.
+    pub override_policies: Cache<OverridePolicy>,
+    /// ClusterOverridePolicies.
+    pub cluster_override_policies: Cache<ClusterOverridePolicy>,
+    /// ResourceInterpreters.
+    pub interpreters: Cache<ResourceInterpreter>,
+    /// FederatedManifests.
+    pub manifests: Cache<FederatedManifest>,
+    /// Tenants.
+    pub tenants: Cache<Tenant>,
 }
 
 /// What controllers work with.
@@ -123,6 +135,7 @@ impl World {
         let shared = Shared {
             objects,
             templates,
+            tenants: Tenants::default(),
             sessions: RwLock::default(),
             hears: SessionListeners::default(),
             evacuations: watch::Sender::new(Arc::default()),
@@ -139,6 +152,16 @@ impl World {
     /// The templates.
     pub fn templates(&self) -> &Templates {
         &self.shared.templates
+    }
+
+    /// The rules by which templates become manifests.
+    pub fn rules(&self) -> &RuleBook {
+        self.templates().rules()
+    }
+
+    /// The tenants, and what they use.
+    pub fn tenants(&self) -> &Tenants {
+        &self.shared.tenants
     }
 
     /// What controllers work with.

@@ -104,6 +104,11 @@ has_status! {
     hanse_api::ResourceBinding => hanse_api::ResourceBindingStatus,
     hanse_api::GlobalService => hanse_api::GlobalServiceStatus,
     hanse_api::Drill => hanse_api::DrillStatus,
+    hanse_api::OverridePolicy => hanse_api::OverrideStatus,
+    hanse_api::ClusterOverridePolicy => hanse_api::OverrideStatus,
+    hanse_api::ResourceInterpreter => hanse_api::ResourceInterpreterStatus,
+    hanse_api::FederatedManifest => hanse_api::FederatedManifestStatus,
+    hanse_api::Tenant => hanse_api::TenantStatus,
 }
 
 /// Changes the status of an object. `change` is called again with the newest status when somebody

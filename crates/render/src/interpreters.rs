@@ -90,6 +90,8 @@ impl PodSet {
 #[derive(Clone, Debug, Default)]
 pub struct Interpreters {
     kinds: BTreeMap<(String, String), Vec<Arc<Interpreter>>>,
+    /// Kinds whose own interpreter cannot be read.
+    unreadable: BTreeMap<(String, String), InterpretError>,
 }
 
 impl Interpreters {
@@ -111,6 +113,10 @@ impl Interpreters {
             .collect();
         for (name, one) in given {
             if let Err(refusal) = all.add(name, one) {
+                if let InterpreterRefusal::Unreadable(error) = &refusal {
+                    let target = (one.spec.target.group.clone(), one.spec.target.kind.clone());
+                    all.unreadable.entry(target).or_insert_with(|| error.clone());
+                }
                 refused.insert(name.to_owned(), refusal);
             }
         }
@@ -146,6 +152,13 @@ impl Interpreters {
 
     fn of_object(&self, object: &Value) -> Option<&Interpreter> {
         self.of(object["apiVersion"].as_str()?, object["kind"].as_str()?)
+    }
+
+    /// Why nothing may be done about a kind: it has an interpreter that cannot be read. To go on
+    /// as if there were none would give every cluster the whole of what was divided.
+    pub fn unreadable(&self, api_version: &str, kind: &str) -> Option<&InterpretError> {
+        let (group, _) = api_version.split_once('/')?;
+        self.unreadable.get(&(group.to_owned(), kind.to_owned()))
     }
 
     /// Name of the interpreter of a kind, if it has one.

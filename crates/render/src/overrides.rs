@@ -8,8 +8,8 @@ mod guard;
 use std::fmt;
 
 use hanse_api::{
-    ClusterOverridePolicy, ClusterSelector, FederatedManifest, Member, OverridePolicy,
-    OverrideRule, ResourceSelector, selects,
+    ClusterOverridePolicy, ClusterSelector, FederatedManifest, ManifestName, Member,
+    OverridePolicy, OverrideRule, ResourceSelector, selects,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use serde_json::Value;
@@ -144,6 +144,8 @@ enum Selector {
 #[derive(Clone, Debug)]
 struct Rule {
     spec: OverrideRule,
+    /// Manifests that it changes; empty: all that its policy selects.
+    objects: Vec<ManifestName>,
     /// Read expressions of `replace`, in its order.
     replace: Vec<Result<Program, CelError>>,
 }
@@ -203,7 +205,12 @@ impl Overrides {
             name: PolicyName::Manifest(namespace.clone(), name.clone()),
             priority: 0,
             selectors: selectors.collect(),
-            rules: manifest.spec.overrides.iter().map(Rule::read).collect(),
+            rules: manifest
+                .spec
+                .overrides
+                .iter()
+                .map(|one| Rule { objects: one.objects.clone(), ..Rule::read(&one.rule) })
+                .collect(),
         });
         all
     }
@@ -231,7 +238,8 @@ impl Overrides {
         for policy in self.policies.iter().filter(|policy| policy.selects(&facts)) {
             let rules = policy.rules.iter().enumerate();
             let mut budget = Budget::POLICY;
-            for (index, rule) in rules.filter(|(_, rule)| rule.spec.clusters.admits(cluster)) {
+            let meant = |rule: &Rule| rule.spec.clusters.admits(cluster) && rule.concerns(&facts);
+            for (index, rule) in rules.filter(|(_, rule)| meant(rule)) {
                 let cluster = datum.get_or_insert_with(|| cluster_datum(cluster));
                 let at = apply::At { policy: &policy.name, rule: index, replicas };
                 apply::rule(object, rule, &at, (cluster, &mut budget), &mut done)?;
@@ -244,9 +252,11 @@ impl Overrides {
 
 /// Expressions of rules that cannot be read: index of the rule, field, and why. A policy that has
 /// any is not accepted, and stops the clusters that those rules are for.
-pub fn unreadable(rules: &[OverrideRule]) -> Vec<(usize, String, CelError)> {
+pub fn unreadable<'a>(
+    rules: impl IntoIterator<Item = &'a OverrideRule>,
+) -> Vec<(usize, String, CelError)> {
     let mut found = Vec::new();
-    for (at, rule) in rules.iter().enumerate() {
+    for (at, rule) in rules.into_iter().enumerate() {
         for (index, program) in Rule::read(rule).replace.into_iter().enumerate() {
             if let Err(error) = program {
                 found.push((at, format!("replace[{index}]"), error));
@@ -259,7 +269,14 @@ pub fn unreadable(rules: &[OverrideRule]) -> Vec<(usize, String, CelError)> {
 impl Rule {
     fn read(spec: &OverrideRule) -> Self {
         let replace = spec.replace.iter().map(|replace| Program::compile(&replace.cel, &NAMES));
-        Self { replace: replace.collect(), spec: spec.clone() }
+        Self { replace: replace.collect(), objects: Vec::new(), spec: spec.clone() }
+    }
+
+    fn concerns(&self, facts: &Facts) -> bool {
+        let is_it = |one: &ManifestName| {
+            one.kind == facts.kind && one.name.as_ref().is_none_or(|name| *name == facts.name)
+        };
+        self.objects.is_empty() || self.objects.iter().any(is_it)
     }
 }
 

@@ -1,6 +1,9 @@
 //! Rules of a policy in the scheduler's terms.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use hanse_api::{ClusterSelection, Placement, ReplicaMode, Strategy, TierMode, TolerationOperator};
 use hanse_render::Kind;
@@ -10,14 +13,21 @@ use hanse_scheduler::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-use crate::room::resources;
+use crate::{Lease, room::resources};
 
 /// The rules of a policy, shared by all that it selects.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compiled {
     pub(super) rules: Arc<Rules>,
     weights: Arc<Vec<Weight>>,
+    /// The rules inside of tenants, by name of the tenant, with its generation.
+    within: Arc<Mutex<Within>>,
 }
+
+type Within = BTreeMap<String, (i64, Arc<Rules>)>;
+
+/// Rules inside of so many tenants are kept for each policy.
+const TENANTS_KEPT: usize = 256;
 
 impl Compiled {
     pub(crate) fn new(placement: &Placement) -> Self {
@@ -47,7 +57,28 @@ impl Compiled {
             clusters: selection(&weight.clusters),
             weight: count(weight.weight),
         });
-        Self { rules: Arc::new(rules), weights: Arc::new(weights.collect()) }
+        let weights = Arc::new(weights.collect());
+        Self { rules: Arc::new(rules), weights, within: Arc::default() }
+    }
+
+    /// The rules inside of a tenant: one value for all that it has of this policy.
+    pub(super) fn within(&self, lease: Option<&Lease>) -> Arc<Rules> {
+        let Some(lease) = lease else {
+            return Arc::clone(&self.rules);
+        };
+        let mut all = self.within.lock().expect("no holder of this lock panics");
+        if let Some((generation, rules)) = all.get(&lease.tenant)
+            && *generation == lease.generation
+        {
+            return Arc::clone(rules);
+        }
+        if all.len() >= TENANTS_KEPT {
+            all.clear();
+        }
+        let tenant = Some(selection(&lease.clusters));
+        let rules = Arc::new(Rules { tenant, ..Rules::clone(&self.rules) });
+        all.insert(lease.tenant.clone(), (lease.generation, Arc::clone(&rules)));
+        rules
     }
 
     /// How a kind's replicas are handed out. A DaemonSet runs on every node of every cluster; a

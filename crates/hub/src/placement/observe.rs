@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_api::{MoveReason, ResourceBinding, selects};
-use hanse_render::ready_replicas;
 use hanse_scheduler::Others;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
@@ -42,6 +41,7 @@ pub(crate) fn observe(
         evacuations: world.evacuations(),
         members: members(world, &binding),
         followed: followed.collect(),
+        tenancy: world.tenants().lease(&binding),
         leaving: leaving.collect(),
         now: world.means().wall.now(),
         template,
@@ -80,7 +80,7 @@ fn others(world: &World, policy: &Policy, binding: &ResourceBinding) -> Option<A
 
 fn members(world: &World, binding: &ResourceBinding) -> Members {
     let key = key_of_template(&binding.spec.template);
-    let kind = hanse_render::Kind::of(&key.api_version, &key.kind);
+    let kinds = world.rules().interpreters();
     let orders = world.evacuations();
     let mut seen = Members::default();
     let moves = binding.status.iter().flat_map(|status| &status.moves);
@@ -101,7 +101,9 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         let verdict = world.verdict(name);
         let in_reach = session.is_up() && verdict != "Lost";
         if let Some(copy) = copy.filter(|_| in_reach) {
-            seen.ready.insert(name.clone(), ready_replicas(kind, &copy.digest.status));
+            // An interpreter that fails counts none: moves wait until it is mended.
+            let ready = kinds.ready_replicas(&key.api_version, &key.kind, &copy.digest.status);
+            seen.ready.insert(name.clone(), ready.unwrap_or(0));
         }
         let order = orders.get(name).map(|order| order.reason);
         let released = order.is_none_or(|reason| reason == MoveReason::Drained);

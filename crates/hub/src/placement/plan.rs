@@ -20,7 +20,7 @@ use super::{
     convert::Compiled,
     moves::{self, Members},
 };
-use crate::{Evacuation, Evacuations, Policy, Template, room::quantities};
+use crate::{Evacuation, Evacuations, Policy, Template, Tenancy, room::quantities};
 
 /// What placement has seen of one binding.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub struct Seen {
     pub others: Option<Arc<Others>>,
     /// Decisions of the bindings that this one follows.
     pub followed: BTreeMap<String, Vec<ClusterReplicas>>,
+    /// What the namespace may have of the members.
+    pub tenancy: Tenancy,
     /// Members that leave the federation.
     pub leaving: Vec<String>,
     /// The time, for new moves.
@@ -107,6 +109,12 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
     if !spec.follows.is_empty() {
         return Placed { clusters: union(seen), ..keep(Outcome::Scheduled) };
     }
+    if let Tenancy::Refused(why, words) = &seen.tenancy {
+        return keep(Outcome::Short(why, words.clone()));
+    }
+    if let Some(fault) = seen.template.as_ref().and_then(|template| template.fault.as_ref()) {
+        return keep(Outcome::Short(reason::INTERPRETER_FAILED, fault.to_string()));
+    }
     if !spec.finished.is_empty() || seen.template.is_none() {
         return keep(Outcome::Scheduled);
     }
@@ -161,7 +169,7 @@ struct Work<'a> {
 impl<'a> Work<'a> {
     fn new(seen: &'a Seen) -> Self {
         let spec = &seen.binding.spec;
-        let kind = seen.template.as_ref().map_or(Kind::Other, |template| template.kind);
+        let kind = seen.template.as_ref().map_or(Kind::Other, |template| template.handed_out_as());
         let own;
         let (rules, compiled) = if let Some(policy) = &seen.policy {
             (&policy.placement, &policy.compiled)
@@ -171,7 +179,8 @@ impl<'a> Work<'a> {
             (&own.1, &own.0)
         };
         let request = Request {
-            rules: Arc::clone(&compiled.rules),
+            rules: compiled.within(seen.tenancy.lease().filter(|_| seen.policy.is_some())),
+            quota: seen.tenancy.lease().and_then(|lease| lease.replicas),
             needs: Arc::clone(&seen.needs),
             kind: format!("{}/{}", spec.template.api_version, spec.template.kind).into(),
             replicas: count(spec.replicas),
@@ -220,9 +229,25 @@ impl<'a> Work<'a> {
         self.request.partial |= evacuates;
         let key = key(&self.seen.binding);
         match planner.schedule(&self.seen.fleet, &self.request, key) {
+            // The scheduler counts what is divided; the rest is known only when it is placed.
+            Ok(decision) if self.exceeds_quota(&decision) => {
+                let report = decision.report.clone();
+                let left = self.request.quota.unwrap_or(0);
+                let replicas = self.request.replicas.saturating_sub(left).max(1);
+                let shortfall = Short { replicas, ..Short::default() };
+                let why = Cause::TenantQuota(left);
+                self.refuse(&Unplaceable { why, report, shortfall }, waits)
+            }
             Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
             Err(refusal) => self.refuse(&refusal, waits),
         }
+    }
+
+    /// Whether a decision takes more than the tenant has left, and more than there is now.
+    fn exceeds_quota(&self, decision: &Decision) -> bool {
+        let placed = decision.assignment.total();
+        self.request.quota.is_some_and(|quota| placed > u64::from(quota))
+            && placed > self.request.previous.total()
     }
 
     /// What each member holds and shall keep.

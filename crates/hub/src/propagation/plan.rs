@@ -23,6 +23,8 @@ pub struct Seen {
     pub winner: Option<Arc<Policy>>,
     /// The workloads that it follows, with their policies.
     pub followed: BTreeMap<TemplateKey, Arc<Policy>>,
+    /// The highest importance that its namespace's tenant may ask for; absent: any.
+    pub max_importance: Option<i32>,
     /// Its binding.
     pub binding: Option<Arc<ResourceBinding>>,
 }
@@ -96,10 +98,14 @@ fn wanted(seen: &Seen, template: &Template) -> Option<ResourceBindingSpec> {
         kind: template.key.kind.clone(),
         namespace: template.key.namespace.clone(),
         name: template.key.name.clone(),
+        manifest: template.manifest.clone().unwrap_or_default(),
         uid: template.uid.clone(),
     };
-    spec.replicas = i32::try_from(template.replicas.unwrap_or(0)).unwrap_or(i32::MAX);
-    spec.replica_request = quantities(&resources(&template.needs.requests));
+    // What is not understood keeps the numbers that it had.
+    if template.fault.is_none() {
+        spec.replicas = i32::try_from(template.replicas.unwrap_or(0)).unwrap_or(i32::MAX);
+        spec.replica_request = quantities(&resources(&template.needs.requests));
+    }
     if let Some(policy) = seen.followed.values().next().or(seen.winner.as_ref()) {
         spec.policy = Some(policy.reference());
         spec.importance = seen
@@ -107,7 +113,8 @@ fn wanted(seen: &Seen, template: &Template) -> Option<ResourceBindingSpec> {
             .values()
             .map(|policy| policy.importance)
             .max()
-            .unwrap_or(policy.importance);
+            .unwrap_or(policy.importance)
+            .min(seen.max_importance.unwrap_or(i32::MAX));
     }
     if !seen.followed.is_empty() || seen.winner.is_some() {
         spec.follows = seen.followed.keys().map(|key| binding_key(key).name).collect();

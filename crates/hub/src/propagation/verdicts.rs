@@ -60,7 +60,7 @@ pub(super) async fn write(
     let change = |status: &mut PolicyStatus| fill(status, &policy, &counted, &now);
     let bucket = &world.means().status_writes;
     let at = Key::new(&key.namespace, &key.name);
-    if key.cluster {
+    if key.is_cluster() {
         let api: Api<ClusterPropagationPolicy> = Api::all(world.means().client.clone());
         if let Some(known) = world.objects().cluster_policies.get(&at) {
             change_status(&api, bucket, known, change).await?;

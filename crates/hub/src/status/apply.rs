@@ -47,7 +47,8 @@ pub(super) async fn apply(world: &World, seen: &Seen, told: Told) -> Result<(), 
 
 /// Patches only fields that the fold speaks of, and only where they differ.
 async fn write_template(world: &World, seen: &Seen, wanted: &Value) -> Result<(), kube::Error> {
-    let Some(template) = &seen.template else {
+    // What stands in a FederatedManifest is no object that could have a status.
+    let Some(template) = seen.template.as_ref().filter(|one| one.manifest.is_none()) else {
         return Ok(());
     };
     let known: Map<String, Value> = wanted

@@ -4,11 +4,11 @@ use hanse_api::{ClusterReplicas, ResourceBinding};
 use hanse_render::Share;
 
 use crate::{
-    Key, Template, World,
+    Key, Ruling, Template, World,
     placement::moves,
     propagation::{key_of_binding, key_of_template},
     status::plan::{MemberSeen, Seen},
-    sync::{Stand, SyncTable, input, share_of},
+    sync::{Place, Stand, SyncTable, input, share_of},
 };
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
@@ -30,9 +30,19 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
     let known_moves = binding.status.as_ref().map(|status| status.moves.as_slice());
     let outgoing = moves::outgoing(known_moves.unwrap_or_default());
     let orders = world.evacuations();
-    let copies = Copies { world, table, key, binding: &binding, template: template.as_deref() };
+    let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
+    let interpreters = world.rules().interpreters();
+    let copies = Copies {
+        world,
+        table,
+        key,
+        binding: &binding,
+        template: template.as_deref(),
+        ruling: &ruling,
+    };
     let members = binding.spec.clusters.iter().map(|cluster| {
-        let mut seen = copies.of(cluster, share_of(&binding, &followed, &cluster.name));
+        let mut seen =
+            copies.of(cluster, share_of(&interpreters, &binding, &followed, &cluster.name));
         seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
         seen
     });
@@ -42,6 +52,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         members: members.collect(),
         settled: held.sum::<i64>() - leaving.sum::<i64>(),
         now: world.means().wall.now(),
+        interpreters,
         template,
         binding,
     })
@@ -54,6 +65,7 @@ struct Copies<'a> {
     key: &'a Key,
     binding: &'a ResourceBinding,
     template: Option<&'a Template>,
+    ruling: &'a Ruling,
 }
 
 impl Copies<'_> {
@@ -62,8 +74,9 @@ impl Copies<'_> {
         let template_key = key_of_template(&self.binding.spec.template);
         let session = self.world.session(name);
         let member = self.world.member(name);
+        let place = member.as_ref().map(|member| Place::of(member)).unwrap_or_default();
         let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
-        let wanted = self.template.map(|template| input(template, share));
+        let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
         let synced = self.table.get(self.key, name);
         let current = synced
             .as_ref()

@@ -7,9 +7,7 @@ use hanse_api::{
     conditions::{binding, condition, reason},
 };
 use hanse_member::Digest;
-use hanse_render::{
-    Health, Kind, MemberState, fold, member_health, ready_replicas, updated_replicas,
-};
+use hanse_render::{Folded, Health, InterpretError, Interpreters, MemberState};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
@@ -32,6 +30,8 @@ pub struct Seen {
     pub settled: i64,
     /// The time, for conditions that flip.
     pub now: Timestamp,
+    /// How kinds are understood.
+    pub interpreters: Arc<Interpreters>,
 }
 
 /// What status has seen of one member.
@@ -66,22 +66,42 @@ pub struct Told {
     pub template: Option<Value>,
     /// Whether a Job has ended for good.
     pub finished: bool,
+    /// Why the interpreter of its kind does not understand what members say.
+    pub fault: Option<InterpretError>,
 }
 
 /// What is to be told.
 pub fn plan(seen: &Seen) -> Told {
-    let template_ref = &seen.binding.spec.template;
-    let kind = Kind::of(&template_ref.api_version, &template_ref.kind);
     let counting: Vec<MemberState<'_>> =
         seen.members.iter().filter(|member| member.counts).map(state).collect();
     let object = seen.template.as_ref().map(|template| with_status(template));
     let folded = object.as_ref().map(|object| {
         let now = seen.now.to_string();
         let template = hanse_render::Template { object, decided: is_decided(seen), now: &now };
-        fold(template, &counting)
+        seen.interpreters.fold(template, &counting)
     });
-    let mut clusters: Vec<BindingClusterStatus> =
-        seen.members.iter().map(|member| tell(kind, member)).collect();
+    let (folded, fault) = match folded {
+        None => (None, None),
+        Some(Ok(folded)) => (Some(folded), None),
+        Some(Err(fault)) => (None, Some(fault)),
+    };
+    let told = seen.members.iter().map(|member| (tell(seen, member), fault_in(seen, member)));
+    let unread = seen.template.as_ref().and_then(|template| template.fault.as_deref().cloned());
+    let (folded, mut fault) = if unread.is_some() { (None, unread) } else { (folded, fault) };
+    let mut clusters: Vec<BindingClusterStatus> = Vec::new();
+    for (told, other) in told {
+        clusters.push(told);
+        fault = fault.or(other);
+    }
+    told_of(seen, clusters, folded, fault)
+}
+
+fn told_of(
+    seen: &Seen,
+    mut clusters: Vec<BindingClusterStatus>,
+    folded: Option<Folded>,
+    fault: Option<InterpretError>,
+) -> Told {
     let number = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
     let sum = |count: u64| i32::try_from(count).unwrap_or(i32::MAX);
     let summary = BindingSummary {
@@ -95,13 +115,20 @@ pub fn plan(seen: &Seen) -> Told {
     };
     clusters.sort_by(|a, b| (a.health, a.applied, &a.name).cmp(&(b.health, b.applied, &b.name)));
     clusters.truncate(SHOWN);
-    let available = folded.as_ref().is_some_and(|folded| folded.available);
+    let available = if let Some(fault) = &fault {
+        let words = fault.to_string();
+        made(seen, binding::AVAILABLE, false, reason::INTERPRETER_FAILED, words)
+    } else {
+        let available = folded.as_ref().is_some_and(|folded| folded.available);
+        is_available(seen, available, summary)
+    };
     Told {
         summary,
         clusters,
-        conditions: vec![applied(seen), is_available(seen, available, summary)],
+        conditions: vec![applied(seen), available],
         finished: folded.as_ref().is_some_and(|folded| folded.finished),
         template: folded.and_then(|folded| folded.status),
+        fault,
     }
 }
 
@@ -132,7 +159,7 @@ fn is_decided(seen: &Seen) -> bool {
     if spec.template.uid != template.uid || i64::from(spec.replicas) != asked {
         return false;
     }
-    if !template.kind.has_replicas_field() {
+    if !template.counts_replicas() {
         return !spec.clusters.is_empty();
     }
     let clusters = i64::try_from(spec.clusters.len()).unwrap_or(i64::MAX);
@@ -144,9 +171,7 @@ fn is_decided(seen: &Seen) -> bool {
 
 /// Whether a member has what it shall have, and says that it runs.
 pub(super) fn has_answered(seen: &Seen, member: &MemberSeen) -> bool {
-    let template = &seen.binding.spec.template;
-    let kind = Kind::of(&template.api_version, &template.kind);
-    member.current && member_health(kind, state(member)) == Health::Healthy
+    member.current && health(seen, member) == Ok(Health::Healthy)
 }
 
 /// Whether the template as it is now has been decided about, and all members have answered.
@@ -155,9 +180,31 @@ pub(super) fn is_through(seen: &Seen) -> bool {
     is_decided(seen) && counting.all(|member| has_answered(seen, member))
 }
 
-fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
+fn health(seen: &Seen, member: &MemberSeen) -> Result<Health, InterpretError> {
+    let template = &seen.binding.spec.template;
+    seen.interpreters.member_health(&template.api_version, &template.kind, state(member))
+}
+
+fn ready(seen: &Seen, status: &Value) -> Result<u32, InterpretError> {
+    let template = &seen.binding.spec.template;
+    seen.interpreters.ready_replicas(&template.api_version, &template.kind, status)
+}
+
+fn updated(seen: &Seen, status: &Value) -> Result<u32, InterpretError> {
+    let template = &seen.binding.spec.template;
+    seen.interpreters.updated_replicas(&template.api_version, &template.kind, status)
+}
+
+/// Why a member's status is not understood.
+fn fault_in(seen: &Seen, member: &MemberSeen) -> Option<InterpretError> {
+    let status = member.copy.as_ref().map(|copy| &*copy.status)?;
+    ready(seen, status).and_then(|_| health(seen, member)).err()
+}
+
+fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
     let status = member.copy.as_ref().map(|copy| &*copy.status);
-    let ready = status.filter(|_| member.counts).map_or(0, |status| ready_replicas(kind, status));
+    let counted = status.filter(|_| member.counts);
+    let ready = counted.map_or(0, |status| ready(seen, status).unwrap_or(0));
     let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;
     let (health, message) = match (&member.stand, status) {
         (Some(Stand::Failed(_, words)), _) => (WorkloadHealth::Unhealthy, words.clone()),
@@ -165,12 +212,13 @@ fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
         (_, Some(status)) => {
             let words = match &member.stand {
                 Some(Stand::Waiting(words)) => words.clone(),
-                _ => counts(kind, status, member.assigned),
+                _ => counts(seen, status, member.assigned),
             };
-            let health = match member_health(kind, state(member)) {
-                Health::Unhealthy => WorkloadHealth::Unhealthy,
-                Health::Progressing => WorkloadHealth::Progressing,
-                Health::Healthy => WorkloadHealth::Healthy,
+            let (health, words) = match health(seen, member) {
+                Ok(Health::Unhealthy) => (WorkloadHealth::Unhealthy, words),
+                Ok(Health::Progressing) => (WorkloadHealth::Progressing, words),
+                Ok(Health::Healthy) => (WorkloadHealth::Healthy, words),
+                Err(fault) => (WorkloadHealth::Unknown, fault.to_string()),
             };
             let words = if health == WorkloadHealth::Healthy { String::new() } else { words };
             (health, words)
@@ -190,11 +238,13 @@ fn tell(kind: Kind, member: &MemberSeen) -> BindingClusterStatus {
     }
 }
 
-fn counts(kind: Kind, status: &Value, assigned: u32) -> String {
-    if !kind.has_replicas_field() {
+fn counts(seen: &Seen, status: &Value, assigned: u32) -> String {
+    if !seen.template.as_ref().is_some_and(|template| template.counts_replicas()) {
         return String::new();
     }
-    let (ready, updated) = (ready_replicas(kind, status), updated_replicas(kind, status));
+    let (Ok(ready), Ok(updated)) = (ready(seen, status), updated(seen, status)) else {
+        return String::new();
+    };
     format!("{ready} of {assigned} ready, {updated} updated")
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use hanse_api::{Conflict, conditions::reason, marks};
-use hanse_render::Manifest;
+use hanse_render::{Manifest, retain};
 use hanse_rt::Mono;
 use kube::{
     Api,
@@ -58,7 +58,7 @@ async fn carry_out(world: &World, session: &Arc<Session>, seen: &Seen, action: A
         Action::Create(manifest, conflict) => {
             create(world, session, seen, &manifest, conflict).await
         }
-        Action::Apply(manifest) => write(world, session, seen, &manifest).await,
+        Action::Apply(manifest) => overwrite(world, session, seen, *manifest).await,
         Action::Delete(uid) => delete(session, seen, uid).await,
         Action::Stands(stand) => stand,
         Action::Compared(_) => Stand::Applied,
@@ -75,15 +75,8 @@ const fn verb(action: &Action) -> &'static str {
 }
 
 /// Says on the template what a user would ask about.
-fn tell(world: &World, seen: &Seen, reason: &'static str, text: &str) {
-    let key = &seen.template_key;
-    let subject = Subject {
-        api_version: key.api_version.clone(),
-        kind: key.kind.clone(),
-        namespace: key.namespace.clone(),
-        name: key.name.clone(),
-        uid: seen.binding.spec.template.uid.clone(),
-    };
+pub(super) fn tell(world: &World, seen: &Seen, reason: &'static str, text: &str) {
+    let subject = Subject::of(&seen.binding.spec.template);
     world.means().recorder.say(&subject, Tone::Warning, reason, text.to_owned());
 }
 
@@ -132,6 +125,26 @@ async fn create(
         }
     }
     write(world, session, seen, manifest).await
+}
+
+/// Applies over a copy; what belongs to the member is taken from there.
+async fn overwrite(
+    world: &World,
+    session: &Arc<Session>,
+    seen: &Seen,
+    mut manifest: Manifest,
+) -> Stand {
+    if !seen.retained().is_empty() {
+        let Some(api) = api(session, seen) else {
+            return no_api();
+        };
+        match api.get_opt(&seen.template_key.name).await {
+            Ok(Some(live)) => retain(&mut manifest.object, &value(&live), seen.retained()),
+            Ok(None) => {}
+            Err(error) => return failed(seen, &error),
+        }
+    }
+    write(world, session, seen, &manifest).await
 }
 
 async fn write(world: &World, session: &Arc<Session>, seen: &Seen, manifest: &Manifest) -> Stand {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use hanse_api::{Conflict, Dependencies, MoveReason};
+use hanse_api::{Conflict, Dependencies, MoveReason, ResourceBinding};
 
 use super::{
     SyncTable, input,
-    plan::{Reach, Seen, Stand, share_of},
+    plan::{Barrier, Place, Reach, Seen, Stand, share_of},
 };
 use crate::{
     Key, Session, Template, World,
@@ -26,9 +26,10 @@ pub(super) fn observe(
     let template = world.templates().get(&template_key);
     let member = session.name();
     let kinds = session.kinds();
-    let served = kinds
-        .as_ref()
-        .map(|kinds| kinds.get(&template_key.api_version, &template_key.kind).is_some());
+    let found =
+        kinds.as_ref().map(|kinds| kinds.get(&template_key.api_version, &template_key.kind));
+    let served = found.map(|found| found.is_some());
+    let namespaced = found.flatten().map(|found| found.namespaced);
     if served == Some(true) {
         session.follow(&template_key.api_version, &template_key.kind);
     }
@@ -42,10 +43,21 @@ pub(super) fn observe(
         .iter()
         .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
-    let share = share_of(&binding, &followed, member);
-    let workloads_left = followed
-        .iter()
-        .any(|workload| session.copy(&key_of_template(&workload.spec.template)).is_some());
+    let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
+    let cluster = world.member(member);
+    let place = cluster.as_ref().map(|member| Place::of(member)).unwrap_or_default();
+    let tenancy = world.tenants().of(&template_key.namespace);
+    let share = share_of(&ruling.interpreters, &binding, &followed, member);
+    // A companion that was deleted for itself does not wait for workloads that stay.
+    let deleted = binding.metadata.deletion_timestamp.is_some();
+    let stays = |workload: &ResourceBinding| {
+        workload.metadata.deletion_timestamp.is_none()
+            && workload.spec.clusters.iter().any(|cluster| cluster.name == member)
+    };
+    let workloads_left = followed.iter().any(|workload| {
+        let is_there = session.copy(&key_of_template(&workload.spec.template)).is_some();
+        is_there && !(deleted && stays(workload))
+    });
     let waits_for = template
         .as_ref()
         .filter(|_| is_wanted)
@@ -58,7 +70,14 @@ pub(super) fn observe(
         served,
         synced: session.is_synced(&template_key.kind_id()),
         copy: session.copy(&template_key),
-        input: template.as_ref().map_or(0, |template| input(template, share)),
+        input: template.as_ref().map_or(0, |one| input(one, share, &ruling, &place)),
+        barrier: if namespaced.is_some_and(|yes| yes == template_key.namespace.is_empty()) {
+            Some(Barrier::Misplaced)
+        } else {
+            tenancy.forbids(place.named(member)).then_some(Barrier::NotInTenant)
+        },
+        place,
+        ruling,
         conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),
         is_wanted,
         share,
@@ -94,7 +113,7 @@ fn missing_companion(
     template: &Template,
 ) -> Option<String> {
     let follows = policy.is_some_and(|policy| policy.dependencies == Dependencies::Follow);
-    if !follows || !template.kind.is_workload() {
+    if !follows || !template.is_workload() {
         return None;
     }
     let missing = world.templates().companions(template).into_iter().find(|companion| {

@@ -1,12 +1,18 @@
 //! What is to be done about one copy. Pure.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_api::{ClusterReplicas, Conflict, ResourceBinding, conditions::reason};
-use hanse_render::{Kind, Manifest, Marks, Share, difference, manifest};
+use hanse_api::{
+    ClusterReplicas, Conflict, Member, MemberCluster, ResourceBinding, conditions::reason,
+};
+use hanse_render::{
+    InterpretError, Interpreters, Kind, Manifest, Marks, RenderError, Rules, Share, Target,
+    difference, render, retain,
+};
 use kube::ResourceExt as _;
+use serde_json::Value;
 
-use crate::{Key, Template, TemplateKey, session::Copy};
+use crate::{Key, Ruling, Template, TemplateKey, session::Copy};
 
 /// What sync has seen of one binding in one member.
 #[derive(Clone, Debug)]
@@ -21,6 +27,12 @@ pub struct Seen {
     pub reach: Reach,
     /// Whether it serves the kind; absent while that is not known.
     pub served: Option<bool>,
+    /// What keeps new copies away from it.
+    pub barrier: Option<Barrier>,
+    /// What overrides look at in the member.
+    pub place: Place,
+    /// The rules that hold for the template.
+    pub ruling: Ruling,
     /// Whether a copy that is not known is not there.
     pub synced: bool,
     /// The copy.
@@ -43,6 +55,46 @@ pub struct Seen {
     pub template: Option<Arc<Template>>,
     /// The binding.
     pub binding: Arc<ResourceBinding>,
+}
+
+/// What overrides look at in a member.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Place {
+    /// Its provider.
+    pub provider: String,
+    /// Its region.
+    pub region: String,
+    /// Its zone; empty when it names none.
+    pub zone: String,
+    /// Labels of the MemberCluster.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Place {
+    /// Where a member is.
+    pub fn of(member: &MemberCluster) -> Self {
+        Self {
+            provider: member.spec.provider.clone(),
+            region: member.spec.region.clone(),
+            zone: member.spec.zone.clone().unwrap_or_default(),
+            labels: member.labels().clone(),
+        }
+    }
+
+    /// The same under the member's name.
+    pub fn named<'a>(&'a self, name: &'a str) -> Member<'a> {
+        let Self { provider, region, zone, labels } = self;
+        Member { name, provider, region, zone, labels }
+    }
+}
+
+/// What keeps copies away from a member, whatever the decision says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Barrier {
+    /// The template is in a namespace, and the member keeps its kind out of them, or the other way.
+    Misplaced,
+    /// The namespace's tenant may not use the member.
+    NotInTenant,
 }
 
 /// Whether a member may be written to.
@@ -110,6 +162,15 @@ pub fn plan(seen: &Seen) -> Action {
             );
             return Action::Stands(Stand::Failed(reason::KIND_NOT_SERVED, text));
         }
+        Some(true) if seen.barrier == Some(Barrier::Misplaced) => {
+            let TemplateKey { api_version, kind, .. } = &seen.template_key;
+            let text = format!(
+                "member {} keeps {api_version} {kind} out of namespaces: only a \
+                 ClusterPropagationPolicy places such objects",
+                seen.member
+            );
+            return Action::Stands(Stand::Failed(reason::NOT_ALLOWED, text));
+        }
         Some(true) => {}
     }
     if !seen.synced {
@@ -139,8 +200,24 @@ fn plan_present(seen: &Seen) -> Action {
     if let Some(companion) = &seen.waits_for {
         return Action::Stands(Stand::Waiting(format!("{companion} comes first")));
     }
+    if seen.barrier == Some(Barrier::NotInTenant) && seen.copy.is_none() {
+        let text = format!(
+            "the tenant of namespace {} may not use member {}",
+            seen.template_key.namespace, seen.member
+        );
+        return Action::Stands(Stand::Failed(reason::NOT_IN_TENANT, text));
+    }
+    // Without numbers that are understood, a cluster might get all that others have.
+    if let Some(fault) = &template.fault {
+        let error = RenderError::Interpret(InterpretError::clone(fault));
+        return Action::Stands(refusal(seen, &error));
+    }
+    let rendered = match rendered(seen, template) {
+        Ok(rendered) => rendered,
+        Err(error) => return Action::Stands(refusal(seen, &error)),
+    };
     let Some(copy) = &seen.copy else {
-        return Action::Create(Box::new(rendered(seen, template)), seen.conflict);
+        return Action::Create(Box::new(rendered), seen.conflict);
     };
     if copy.digest.deleting {
         return Action::Stands(Stand::Waiting("the old copy is being deleted".to_owned()));
@@ -149,37 +226,78 @@ fn plan_present(seen: &Seen) -> Action {
         // The template was made anew: its copy is another object too.
         return Action::Delete(copy.digest.uid.clone());
     }
-    let rendered = rendered(seen, template);
     match &copy.unseen {
         None if copy.digest.applied == rendered.digest => Action::Stands(Stand::Applied),
-        Some(live) if difference(&rendered.object, live).is_none() => {
+        Some(live) if is_as_rendered(seen, &rendered, live) => {
             Action::Compared(copy.digest.fingerprint)
         }
         _ => Action::Apply(Box::new(rendered)),
     }
 }
 
-fn rendered(seen: &Seen, template: &Template) -> Manifest {
+/// Whether a live object is as rendered, the member's own fields aside.
+fn is_as_rendered(seen: &Seen, rendered: &Manifest, live: &Value) -> bool {
+    let retained = seen.retained();
+    if retained.is_empty() {
+        return difference(&rendered.object, live).is_none();
+    }
+    let mut object = rendered.object.clone();
+    retain(&mut object, live, retained);
+    difference(&object, live).is_none()
+}
+
+fn rendered(seen: &Seen, template: &Template) -> Result<Manifest, RenderError> {
     let marks = Marks {
         hub_id: &seen.hub_id,
         binding_namespace: &seen.key.namespace,
         binding_name: &seen.key.name,
         template_uid: &template.uid,
     };
-    manifest(&template.object(), seen.share, marks)
+    let cluster = seen.place.named(&seen.member);
+    let target = Target { cluster, share: seen.share, marks };
+    let rules =
+        Rules { interpreters: &seen.ruling.interpreters, overrides: &seen.ruling.overrides };
+    render(&template.object(), target, rules)
+}
+
+/// The member keeps what it has: a rule fails, and says so.
+fn refusal(seen: &Seen, error: &RenderError) -> Stand {
+    let why = match error {
+        RenderError::Override(_) => reason::OVERRIDE_FAILED,
+        RenderError::Interpret(_) => reason::INTERPRETER_FAILED,
+    };
+    Stand::Failed(why, format!("member {}: {error}", seen.member))
+}
+
+impl Seen {
+    /// Fields that belong to the member once the object stands there: JSON pointers.
+    pub fn retained(&self) -> &[String] {
+        let TemplateKey { api_version, kind, .. } = &self.template_key;
+        self.ruling.interpreters.retained(api_version, kind)
+    }
+
+    /// The rule that fails here, if one does.
+    pub(super) fn fault(&self) -> Option<RenderError> {
+        let template = self.template.as_ref()?;
+        match &template.fault {
+            Some(fault) => Some(RenderError::Interpret(InterpretError::clone(fault))),
+            None => rendered(self, template).err(),
+        }
+    }
 }
 
 /// A member's share of the replicas. Companions take the share of the first workload they follow.
 pub fn share_of(
+    interpreters: &Interpreters,
     binding: &ResourceBinding,
     followed: &[Arc<ResourceBinding>],
     member: &str,
 ) -> Option<Share> {
     let template = &binding.spec.template;
-    let kind = Kind::of(&template.api_version, &template.kind);
-    if kind.has_replicas_field() {
+    if !interpreters.replica_paths(&template.api_version, &template.kind).is_empty() {
         return cut(binding, member);
     }
+    let kind = Kind::of(&template.api_version, &template.kind);
     if !matches!(kind, Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget) {
         return None;
     }

@@ -4,9 +4,13 @@
 
 mod bad_input;
 mod evacuation;
+mod manifests;
 mod many;
+mod privileges;
 mod restart;
+mod rules;
 mod simulate;
 mod stage;
+mod tenants;
 mod traces;
 mod whole_way;

@@ -272,6 +272,39 @@ async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_placement_that_is_forgotten_goes_and_does_not_come_back() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    let client = stage.client();
+    let policies = dynamic(&client, "hanse.dev/v1alpha1", "PropagationPolicy", "shop");
+    policies.delete("all", &kube::api::DeleteParams::default()).await.unwrap();
+    let mut names = Vec::new();
+    for (api, kind, name) in [
+        ("apps/v1", "Deployment", "web"),
+        ("v1", "Service", "web"),
+        ("v1", "ConfigMap", "web-settings"),
+    ] {
+        let binding = stage.binding(api, kind, name).await;
+        names.push(binding["metadata"]["name"].as_str().unwrap().to_owned());
+    }
+    hanse_rt::sleep(Duration::from_secs(2)).await;
+    let bindings = dynamic(&client, "hanse.dev/v1alpha1", "ResourceBinding", "shop");
+    for name in &names {
+        bindings.delete(name, &kube::api::DeleteParams::default()).await.unwrap();
+    }
+    eventually("the copies to go", async || {
+        let services = stage.holders("v1", "Service", "web").await;
+        (stage.replicas("web").await.is_empty() && services.is_empty()).then_some(())
+    })
+    .await;
+    hanse_rt::sleep(Duration::from_secs(5)).await;
+    assert!(stage.binding("apps/v1", "Deployment", "web").await.is_null());
+    assert!(stage.get("apps/v1", "Deployment", "web").await.is_some(), "the template stays");
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_policy_that_stops_to_select_a_template_no_longer_decides_about_it() {
     let stage = Stage::new().await;
     shop(&stage).await;

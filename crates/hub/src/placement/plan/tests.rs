@@ -71,6 +71,7 @@ fn seen(replicas: i32, members: Vec<Member>) -> Seen {
         evacuations: Arc::default(),
         members: Members::default(),
         others: None,
+        tenancy: Tenancy::default(),
         followed: BTreeMap::new(),
         leaving: Vec::new(),
         now: Timestamp::UNIX_EPOCH,

@@ -52,6 +52,7 @@ fn seen(members: Vec<MemberSeen>) -> Seen {
         template: Some(Arc::new(Template::read(key, &object))),
         members,
         now: Timestamp::UNIX_EPOCH,
+        interpreters: Arc::new(Interpreters::shipped()),
     }
 }
 

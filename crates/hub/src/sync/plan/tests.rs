@@ -38,11 +38,14 @@ fn seen() -> Seen {
         reach: Reach::Up,
         served: Some(true),
         synced: true,
+        barrier: None,
+        place: Place::default(),
+        ruling: Ruling::default(),
         copy: None,
         input: 0,
         conflict: Conflict::Abort,
         is_wanted: true,
-        share: share_of(&binding, &[], "b"),
+        share: share_of(&Interpreters::shipped(), &binding, &[], "b"),
         workloads_left: false,
         waits_for: None,
         template_key: template.key.clone(),
@@ -185,7 +188,7 @@ fn a_finished_job_is_never_applied_again() {
 fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     let seen = seen();
     let share = |binding: &ResourceBinding, member: &str| {
-        share_of(binding, &[], member).map(|s| (s.before, s.own, s.total))
+        share_of(&Interpreters::shipped(), binding, &[], member).map(|s| (s.before, s.own, s.total))
     };
     assert_eq!(share(&seen.binding, "a"), Some((0, 2, 5)));
     assert_eq!(share(&seen.binding, "b"), Some((2, 3, 5)));
@@ -196,6 +199,24 @@ fn shares_are_cut_in_order_and_duplicates_are_not_divided() {
     budget.spec.template.api_version = "policy/v1".to_owned();
     budget.spec.template.kind = "PodDisruptionBudget".to_owned();
     budget.spec.clusters.iter_mut().for_each(|cluster| cluster.replicas = 0);
-    let followed = share_of(&budget, &[Arc::clone(&seen.binding)], "b").unwrap();
+    let followed =
+        share_of(&Interpreters::shipped(), &budget, &[Arc::clone(&seen.binding)], "b").unwrap();
     assert_eq!((followed.before, followed.own), (2, 3));
+}
+
+#[test]
+fn a_barrier_keeps_new_copies_away_and_leaves_old_ones() {
+    let mut seen = seen();
+    seen.barrier = Some(Barrier::Misplaced);
+    let Action::Stands(Stand::Failed(why, _)) = plan(&seen) else { panic!("it is refused") };
+    assert_eq!(why, reason::NOT_ALLOWED);
+    seen.barrier = Some(Barrier::NotInTenant);
+    let Action::Stands(Stand::Failed(why, words)) = plan(&seen) else { panic!("it is refused") };
+    assert_eq!(why, reason::NOT_IN_TENANT);
+    assert_eq!(words, "the tenant of namespace shop may not use member b");
+    seen.barrier = None;
+    let Action::Create(manifest, _) = plan(&seen) else { panic!("it is made") };
+    holds(&mut seen, manifest.object, true);
+    seen.barrier = Some(Barrier::NotInTenant);
+    assert_eq!(plan(&seen), Action::Stands(Stand::Applied));
 }
