@@ -23,9 +23,10 @@ mod schema;
 mod tenant;
 
 pub use binding::{
-    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, Move, MoveReason,
-    MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding, ResourceBindingSpec,
-    ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth, binding_name,
+    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, DecisionNote, Move,
+    MoveReason, MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding,
+    ResourceBindingSpec, ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth,
+    binding_name,
 };
 pub use clusters::{ClusterSelection, Member, selects};
 pub use drill::{
@@ -35,7 +36,7 @@ pub use drill::{
 pub use federated_manifest::{FederatedManifest, FederatedManifestSpec, FederatedManifestStatus};
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
-    HubPlace, Operator, Templates,
+    HubPlace, Operator, Scheduling, Templates,
 };
 pub use global_service::{
     ClusterEndpoints, ClusterOrder, GlobalAddress, GlobalService, GlobalServiceSpec,
@@ -46,9 +47,9 @@ pub use interpreter::{
     ResourceInterpreterSpec, ResourceInterpreterStatus, Revision,
 };
 pub use member::{
-    Connection, DirectConnection, Effect, Fault, FaultType, GatewayAddress, MemberCapacity,
-    MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts, ObserverCounts,
-    Observers, SimulatedConnection, WorkloadCounts,
+    Connection, DirectConnection, Effect, ElasticRoom, Fault, FaultType, GatewayAddress,
+    MemberCapacity, MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts,
+    ObserverCounts, Observers, SimulatedConnection, WorkloadCounts,
 };
 pub use overrides::{
     ClusterOverridePolicy, ClusterOverridePolicySpec, EntriesOverride, EnvOverride, EnvVariable,

@@ -7,6 +7,7 @@
 mod apply;
 mod convert;
 pub mod fleet;
+mod illusions;
 pub mod moves;
 mod observe;
 mod plan;
@@ -23,7 +24,7 @@ use hanse_scheduler::Planner;
 use tracing::Instrument as _;
 
 pub(crate) use convert::Compiled;
-pub use plan::{Outcome, Placed, Seen, plan};
+pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 
 use crate::{
     Key, Queue, SessionEvent, TokenBucket, World,
@@ -39,6 +40,9 @@ const WORKERS: usize = 8;
 const REMOVALS_PER_SECOND: u32 = 50;
 /// How long until a binding that waits for a removal's turn is looked at again.
 const TURN_DELAY: Duration = Duration::from_millis(100);
+
+/// Bindings with pods that wait for a node are looked at so soon after.
+const STUCK_DELAY: Duration = Duration::from_secs(1);
 
 /// The placement controller.
 #[derive(Clone, Debug)]
@@ -176,6 +180,7 @@ impl Placement {
             SessionEvent::Room | SessionEvent::Kinds => {
                 this.book(|book| book.stale(member));
                 this.wake_waiting();
+                this.watch_stuck(member);
             }
             SessionEvent::Sight => {
                 this.book(|book| book.stale(member));
@@ -236,6 +241,18 @@ impl Placement {
         self.wake_waiting();
     }
 
+    /// Bindings whose pods wait for a node there: how long they may is looked up with them.
+    fn watch_stuck(&self, member: &str) {
+        let Some(room) = self.world.session(member).and_then(|session| session.room()) else {
+            return;
+        };
+        for owner in room.waiting.keys() {
+            if let Some(key) = self.book(|book| book.binding_of(owner).cloned()) {
+                self.queue.add_after(key, STUCK_DELAY);
+            }
+        }
+    }
+
     fn wake_waiting(&self) {
         let waiting: Vec<Key> = {
             let waiting = self.waiting.lock().expect("no holder of this lock panics");
@@ -254,8 +271,12 @@ impl Placement {
         if binding.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let placed = self.decide(key, &binding);
+        let (placed, look_again) = self.decide(key, &binding);
         self.metrics.decided(placed.outcome.reason());
+        for violation in &placed.violations {
+            tracing::error!(%key, %violation, "the scheduler broke a promise");
+            self.metrics.violated(violation.as_str());
+        }
         {
             let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
             if placed.outcome.is_complete() {
@@ -263,6 +284,9 @@ impl Placement {
             } else {
                 waiting.insert(key.clone());
             }
+        }
+        if let Some(delay) = look_again {
+            self.queue.add_after(key.clone(), delay);
         }
         if placed.waits_for_turn {
             self.queue.add_after(key.clone(), TURN_DELAY);
@@ -279,17 +303,17 @@ impl Placement {
     }
 
     /// One decision at a time, so that no room is promised twice.
-    fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> Placed {
+    fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> (Placed, Option<Duration>) {
         self.book(|book| {
             book.refresh(&self.world);
             let seen = observe::observe(&self.world, &self.policies, Arc::clone(binding), book);
             let mut planner = self.planner.lock().expect("no holder of this lock panics");
             let placed = plan(&seen, &mut planner, || self.removals.try_take());
-            let needs = Arc::clone(&seen.needs);
+            let (needs, look_again) = (Arc::clone(&seen.needs), seen.stuck_in);
             // Its view of the fleet goes first, or the reservation would copy whole members.
             drop(seen);
             book.reserve(key, &placed.clusters, &needs);
-            placed
+            (placed, look_again)
         })
     }
 }

@@ -101,6 +101,26 @@ pub struct Skew {
     pub label: String,
     /// By how many replicas the fullest domain may exceed the emptiest, 1 or more.
     pub most: u32,
+    /// With fewer domains than this the emptiest counts as empty; 0 and 1 ask for nothing.
+    pub min_domains: u32,
+}
+
+impl PodNeeds {
+    /// Whether a node that takes such a replica takes one with `other`'s needs too: this one asks
+    /// for as much, and is as choosy.
+    pub fn asks_as_much_as(&self, other: &Self) -> bool {
+        let (own, less) = (&self.request, &other.request);
+        own.cpu_milli >= less.cpu_milli
+            && own.memory_bytes >= less.memory_bytes
+            && less
+                .others
+                .iter()
+                .all(|(name, amount)| own.others.get(name).copied().unwrap_or(0) >= *amount)
+            && other.node_selector.iter().all(|(k, v)| self.node_selector.get(k) == Some(v))
+            && self.tolerations.iter().all(|one| other.tolerations.contains(one))
+            && other.skews.iter().all(|one| self.skews.contains(one))
+            && other.apart.iter().all(|one| self.apart.contains(one))
+    }
 }
 
 /// How replicas are handed out.

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::plan::{Outcome, Placed};
+use super::plan::{Outcome, Placed, Survival};
 use crate::{
     Key, World,
     events::{Subject, Tone},
@@ -62,6 +62,10 @@ fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<
     }
     let scheduled = scheduled(placed, generation, now);
     conditions::set(&mut status.conditions, scheduled);
+    match survivable(&placed.survival, generation, now) {
+        Some(condition) => drop(conditions::set(&mut status.conditions, condition)),
+        None => status.conditions.retain(|known| known.type_ != binding::SURVIVABLE),
+    }
     if let Some(moving) = moving(&placed.moves, generation, now) {
         conditions::set(&mut status.conditions, moving);
     }
@@ -83,6 +87,16 @@ fn scheduled(placed: &Placed, generation: Option<i64>, now: &Time) -> Condition 
     };
     let reason = placed.outcome.reason();
     conditions::condition(binding::SCHEDULED, holds, reason, message, generation, now.clone())
+}
+
+fn survivable(survival: &Survival, generation: Option<i64>, now: &Time) -> Option<Condition> {
+    let (holds, reason, message) = match survival {
+        Survival::NotAsked => return None,
+        Survival::Survives => (true, reason::SURVIVES, String::new()),
+        Survival::WouldNot(words) => (false, reason::WOULD_NOT_SURVIVE, words.clone()),
+    };
+    let type_ = binding::SURVIVABLE;
+    Some(conditions::condition(type_, holds, reason, message, generation, now.clone()))
 }
 
 fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Condition> {

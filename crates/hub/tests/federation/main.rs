@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
 
 mod bad_input;
+mod capacity;
+mod companions;
 mod evacuation;
 mod many;
 mod restart;
