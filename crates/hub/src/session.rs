@@ -218,8 +218,8 @@ impl Session {
             (sight.up == Some(false), sight.since)
         };
         let failing = self.failing.lock().expect("no holder of this lock panics");
-        !(down && now.duration_since(since) >= limit)
-            && !failing.values().any(|failing| failing.has_lasted(limit, now))
+        let is_cut = down && now.duration_since(since) >= limit;
+        !is_cut && failing.values().all(|failing| !failing.has_lasted(limit, now))
     }
 
     /// Tells when the room becomes too old, and when it is known again.

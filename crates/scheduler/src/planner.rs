@@ -308,7 +308,7 @@ impl Answer<'_> {
             && self.candidates.iter().any(|candidate| candidate.fits.elastic > 0)
         {
             tried.elastic = true;
-            counts = self.with_elastic(&tried, counts);
+            counts = self.with_elastic(&tried, &counts);
         }
         let missing = u64::from(request.replicas) - counts.placed;
         let fits_all = missing == 0;
@@ -333,7 +333,7 @@ impl Answer<'_> {
 
     /// Adds elastic room to what ready room holds; from the start where that does not suffice, or
     /// where tiers say what is to be filled first.
-    fn with_elastic(&self, tried: &Try<'_>, ready: Counts) -> Counts {
+    fn with_elastic(&self, tried: &Try<'_>, ready: &Counts) -> Counts {
         if self.request.rules.tiers.len() <= 1 {
             let filled = self.candidates.iter().zip(&ready.each).map(|(candidate, count)| {
                 let more = count.saturating_sub(candidate.previous);

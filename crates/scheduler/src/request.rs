@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Assignment, Member, Resources};
+use crate::{Assignment, Member, Resources, Spare};
 
 /// One workload to be placed.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,9 @@ pub struct Request {
     /// Members that hold what this workload wants to be near to, or is to stay away from; absent
     /// when the rules ask for neither.
     pub others: Option<Arc<Others>>,
+    /// Room that is left when a domain is lost, beside what is promised to others; absent: nothing
+    /// is promised.
+    pub spare: Option<Arc<Spare>>,
     /// Most replicas that the tenant's quota leaves to this workload, those it has counted in;
     /// absent: no quota.
     pub quota: Option<u32>,

@@ -194,6 +194,11 @@ impl Member {
         };
         Some(nodes.shown(needs, self.reserve_percent).0)
     }
+
+    /// Whether it adds room by itself.
+    pub fn has_elastic_room(&self) -> bool {
+        matches!(&self.room, Room::Nodes(nodes) if nodes.elastic.is_some())
+    }
 }
 
 impl Nodes {

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use hanse_scheduler::{
-    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Member, Mode, NodeShape, Note,
-    Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
+    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Ledger, Member, Mode, NodeShape,
+    Note, Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
     Survive, Taint, TaintEffect, TierMode, Topology, Weight, checker, schedule,
 };
 
@@ -412,4 +412,34 @@ fn spare_standby_wants_room_elsewhere() {
     assert_eq!(decision.notes, [Note::WouldNotSurvive("a".into(), 1)]);
     safe.replicas = 5;
     assert_eq!(schedule(&fleet, &safe, 0).unwrap().notes, []);
+}
+
+#[test]
+fn the_same_spare_room_is_not_promised_twice() {
+    // Six of eight places are taken by the first and second workload; the loss of any member
+    // leaves two free places beside the lost one.
+    let mut fleet = fleet(&[("a", 4), ("b", 4), ("c", 4)]);
+    let mut asked = request(6);
+    rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    let mut ledger = Ledger::new(Topology::Provider);
+    let decide = |key: u64, fleet: &mut Fleet, ledger: &mut Ledger| {
+        let asked = Request { spare: Some(Arc::new(ledger.spare(key))), ..asked.clone() };
+        let decision = schedule(fleet, &asked, key).unwrap();
+        for (name, count) in decision.assignment.iter() {
+            fleet.reserve(name, &asked.needs, count);
+            ledger.reserve(name, &asked.needs, count, key);
+        }
+        let missing = ledger.promise(fleet, &asked, &decision.assignment, key);
+        assert_eq!(ledger.promise(fleet, &asked, &decision.assignment, key), missing, "again");
+        (decision.notes.len(), missing)
+    };
+    assert_eq!(decide(1, &mut fleet, &mut ledger), (0, 0));
+    let mut asked = request(3);
+    rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    // Three more leave one free place in each member: the two outside are promised to the first.
+    let alone = schedule(&fleet, &asked, 2).unwrap();
+    assert_eq!(alone.notes, []);
+    asked.spare = Some(Arc::new(ledger.spare(2)));
+    let beside = schedule(&fleet, &asked, 2).unwrap();
+    assert!(matches!(beside.notes[..], [Note::WouldNotSurvive(_, 1)]), "{:?}", beside.notes);
 }

@@ -13,10 +13,15 @@ use hanse_api::{
     conditions::{is_true, member},
 };
 use hanse_rt::Mono;
-use hanse_scheduler::{Elastic, Fleet, Health, Member, Nodes, PodNeeds, Room, Taint, TaintEffect};
+use hanse_scheduler::{
+    Elastic, Fleet, Health, Member, Nodes, PodNeeds, Room, Rules, Spare, Taint, TaintEffect,
+};
 use kube::ResourceExt as _;
 
-use super::illusions::Illusions;
+use super::{
+    headroom::{Headroom, Loss},
+    illusions::Illusions,
+};
 use crate::{
     Key, TemplateKey, World,
     propagation::key_of_template,
@@ -36,6 +41,8 @@ pub struct FleetBook {
     /// Bindings by the workload that owns their pods.
     by_owner: BTreeMap<Owner, Key>,
     illusions: Illusions,
+    leaving: BTreeSet<String>,
+    headroom: Headroom,
     stale: BTreeSet<String>,
     refreshed: BTreeMap<String, Mono>,
 }
@@ -52,6 +59,26 @@ impl FleetBook {
     /// The fleet as of the last refresh.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Bindings that stand in a member.
+    pub fn holders(&self, member: &str) -> BTreeSet<Key> {
+        self.by_member.get(member).cloned().unwrap_or_default()
+    }
+
+    /// Notes that a member is another one, and whether it leaves the federation.
+    pub fn note_member(&mut self, member: &str, leaves: bool) {
+        self.stale(member);
+        if leaves {
+            self.leaving.insert(member.to_owned());
+        } else {
+            self.leaving.remove(member);
+        }
+    }
+
+    /// Members that leave the federation.
+    pub const fn leaving(&self) -> &BTreeSet<String> {
+        &self.leaving
     }
 
     /// The binding whose pods a workload owns.
@@ -121,6 +148,7 @@ impl FleetBook {
         for (member, replicas) in &after {
             let more = replicas.saturating_sub(before.get(member).copied().unwrap_or(0));
             self.fleet.reserve(member, needs, more);
+            self.headroom.reserve(key, member, needs, more);
         }
         // Room that comes free is counted with the next look at the member.
         for member in before.keys().filter(|member| before.get(*member) > after.get(*member)) {
@@ -147,7 +175,18 @@ impl FleetBook {
         self.promised.insert(key.clone(), Promise { owner, needs, clusters });
     }
 
+    /// What is left for a binding when a domain is lost, if its rules ask for spare room.
+    pub fn spare(&mut self, rules: &Rules, id: u64) -> Option<Arc<Spare>> {
+        self.headroom.spare(&self.fleet, rules, id)
+    }
+
+    /// Promises room for what may be lost of a binding as it is decided.
+    pub(super) fn note_loss(&mut self, key: &Key, loss: Option<Loss>) {
+        self.headroom.note(&self.fleet, key, loss);
+    }
+
     fn forget(&mut self, key: &Key) {
+        self.headroom.forget(key);
         if let Some(promise) = self.promised.remove(key) {
             self.stale.extend(promise.clusters.keys().cloned());
             self.index(key, &promise.clusters, &BTreeMap::new());
@@ -186,13 +225,13 @@ impl FleetBook {
             .collect();
         for name in due {
             self.stale.remove(&name);
+            self.headroom.members_changed();
             self.refreshed.insert(name.clone(), now);
-            match world.member(&name) {
-                Some(member) => self.look_at(&member, world),
-                None => {
-                    self.fleet.remove(&name);
-                    self.illusions.forget(&name);
-                }
+            if let Some(member) = world.member(&name) {
+                self.look_at(&member, world);
+            } else {
+                self.fleet.remove(&name);
+                self.illusions.forget(&name);
             }
         }
     }
@@ -219,6 +258,11 @@ impl FleetBook {
             self.fleet.reserve(&name, &promise.needs, spec.saturating_sub(there));
         }
     }
+}
+
+/// A member as its nodes show it now, without what is promised there.
+pub(super) fn observed(cluster: &MemberCluster, world: &World) -> Member {
+    with_room(cluster, world, fresh_room(&cluster.name_any(), world).as_deref())
 }
 
 fn fresh_room(member: &str, world: &World) -> Option<Arc<RoomSeen>> {

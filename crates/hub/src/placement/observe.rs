@@ -17,7 +17,7 @@ use super::{
     convert,
     fleet::{self, FleetBook},
     moves::Members,
-    plan::{Seen, Stuck},
+    plan::{self, Seen, Stuck},
 };
 use crate::{
     Key, Template, World,
@@ -42,15 +42,15 @@ pub(super) fn observe(
         let followed = world.objects().bindings.get(&Key::new(&namespace, name))?;
         Some((name.clone(), followed.spec.clusters.clone()))
     });
-    let leaving = world.objects().members.all().into_iter().filter_map(|member| {
-        member.metadata.deletion_timestamp.as_ref().map(|_| member.name_any())
-    });
     let policy = policy
         .and_then(|policy| policies.get(&PolicyKey::of_ref(policy)))
         .filter(|policy| template.as_ref().is_none_or(|t| policy.selects(t).is_some()));
     let needs = template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default();
     let (stuck, stuck_in) = stuck(world, policy.as_deref(), &binding, &needs, book);
+    let spare =
+        policy.as_ref().and_then(|policy| book.spare(&policy.compiled.rules, plan::key(&binding)));
     Seen {
+        spare,
         stuck,
         stuck_in,
         others: policy.as_ref().and_then(|policy| others(world, policy, &binding)),
@@ -60,7 +60,7 @@ pub(super) fn observe(
         evacuations: world.evacuations(),
         members: members(world, &binding),
         followed: followed.collect(),
-        leaving: leaving.collect(),
+        leaving: book.leaving().iter().cloned().collect(),
         now: world.means().wall.now(),
         template,
         binding,
@@ -88,7 +88,8 @@ fn stuck(
             continue;
         };
         let elastic = world.member(&cluster.name).and_then(|m| m.spec.elastic.clone());
-        let limit = elastic.map_or(asked.unwrap_or(PENDING_SECONDS), |room| room.ready_seconds);
+        let limit =
+            elastic.map_or_else(|| asked.unwrap_or(PENDING_SECONDS), |room| room.ready_seconds);
         let limit = seconds(limit);
         let (long, short): (Vec<&Mono>, Vec<&Mono>) =
             since.iter().partition(|since| now.duration_since(**since) >= limit);

@@ -9,8 +9,8 @@ use hanse_api::{
 };
 use hanse_render::Kind;
 use hanse_scheduler::{
-    Cause, Decision, Fleet, Mode, Note, Others, Planner, PodNeeds, Report, Request,
-    Shortfall as Short, Unplaceable,
+    Cause, Decision, Fleet, Mode, Note, Others, Planner, PodNeeds, Report, Request, Rules,
+    Shortfall as Short, Spare, Unplaceable,
     checker::{self, Violation},
 };
 use jiff::Timestamp;
@@ -42,6 +42,8 @@ pub struct Seen {
     pub members: Members,
     /// Where the workloads are that the policy wants it near to, or away from.
     pub others: Option<Arc<Others>>,
+    /// Room that is left when a domain is lost, where the policy asks for it.
+    pub spare: Option<Arc<Spare>>,
     /// Decisions of the bindings that this one follows.
     pub followed: BTreeMap<String, Vec<ClusterReplicas>>,
     /// Members that leave the federation.
@@ -66,7 +68,7 @@ pub struct Stuck {
 }
 
 /// What is to be written.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Placed {
     /// The decision.
     pub clusters: Vec<ClusterReplicas>,
@@ -80,8 +82,27 @@ pub struct Placed {
     pub waits_for_turn: bool,
     /// Whether the loss of a domain is survived as the policy wants.
     pub survival: Survival,
+    /// Nothing was decided anew: the reasons that are known are still those.
+    pub unchanged: bool,
+    /// What was asked of the scheduler, if it was.
+    pub asked: Option<Arc<Request>>,
+    /// The rules, if members that it is not in may matter to it although it has its place.
+    pub roams: Option<Arc<Rules>>,
     /// Promises of the scheduler that its decision breaks: there are none unless it has a fault.
     pub violations: Vec<Violation>,
+}
+
+/// Equal when the same would be written: what was asked on the way there does not count.
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.clusters == other.clusters
+            && self.moves == other.moves
+            && self.decision == other.decision
+            && self.outcome == other.outcome
+            && self.waits_for_turn == other.waits_for_turn
+            && self.survival == other.survival
+            && self.violations == other.violations
+    }
 }
 
 /// Whether the loss of a domain is survived.
@@ -136,6 +157,9 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
         outcome,
         waits_for_turn: false,
         survival: Survival::default(),
+        unchanged: false,
+        asked: None,
+        roams: None,
         violations: Vec::new(),
     };
     if !spec.follows.is_empty() {
@@ -212,6 +236,7 @@ impl<'a> Work<'a> {
             mode: compiled.mode(rules, kind),
             partial: rules.replicas.partial,
             others: seen.others.clone(),
+            spare: seen.spare.clone(),
             ..Request::default()
         };
         let clusters = spec.clusters.iter().filter(|c| !seen.leaving.contains(&c.name));
@@ -422,7 +447,7 @@ impl<'a> Work<'a> {
             Some(known) => BindingDecision { at: None, shortfall: None, ..known },
             None => BindingDecision { notes: notes.collect(), ..placed.decision },
         };
-        Placed { decision, survival, violations, ..placed }
+        Placed { decision, survival, unchanged, violations, ..placed }
     }
 
     fn asks_to_survive(&self) -> bool {
@@ -521,6 +546,10 @@ impl<'a> Work<'a> {
         waits_for_turn: bool,
     ) -> Placed {
         moves::trim(&mut self.moves);
+        let rules = &self.request.rules;
+        let everywhere = matches!(self.request.mode, Mode::Everywhere | Mode::Duplicate);
+        let roams = everywhere || !rules.steady || rules.survive.is_some();
+        let roams = roams.then(|| Arc::clone(rules));
         let clusters = self.held.into_iter().map(|(name, replicas)| ClusterReplicas {
             name,
             replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
@@ -532,6 +561,9 @@ impl<'a> Work<'a> {
             outcome,
             waits_for_turn,
             survival: Survival::default(),
+            unchanged: false,
+            asked: Some(Arc::new(self.request)),
+            roams,
             violations: Vec::new(),
         }
     }
@@ -588,7 +620,7 @@ fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> 
 }
 
 /// Decides between equal members: the same for one binding on any machine (FNV-1a).
-fn key(binding: &ResourceBinding) -> u64 {
+pub(super) fn key(binding: &ResourceBinding) -> u64 {
     let name = format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any());
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

@@ -143,3 +143,21 @@ async fn a_binding_says_whether_it_survives_the_loss_of_a_region() {
     assert!(condition["message"].as_str().unwrap().contains("8 replicas too few"), "{condition}");
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_same_spare_room_is_not_promised_to_two_workloads() {
+    let stage = Stage::with_nodes(1).await;
+    let survive = json!({"placement": {"survive": {"domain": "Region"}}});
+    stage.create(policy("all", survive)).await;
+    // Each member takes 8 of these: a lost region leaves 4 free places for 3 lost replicas of each.
+    for (name, status) in [("first", "True"), ("second", "False")] {
+        stage.create(deployment(name, 9)).await;
+        let condition = eventually("the condition Survivable", async || {
+            let binding = stage.binding("apps/v1", "Deployment", name).await;
+            condition_of(&binding, "Survivable").filter(|_| binding["spec"]["clusters"].is_array())
+        })
+        .await;
+        assert_eq!(condition["status"], status, "{name}: {condition}");
+    }
+    stage.end().await;
+}

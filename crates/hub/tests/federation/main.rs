@@ -10,4 +10,5 @@ mod many;
 mod restart;
 mod stage;
 mod traces;
+mod turns;
 mod whole_way;

@@ -73,6 +73,7 @@ fn seen(replicas: i32, members: Vec<Member>) -> Seen {
         others: None,
         followed: BTreeMap::new(),
         leaving: Vec::new(),
+        spare: None,
         stuck: BTreeMap::new(),
         stuck_in: None,
         now: Timestamp::UNIX_EPOCH,
@@ -443,7 +444,7 @@ fn a_policy_that_admits_no_cluster_leaves_everything_where_it_is() {
 /// Says that all pods of the workload in a member but `bound` wait for a node, and that no more of
 /// them fit there.
 fn stick(seen: &mut Seen, name: &str, pods: u32, bound: u32) {
-    let limit = Duration::from_secs(120);
+    let limit = Duration::from_mins(2);
     seen.stuck.insert(name.to_owned(), Stuck { pods, bound, limit });
     let mut member = seen.fleet.get(name).unwrap().clone();
     if let Room::Nodes(nodes) = &mut member.room {
