@@ -114,7 +114,7 @@ async fn a_member_whose_pods_cannot_be_watched_gets_no_new_work() {
         binding["status"]["decision"]["rejected"].as_array().cloned().unwrap_or_default();
     assert!(rejected.iter().any(|r| r["reason"] == "RoomUnknown"), "{rejected:?}");
     stage.refuse("az-1", None);
-    hanse_rt::sleep(Duration::from_secs(60)).await;
+    hanse_rt::sleep(Duration::from_mins(1)).await;
     stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 12}})).await;
     eventually("replicas there too", async || {
         stage.replicas("web").await.contains_key("az-1").then_some(())
