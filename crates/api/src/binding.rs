@@ -158,7 +158,7 @@ pub struct ClusterReplicas {
 #[derive(Clone, Debug, Default, Deserialize, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ResourceBindingStatus {
-    /// Scheduled, Applied, Available, Moving.
+    /// Scheduled, Applied, Available, Survivable, Moving.
     #[serde(default)]
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
@@ -289,6 +289,8 @@ pub enum MoveReason {
     Drill,
     /// The policy's placement no longer admits the replicas there.
     PolicyChanged,
+    /// The replicas found no node there, although there seemed to be room.
+    CannotRun,
 }
 
 impl MoveReason {
@@ -333,7 +335,7 @@ impl MoveState {
 }
 
 /// Why the replicas are where they are.
-#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BindingDecision {
     /// When it was made.
@@ -352,6 +354,22 @@ pub struct BindingDecision {
     /// What could not be placed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shortfall: Option<Shortfall>,
+    /// What the counts do not show: LaterTier, Displaced, Elastic, SearchBounded, WouldNotSurvive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub notes: Vec<DecisionNote>,
+}
+
+/// Something about a decision that its counts do not show.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct DecisionNote {
+    /// The reason.
+    #[schemars(length(min = 1, max = 63))]
+    pub reason: String,
+    /// The same for people, with names and numbers.
+    #[schemars(length(max = 512))]
+    pub message: String,
 }
 
 /// Clusters that were not possible for one reason.

@@ -48,6 +48,8 @@ pub mod binding {
     pub const AVAILABLE: &str = "Available";
     /// Replicas are on their way to another cluster.
     pub const MOVING: &str = "Moving";
+    /// It goes on as its policy wants when any one domain of the policy's kind is lost.
+    pub const SURVIVABLE: &str = "Survivable";
 }
 
 /// Conditions of a GlobalService.
@@ -96,6 +98,8 @@ pub mod reason {
     pub const FOREIGN_CONTROLLERS_ACTIVE: &str = "ForeignControllersActive";
     /// A guard of the drill ended it.
     pub const GUARD: &str = "Guard";
+    /// Work of higher importance waits for the room.
+    pub const HELD_FOR_HIGHER_IMPORTANCE: &str = "HeldForHigherImportance";
     /// The work mounts volumes, so nobody moves it but an operator.
     pub const HOLDS_DATA: &str = "HoldsData";
     /// The hub reaches too few members: it is cut off itself.
@@ -176,6 +180,8 @@ pub mod reason {
     pub const SERVICE_NOT_FOUND: &str = "ServiceNotFound";
     /// The fault has begun.
     pub const STARTED: &str = "Started";
+    /// The loss of any one domain leaves as many replicas as the policy wants.
+    pub const SURVIVES: &str = "Survives";
     /// All that is bound to the member is applied.
     pub const SYNCED: &str = "Synced";
     /// The tenant's quota leaves no room.
@@ -186,6 +192,8 @@ pub mod reason {
     pub const UNREACHABLE: &str = "Unreachable";
     /// Two regions remain to confirm the loss of any third.
     pub const WITNESSED: &str = "Witnessed";
+    /// The loss of a domain would leave too few replicas.
+    pub const WOULD_NOT_SURVIVE: &str = "WouldNotSurvive";
 }
 
 /// Sets a condition in place. `lastTransitionTime` moves only when the status flips.

@@ -47,6 +47,9 @@ pub struct FederationSpec {
     /// What stops automatic evacuation.
     #[serde(default)]
     pub brakes: Brakes,
+    /// How placement takes turns.
+    #[serde(default)]
+    pub scheduling: Scheduling,
     /// Failure domains that are drained now; members that join later inherit it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
@@ -96,6 +99,27 @@ const fn default_max_lost_percent() -> i32 {
 impl Default for Brakes {
     fn default() -> Self {
         Self { unit: BrakeUnit::default(), max_lost_percent: default_max_lost_percent() }
+    }
+}
+
+/// How placement takes turns.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scheduling {
+    /// Room is held this long for work of higher importance that waits for more of it; then less
+    /// important work takes it. 0 to 86400 seconds, default 60.
+    #[serde(default = "default_hold_seconds")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub hold_seconds: i32,
+}
+
+const fn default_hold_seconds() -> i32 {
+    60
+}
+
+impl Default for Scheduling {
+    fn default() -> Self {
+        Self { hold_seconds: default_hold_seconds() }
     }
 }
 

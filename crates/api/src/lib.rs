@@ -23,9 +23,10 @@ mod schema;
 mod tenant;
 
 pub use binding::{
-    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, Move, MoveReason,
-    MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding, ResourceBindingSpec,
-    ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth, binding_name,
+    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, DecisionNote, Move,
+    MoveReason, MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding,
+    ResourceBindingSpec, ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth,
+    binding_name,
 };
 pub use clusters::{ClusterSelection, Member, selects};
 pub use drill::{
@@ -38,7 +39,7 @@ pub use federated_manifest::{
 };
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,
-    HubPlace, Operator, Templates,
+    HubPlace, Operator, Scheduling, Templates,
 };
 pub use global_service::{
     ClusterEndpoints, ClusterOrder, GlobalAddress, GlobalService, GlobalServiceSpec,
@@ -49,9 +50,9 @@ pub use interpreter::{
     ResourceInterpreterSpec, ResourceInterpreterStatus, Revision,
 };
 pub use member::{
-    Connection, DirectConnection, Effect, Fault, FaultType, GatewayAddress, MemberCapacity,
-    MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts, ObserverCounts,
-    Observers, SimulatedConnection, WorkloadCounts,
+    Connection, DirectConnection, Effect, ElasticRoom, Fault, FaultType, GatewayAddress,
+    MemberCapacity, MemberCluster, MemberClusterSpec, MemberClusterStatus, MemberTaint, NodeCounts,
+    ObserverCounts, Observers, SimulatedConnection, WorkloadCounts,
 };
 pub use overrides::{
     ClusterOverridePolicy, ClusterOverridePolicySpec, EntriesOverride, EnvOverride, EnvVariable,

@@ -74,6 +74,10 @@ pub struct MemberClusterSpec {
     #[serde(default)]
     #[schemars(range(min = 0, max = 100))]
     pub reserve_percent: i32,
+    /// Room that the member adds by itself, beside that of the nodes that it has: a node
+    /// autoscaler. It is used after the room that is there. Default: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elastic: Option<ElasticRoom>,
     /// Addresses at which gateways of other members reach this member's gateways.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16))]
@@ -82,6 +86,33 @@ pub struct MemberClusterSpec {
 
 fn default_network() -> String {
     "default".to_owned()
+}
+
+/// Room that a node autoscaler adds, beside what the nodes of now have.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ElasticRoom {
+    /// Processor time in all, a Kubernetes quantity: `64`, `500m`.
+    #[schemars(length(min = 1, max = 32), regex(pattern = r"^[0-9]+(\.[0-9]+)?(m|k|M)?$"))]
+    pub cpu: String,
+    /// Memory in all, a Kubernetes quantity: `256Gi`.
+    #[schemars(
+        length(min = 1, max = 32),
+        regex(pattern = r"^[0-9]+(\.[0-9]+)?(k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$")
+    )]
+    pub memory: String,
+    /// Pods in all. 1 to 1000000.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub pods: i32,
+    /// How long new nodes may take: replicas that wait for a node longer than this cannot run
+    /// there. 10 to 86400 seconds, default 240.
+    #[serde(default = "default_ready_seconds")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub ready_seconds: i32,
+}
+
+const fn default_ready_seconds() -> i32 {
+    240
 }
 
 /// How the hub reaches a member's API; exactly one way.

@@ -463,6 +463,12 @@ pub struct Failover {
     /// Jobs and CronJobs may be started again elsewhere. Default: false.
     #[serde(default)]
     pub restartable: bool,
+    /// Replicas that find no node in their cluster for this long cannot run there, and move to
+    /// where they fit, unless `mode` says otherwise. In a cluster with elastic room its
+    /// `readySeconds` count instead. 10 to 86400 seconds, default 120.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 86_400))]
+    pub pending_seconds: Option<i32>,
 }
 
 /// Who decides that replicas move.

@@ -10,6 +10,7 @@ use hanse_rt::{
 #[derive(Clone, Debug)]
 pub(crate) struct HubMetrics {
     decisions: Counters,
+    violations: Counters,
     writes: Counters,
     refusals: Counters,
     apply_seconds: Histograms,
@@ -21,6 +22,10 @@ impl HubMetrics {
         Self {
             decisions: metrics
                 .counters("hanse_placement_decisions", "Placement decisions by reason"),
+            violations: metrics.counters(
+                "hanse_placement_violations",
+                "Promises that placement decisions broke, by an independent check: always 0",
+            ),
             writes: metrics.counters("hanse_member_writes", "Writes to members by result"),
             refusals: metrics.counters(
                 "hanse_rule_refusals",
@@ -39,6 +44,11 @@ impl HubMetrics {
     /// Counts a copy that a rule forbids or fails to make.
     pub(crate) fn refused(&self, reason: &str) {
         self.refusals.get_or_create(&vec![("reason", reason.to_owned())]).inc();
+    }
+
+    /// Counts a promise that a decision broke.
+    pub(crate) fn violated(&self, violation: &str) {
+        self.violations.get_or_create(&vec![("violation", violation.to_owned())]).inc();
     }
 
     /// Counts a write to a member.

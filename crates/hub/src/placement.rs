@@ -4,42 +4,49 @@
 //! Failover and drains are inputs: an order in [`crate::Evacuations`] takes a member's replicas
 //! elsewhere. See [`moves`] for how a move goes.
 
+mod affected;
 mod apply;
 mod convert;
 pub mod fleet;
+mod headroom;
+mod hold;
+mod illusions;
 pub mod moves;
 mod observe;
 mod plan;
+mod wake;
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use hanse_api::{ClusterPropagationPolicy, PropagationPolicy, ResourceBinding};
-use hanse_rt::TaskSet;
-use hanse_scheduler::Planner;
+use hanse_api::{
+    ResourceBinding,
+    conditions::{self, reason},
+};
+use hanse_rt::{Mono, TaskSet};
+use hanse_scheduler::{Planner, Request};
+use jiff::Timestamp;
 use tracing::Instrument as _;
 
 pub(crate) use convert::Compiled;
 pub(crate) use observe::observe;
-pub use plan::{Outcome, Placed, Seen, plan};
+pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 
-use crate::{
-    Key, Queue, SessionEvent, TokenBucket, World,
-    metrics::HubMetrics,
-    policies::{Policies, PolicyKey},
-    propagation::key_of_binding,
-};
+use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
+use affected::Affected;
 use fleet::FleetBook;
 
 /// How many bindings are written at once; decisions are made one at a time.
-const WORKERS: usize = 8;
+const WORKERS: usize = 32;
 /// Old copies that were replaced go at most so many bindings a second.
 const REMOVALS_PER_SECOND: u32 = 50;
 /// How long until a binding that waits for a removal's turn is looked at again.
 const TURN_DELAY: Duration = Duration::from_millis(100);
+
+/// Bindings with pods that wait for a node are looked at so soon after.
+const STUCK_DELAY: Duration = Duration::from_secs(1);
 
 /// The placement controller.
 #[derive(Clone, Debug)]
@@ -49,8 +56,7 @@ pub(crate) struct Placement {
     queue: Queue<Key>,
     fleet: Arc<Mutex<FleetBook>>,
     planner: Arc<Mutex<Planner>>,
-    /// Bindings without a place for all their replicas: room anywhere wakes them.
-    waiting: Arc<Mutex<BTreeSet<Key>>>,
+    affected: Arc<Mutex<Affected>>,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
@@ -64,7 +70,7 @@ impl Placement {
             queue,
             fleet: Arc::default(),
             planner: Arc::default(),
-            waiting: Arc::default(),
+            affected: Arc::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -80,183 +86,15 @@ impl Placement {
                 async move { this.reconcile(&key).await }
             });
         }
-        let this = self.clone();
-        let shutdown = tasks.shutdown();
-        tasks.spawn("evacuations", async move {
-            let mut orders = this.world.follow_evacuations();
-            loop {
-                hanse_rt::select! {
-                    () = shutdown.cancelled() => return,
-                    changed = orders.changed() => if changed.is_err() { return },
-                }
-                for binding in this.world.objects().bindings.all() {
-                    this.add(&binding);
-                }
-            }
-        });
-    }
-
-    fn listen(&self) {
-        let this = self.clone();
-        self.world.objects().bindings.on_change(move |key, old, new| {
-            this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
-            let Some(new) = new else {
-                this.waiting.lock().expect("no holder of this lock panics").remove(key);
-                return;
-            };
-            let asks = |binding: &ResourceBinding| binding.spec.clone();
-            if old.is_none_or(|old| asks(old) != asks(new)) {
-                this.add(new);
-                this.wake_companions(new);
-            }
-        });
-        let this = self.clone();
-        self.world.templates().on_change(move |key, _, new| {
-            let Some(template) = new else { return };
-            let key = key_of_binding(key);
-            this.book(|book| book.note_needs(&key, &template.needs));
-            if let Some(binding) = this.world.objects().bindings.get(&key) {
-                this.add(&binding);
-            }
-        });
-        let this = self.clone();
-        self.world.objects().policies.on_change(move |key, old, new| {
-            let written = |policy: &Arc<PropagationPolicy>| policy.metadata.generation;
-            if old.map(written) != new.map(written) {
-                this.wake_orphans(&PolicyKey::namespaced(&key.namespace, &key.name));
-            }
-        });
-        let this = self.clone();
-        self.world.objects().cluster_policies.on_change(move |key, old, new| {
-            let written = |policy: &Arc<ClusterPropagationPolicy>| policy.metadata.generation;
-            if old.map(written) != new.map(written) {
-                this.wake_orphans(&PolicyKey::cluster(&key.name));
-            }
-        });
-        let this = self.clone();
-        self.world.tenants().on_change(move |change| {
-            let bindings = &this.world.objects().bindings;
-            let concerned = if change.is_rule() {
-                bindings.keys()
-            } else {
-                this.waiting
-                    .lock()
-                    .expect("no holder of this lock panics")
-                    .iter()
-                    .cloned()
-                    .collect()
-            };
-            for key in concerned.iter().filter(|key| change.concerns(&key.namespace)) {
-                if let Some(binding) = bindings.get(key) {
-                    this.add(&binding);
-                }
-            }
-        });
-        self.listen_to_members();
-    }
-
-    /// Bindings whose policy is gone, or may select them no longer, stay where they are and say so.
-    fn wake_orphans(&self, policy: &PolicyKey) {
-        for binding in self.world.objects().bindings.all() {
-            let named = binding.spec.policy.as_ref().map(PolicyKey::of_ref);
-            if named.as_ref() == Some(policy) {
-                self.add(&binding);
-            }
-        }
-    }
-
-    fn listen_to_members(&self) {
-        let this = self.clone();
-        self.world.objects().members.on_change(move |key, old, new| {
-            this.book(|book| book.stale(&key.name));
-            // Only what placement looks at: conditions and counts change all the time.
-            let look = |member: &hanse_api::MemberCluster| {
-                (
-                    member.spec.clone(),
-                    member.metadata.labels.clone(),
-                    member.metadata.deletion_timestamp.is_some(),
-                    member.status.as_ref().and_then(|status| status.verdict.clone()),
-                    fleet::is_joined(member),
-                )
-            };
-            if old.map(|m| look(m)) != new.map(|m| look(m)) {
-                this.wake_all();
-            }
-        });
-        let this = self.clone();
-        self.world.on_session(move |member, event| match event {
-            SessionEvent::Room | SessionEvent::Kinds => {
-                this.book(|book| book.stale(member));
-                this.wake_waiting();
-            }
-            SessionEvent::Sight => {
-                this.book(|book| book.stale(member));
-                this.wake_for(member);
-            }
-            SessionEvent::Object(binding) => {
-                // Moves wait for replicas to be ready.
-                if let Some(binding) = this.world.objects().bindings.get(binding)
-                    && moves::has_open(&binding)
-                {
-                    this.add(&binding);
-                }
-            }
-            SessionEvent::Synced(_) => {}
-        });
+        self.follow_orders(tasks);
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {
         change(&mut self.fleet.lock().expect("no holder of this lock panics"))
     }
 
-    fn add(&self, binding: &ResourceBinding) {
-        self.queue.add_with(Key::of(binding), binding.spec.importance);
-    }
-
-    /// Companions go where their workload goes.
-    fn wake_companions(&self, workload: &ResourceBinding) {
-        let key = crate::propagation::key_of_template(&workload.spec.template);
-        let Some(template) = self.world.templates().get(&key) else {
-            return;
-        };
-        if !template.is_workload() {
-            return;
-        }
-        for companion in self.world.templates().companions(&template) {
-            let key = key_of_binding(&companion);
-            if let Some(binding) = self.world.objects().bindings.get(&key) {
-                self.add(&binding);
-            }
-        }
-    }
-
-    /// A member came, went, or is another one to placement: anything may follow from it.
-    fn wake_all(&self) {
-        for binding in self.world.objects().bindings.all() {
-            self.add(&binding);
-        }
-    }
-
-    /// A member answers or does not: what it holds, what wants a place, and what goes everywhere.
-    fn wake_for(&self, member: &str) {
-        for binding in self.world.objects().bindings.all() {
-            let holds = binding.spec.clusters.iter().any(|cluster| cluster.name == member);
-            if holds || binding.spec.replicas == 0 || moves::has_open(&binding) {
-                self.add(&binding);
-            }
-        }
-        self.wake_waiting();
-    }
-
-    fn wake_waiting(&self) {
-        let waiting: Vec<Key> = {
-            let waiting = self.waiting.lock().expect("no holder of this lock panics");
-            waiting.iter().cloned().collect()
-        };
-        for key in waiting {
-            // Room is counted again at most so often: earlier there would be nothing new.
-            self.queue.add_after(key, fleet::REFRESH);
-        }
+    fn affected<R>(&self, change: impl FnOnce(&mut Affected) -> R) -> R {
+        change(&mut self.affected.lock().expect("no holder of this lock panics"))
     }
 
     async fn reconcile(&self, key: &Key) -> Result<(), kube::Error> {
@@ -266,15 +104,15 @@ impl Placement {
         if binding.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let placed = self.decide(key, &binding);
+        let (placed, look_again) = self.decide(key, &binding);
         self.metrics.decided(placed.outcome.reason());
-        {
-            let mut waiting = self.waiting.lock().expect("no holder of this lock panics");
-            if placed.outcome.is_complete() {
-                waiting.remove(key);
-            } else {
-                waiting.insert(key.clone());
-            }
+        for violation in &placed.violations {
+            tracing::error!(%key, %violation, "the scheduler broke a promise");
+            self.metrics.violated(violation.as_str());
+        }
+        self.note(key, &binding, &placed);
+        if let Some(delay) = look_again {
+            self.queue.add_after(key.clone(), delay);
         }
         if placed.waits_for_turn {
             self.queue.add_after(key.clone(), TURN_DELAY);
@@ -291,19 +129,75 @@ impl Placement {
         written
     }
 
+    /// Notes what will wake the binding again.
+    fn note(&self, key: &Key, binding: &ResourceBinding, placed: &Placed) {
+        self.affected(|all| {
+            all.note_roaming(key, placed.roams.clone());
+            match &placed.asked {
+                Some(request) if !placed.outcome.is_complete() => {
+                    let since = waiting_since(binding, self.world.means().wall.now());
+                    all.wait(key, binding.spec.importance, Arc::clone(request), since);
+                }
+                _ => all.placed(key),
+            }
+        });
+    }
+
     /// One decision at a time, so that no room is promised twice.
-    fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> Placed {
+    fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> (Placed, Option<Duration>) {
         self.book(|book| {
             book.refresh(&self.world);
-            let seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
+            let mut seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
             let mut planner = self.planner.lock().expect("no holder of this lock panics");
-            let placed = plan(&seen, &mut planner, || self.removals.try_take());
+            let hold = self.hold();
+            let waiting = self.affected(|all| all.held(binding.spec.importance, hold));
+            let placed =
+                hold::plan_beside(&mut seen, &waiting, &mut planner, || self.removals.try_take());
             let needs = Arc::clone(&seen.needs);
             self.world.tenants().note(key, binding, &placed.clusters);
+            let held = placed.outcome.reason() == reason::HELD_FOR_HIGHER_IMPORTANCE;
+            let ends = waiting
+                .iter()
+                .filter(|_| held)
+                .map(|(_, who)| hold.saturating_sub(who.since.elapsed()) + fleet::REFRESH);
+            let look_again = ends.chain(seen.stuck_in).min();
             // Its view of the fleet goes first, or the reservation would copy whole members.
             drop(seen);
             book.reserve(key, &placed.clusters, &needs);
-            placed
+            book.note_loss(key, loss(binding, &placed));
+            (placed, look_again)
         })
     }
+
+    /// How long room is held for work of higher importance.
+    fn hold(&self) -> Duration {
+        let spec = self.world.federation().map(|federation| federation.spec.scheduling.clone());
+        let seconds = spec.unwrap_or_default().hold_seconds;
+        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+/// Since when a binding that has no place waits for one: a restart of the hub changes nothing.
+fn waiting_since(binding: &ResourceBinding, now: Timestamp) -> Mono {
+    let known = binding.status.iter().flat_map(|status| &status.conditions);
+    let unplaced = known
+        .into_iter()
+        .find(|known| known.type_ == conditions::binding::SCHEDULED && known.status == "False");
+    let waits = unplaced.and_then(|known| {
+        Duration::try_from(now.duration_since(known.last_transition_time.0)).ok()
+    });
+    waits.and_then(|waits| Mono::now().checked_sub(waits)).unwrap_or_else(Mono::now)
+}
+
+/// What may be lost of a binding, as it is decided.
+fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<headroom::Loss> {
+    let asked = placed.asked.as_ref().filter(|asked| asked.rules.survive.is_some())?;
+    let count = |replicas: i32| u32::try_from(replicas).unwrap_or(0);
+    let clusters = placed.clusters.iter();
+    Some(headroom::Loss {
+        importance: binding.spec.importance,
+        request: Arc::new(Request { spare: None, ..Request::clone(asked) }),
+        placed: clusters.map(|c| (c.name.as_str(), count(c.replicas))).collect(),
+        id: plan::key(binding),
+    })
 }

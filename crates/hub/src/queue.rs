@@ -34,7 +34,7 @@ struct State<K> {
     /// Keys that were added while busy.
     again: BTreeMap<K, i32>,
     /// Keys that come back later.
-    later: BTreeMap<K, Mono>,
+    later: BTreeMap<K, (Mono, i32)>,
     due: BTreeSet<(Mono, K)>,
     failures: BTreeMap<K, u32>,
     next: u64,
@@ -74,19 +74,30 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
 
     /// Adds a key after a while, unless it waits already; an earlier time for the same key holds.
     pub fn add_after(&self, key: K, delay: Duration) {
+        self.add_after_with(key, 0, delay);
+    }
+
+    /// Adds a key of some importance after a while.
+    pub fn add_after_with(&self, key: K, importance: i32, delay: Duration) {
         let mut state = self.state();
         if state.waiting.contains_key(&key) {
             return;
         }
         let at = Mono::now() + delay;
-        match state.later.get(&key).copied() {
-            Some(earlier) if earlier <= at => return,
-            Some(later) => {
+        let mut importance = importance;
+        match state.later.get_mut(&key) {
+            Some((earlier, known)) if *earlier <= at => {
+                *known = importance.max(*known);
+                return;
+            }
+            Some((later, known)) => {
+                importance = importance.max(*known);
+                let later = *later;
                 state.due.remove(&(later, key.clone()));
             }
             None => {}
         }
-        state.later.insert(key.clone(), at);
+        state.later.insert(key.clone(), (at, importance));
         state.due.insert((at, key));
         drop(state);
         self.inner.wake.notify_one();
@@ -180,14 +191,20 @@ impl<K: Ord + Clone> State<K> {
             *entry = (*entry).max(importance);
             return;
         }
-        if let Some(at) = self.later.remove(&key) {
+        if let Some((at, _)) = self.later.remove(&key) {
             self.due.remove(&(at, key.clone()));
         }
-        if self.waiting.contains_key(&key) {
-            return;
+        let mut place = (importance.saturating_neg(), self.next + 1);
+        if let Some(known) = self.waiting.get(&key).copied() {
+            if known.0 <= place.0 {
+                return;
+            }
+            // It keeps its turn among those of its new importance.
+            self.order.remove(&(known, key.clone()));
+            place.1 = known.1;
+        } else {
+            self.next += 1;
         }
-        self.next += 1;
-        let place = (importance.saturating_neg(), self.next);
         self.waiting.insert(key.clone(), place);
         self.order.insert((place, key));
     }
@@ -197,9 +214,9 @@ impl<K: Ord + Clone> State<K> {
             if at > now {
                 return;
             }
-            self.push(key.clone(), 0);
-            self.later.remove(&key);
-            self.due.remove(&(at, key));
+            let importance = self.later.remove(&key).map_or(0, |(_, importance)| importance);
+            self.due.remove(&(at, key.clone()));
+            self.push(key, importance);
         }
     }
 }
@@ -254,6 +271,21 @@ mod tests {
         queue.done(&"a");
         queue.done(&"b");
         assert!(queue.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn importance_counts_for_keys_that_come_later_and_may_rise_while_they_wait() {
+        let queue = queue();
+        queue.add_after_with("late", 3, Duration::from_secs(1));
+        queue.add("a");
+        queue.add("b");
+        hanse_rt::sleep(Duration::from_secs(2)).await;
+        queue.add_with("b", 1);
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            taken.push(queue.next().await);
+        }
+        assert_eq!(taken, ["late", "b", "a"]);
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,8 +1,14 @@
 //! Free room of one member, from its nodes and pods: kept as distinct node shapes and sums only.
 
-use std::{collections::BTreeMap, sync::Arc};
+pub(crate) mod kept;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hanse_render::{format_milli, milli, pod_needs};
+use hanse_rt::Mono;
 use hanse_scheduler::{NodeClass, NodeShape, Resources, Taint, TaintEffect};
 use serde_json::{Value, json};
 
@@ -26,8 +32,10 @@ pub struct RoomSeen {
     pub requested: Resources,
     /// Pods on ready nodes.
     pub pods: u64,
-    /// Pods bound to nodes, by the workload that owns them.
+    /// Pods bound to nodes and not on their way out, by the workload that owns them.
     pub bound: BTreeMap<Owner, u32>,
+    /// Pods that wait for a node, by the workload that owns them: since when, the longest first.
+    pub waiting: BTreeMap<Owner, Vec<Mono>>,
 }
 
 /// Nodes and pods of a member, as far as room is concerned.
@@ -35,6 +43,10 @@ pub struct RoomSeen {
 pub struct RoomBook {
     nodes: BTreeMap<String, NodeEntry>,
     pods: BTreeMap<(String, String), PodEntry>,
+    /// What many pods share is kept once.
+    names: BTreeSet<Arc<str>>,
+    requests: BTreeSet<Arc<Resources>>,
+    owners: BTreeSet<Arc<Owner>>,
 }
 
 #[derive(Debug)]
@@ -47,9 +59,20 @@ struct NodeEntry {
 
 #[derive(Debug)]
 struct PodEntry {
-    node: String,
-    request: Resources,
-    owner: Option<Owner>,
+    stands: Stands,
+    request: Arc<Resources>,
+    owner: Option<Arc<Owner>>,
+}
+
+/// Where a pod is.
+#[derive(Debug)]
+enum Stands {
+    /// On this node.
+    Bound(Arc<str>),
+    /// On this node, on its way out: it takes room until it is gone, but its successor needs some.
+    Leaving(Arc<str>),
+    /// Nowhere since then.
+    Waiting(Mono),
 }
 
 /// Labels that differ on every node would make every node a shape of its own.
@@ -88,25 +111,38 @@ impl RoomBook {
     }
 
     /// Forgets all nodes that `keep` does not name.
-    pub fn retain_nodes(&mut self, keep: &std::collections::BTreeSet<String>) {
+    pub fn retain_nodes(&mut self, keep: &BTreeSet<String>) {
         self.nodes.retain(|name, _| keep.contains(name));
     }
 
-    /// Notes a pod; one that has ended or is not bound takes no room.
-    pub fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value) {
+    /// Notes a pod; one that has ended takes no room, and one that is not bound waits for some.
+    pub fn set_pod(&mut self, namespace: &str, name: &str, pod: &Value, now: Mono) {
         let key = (namespace.to_owned(), name.to_owned());
         let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
         let node = pod["spec"]["nodeName"].as_str().unwrap_or_default();
-        if ended || node.is_empty() {
+        let leaves = !pod["metadata"]["deletionTimestamp"].is_null();
+        let gates = pod["spec"]["schedulingGates"].as_array();
+        let held_back = gates.is_some_and(|gates| !gates.is_empty());
+        if ended || (node.is_empty() && (leaves || held_back)) {
             self.pods.remove(&key);
             return;
         }
+        let stands = match self.pods.get(&key).map(|known| &known.stands) {
+            _ if !node.is_empty() => {
+                let node = shared(&mut self.names, node, || node.into());
+                if leaves { Stands::Leaving(node) } else { Stands::Bound(node) }
+            }
+            Some(Stands::Waiting(since)) => Stands::Waiting(*since),
+            _ => Stands::Waiting(now),
+        };
         // The needs are read by the rules of a pod template.
         let wrapped = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
             "spec": {"template": {"spec": pod["spec"]}}});
         let request = resources(&pod_needs(&wrapped).requests);
-        let owner = owner_of(namespace, pod);
-        self.pods.insert(key, PodEntry { node: node.to_owned(), request, owner });
+        let request = shared(&mut self.requests, &request, || Arc::new(request.clone()));
+        let owner = owner_of(namespace, pod)
+            .map(|owner| shared(&mut self.owners, &owner, || Arc::new(owner.clone())));
+        self.pods.insert(key, PodEntry { stands, request, owner });
     }
 
     /// Forgets a pod.
@@ -115,8 +151,11 @@ impl RoomBook {
     }
 
     /// Forgets all pods that `keep` does not name.
-    pub fn retain_pods(&mut self, keep: &std::collections::BTreeSet<(String, String)>) {
+    pub fn retain_pods(&mut self, keep: &BTreeSet<(String, String)>) {
         self.pods.retain(|key, _| keep.contains(key));
+        self.names.retain(|name| Arc::strong_count(name) > 1);
+        self.requests.retain(|request| Arc::strong_count(request) > 1);
+        self.owners.retain(|owner| Arc::strong_count(owner) > 1);
     }
 
     /// The room now.
@@ -124,13 +163,27 @@ impl RoomBook {
         let mut seen = RoomSeen::default();
         let mut used: BTreeMap<&str, (Resources, u64)> = BTreeMap::new();
         for pod in self.pods.values() {
-            let entry = used.entry(&pod.node).or_default();
+            let owner = pod.owner.as_deref();
+            let node = match &pod.stands {
+                Stands::Waiting(since) => {
+                    if let Some(owner) = owner {
+                        seen.waiting.entry(owner.clone()).or_default().push(*since);
+                    }
+                    continue;
+                }
+                Stands::Leaving(node) => node,
+                Stands::Bound(node) => {
+                    if let Some(owner) = owner {
+                        *seen.bound.entry(owner.clone()).or_default() += 1;
+                    }
+                    node
+                }
+            };
+            let entry = used.entry(node).or_default();
             entry.0 = entry.0.plus(&pod.request, 1);
             entry.1 += 1;
-            if let Some(owner) = &pod.owner {
-                *seen.bound.entry(owner.clone()).or_default() += 1;
-            }
         }
+        seen.waiting.values_mut().for_each(|list| list.sort_unstable());
         for (name, node) in &self.nodes {
             seen.nodes += 1;
             if !node.usable {
@@ -146,6 +199,20 @@ impl RoomBook {
         }
         seen
     }
+}
+
+/// The one copy of a value.
+fn shared<T: Ord + ?Sized>(
+    pool: &mut BTreeSet<Arc<T>>,
+    value: &T,
+    make: impl FnOnce() -> Arc<T>,
+) -> Arc<T> {
+    if let Some(known) = pool.get(value) {
+        return Arc::clone(known);
+    }
+    let made = make();
+    pool.insert(Arc::clone(&made));
+    made
 }
 
 fn add_shape(shapes: &mut Vec<NodeShape>, node: &NodeEntry, requested: &Resources, pods: u64) {
@@ -252,57 +319,4 @@ fn owner_of(namespace: &str, pod: &Value) -> Option<Owner> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(cpu: &str, ready: bool) -> Value {
-        json!({"metadata": {"labels": {"kubernetes.io/hostname": cpu, "zone": "a"}},
-            "status": {"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "10"},
-                "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}})
-    }
-
-    fn pod(node: &str, cpu: &str) -> Value {
-        json!({"metadata": {"labels": {"pod-template-hash": "abc"},
-                "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "controller": true}]},
-            "spec": {"nodeName": node,
-                "containers": [{"resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]}})
-    }
-
-    #[test]
-    fn nodes_that_are_alike_are_one_shape_and_used_room_is_taken_off() {
-        let mut book = RoomBook::default();
-        for name in ["n1", "n2", "n3"] {
-            book.set_node(name, &node("2", true));
-        }
-        book.set_node("broken", &node("2", false));
-        book.set_pod("shop", "web-1", &pod("n3", "500m"));
-        let seen = book.sum();
-        assert_eq!((seen.nodes, seen.ready_nodes, seen.shapes.len()), (4, 3, 2));
-        assert_eq!(seen.allocatable.cpu_milli, 6000);
-        assert_eq!(seen.requested.cpu_milli, 500);
-        let used = seen.shapes.iter().find(|shape| shape.nodes == 1).unwrap();
-        assert_eq!((used.free.cpu_milli, used.free_pods), (1500, 9));
-        let owner = ("shop".to_owned(), "Deployment".to_owned(), "web".to_owned());
-        assert_eq!(seen.bound.get(&owner), Some(&1));
-    }
-
-    #[test]
-    fn pods_that_ended_or_are_not_bound_take_no_room() {
-        let mut book = RoomBook::default();
-        book.set_node("n1", &node("2", true));
-        book.set_pod("shop", "web-1", &pod("n1", "1"));
-        let mut ended = pod("n1", "1");
-        ended["status"]["phase"] = json!("Succeeded");
-        book.set_pod("shop", "web-1", &ended);
-        book.set_pod("shop", "web-2", &pod("", "1"));
-        assert_eq!(book.sum().requested, Resources::default());
-        assert_eq!(
-            book.sum().quantities(&book.sum().allocatable, 10),
-            BTreeMap::from([
-                ("cpu".to_owned(), "2".to_owned()),
-                ("memory".to_owned(), "4Gi".to_owned()),
-                ("pods".to_owned(), "10".to_owned()),
-            ])
-        );
-    }
-}
+mod tests;

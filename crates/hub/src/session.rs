@@ -3,16 +3,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, RwLock},
+    sync::{
+        Arc, Mutex, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use hanse_member::{Digest, Kinds, Watched, digest, discover, run_watch};
 use hanse_rt::{Mono, Rng, TaskSet};
-use k8s_openapi::{
-    api::core::v1::{Node, Pod},
-    apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
     core::{DynamicObject, PartialObjectMeta},
@@ -23,7 +23,10 @@ use tokio::sync::{Notify, watch};
 use crate::{
     Key, TemplateKey,
     marks::NAMES,
-    room::{RoomBook, RoomSeen},
+    room::{
+        RoomBook, RoomSeen,
+        kept::{self, Failing, KeptNode, KeptPod},
+    },
 };
 
 /// Whether a member's API server answers the hub.
@@ -61,6 +64,10 @@ pub struct SessionLimits {
     pub probe_limit: Duration,
     /// Changes of nodes and pods are collected for this long. Default 50 ms.
     pub room_delay: Duration,
+    /// When the member has not answered, or its nodes or pods could not be watched, for this long,
+    /// its room counts as unknown. A watch that fell silent is found out after 70 s at most.
+    /// Default 30 s.
+    pub room_stale: Duration,
 }
 
 impl Default for SessionLimits {
@@ -69,12 +76,16 @@ impl Default for SessionLimits {
             probe_period: Duration::from_millis(500),
             probe_limit: Duration::from_secs(1),
             room_delay: Duration::from_millis(50),
+            room_stale: Duration::from_secs(30),
         }
     }
 }
 
 /// Changes of definitions are collected for this long before the kinds are asked for again.
 const KINDS_DELAY: Duration = Duration::from_millis(200);
+
+/// Watches that room is counted from.
+const ROOM_WATCHES: [&str; 2] = ["nodes", "pods"];
 
 type Listener = Arc<dyn Fn(&str, SessionEvent) + Send + Sync>;
 
@@ -92,6 +103,10 @@ pub struct Session {
     epoch: watch::Sender<u64>,
     kinds: RwLock<Option<Arc<Kinds>>>,
     room: RwLock<Option<Arc<RoomSeen>>>,
+    /// Watches of nodes and pods that have failed lately.
+    failing: Mutex<BTreeMap<&'static str, Failing>>,
+    /// Whether the room is known well enough for new work, as it was told last.
+    room_fresh: AtomicBool,
     book: Mutex<RoomBook>,
     book_changed: Notify,
     definitions_changed: Notify,
@@ -145,6 +160,8 @@ impl Session {
             epoch: watch::Sender::new(0),
             kinds: RwLock::default(),
             room: RwLock::default(),
+            failing: Mutex::default(),
+            room_fresh: AtomicBool::new(false),
             book: Mutex::default(),
             book_changed: Notify::new(),
             definitions_changed: Notify::new(),
@@ -189,7 +206,31 @@ impl Session {
         self.kinds.read().expect("no holder of this lock panics").clone()
     }
 
-    /// Its free room, once known.
+    /// Its free room, unless it is not known or too old for new work to rely on.
+    pub fn fresh_room(&self) -> Option<Arc<RoomSeen>> {
+        self.room().filter(|_| self.is_room_fresh())
+    }
+
+    fn is_room_fresh(&self) -> bool {
+        let (now, limit) = (Mono::now(), self.limits.room_stale);
+        let (down, since) = {
+            let sight = self.sight.borrow();
+            (sight.up == Some(false), sight.since)
+        };
+        let failing = self.failing.lock().expect("no holder of this lock panics");
+        let is_cut = down && now.duration_since(since) >= limit;
+        !is_cut && failing.values().all(|failing| !failing.has_lasted(limit, now))
+    }
+
+    /// Tells when the room becomes too old, and when it is known again.
+    fn judge_room(&self) {
+        let fresh = self.fresh_room().is_some();
+        if self.room_fresh.swap(fresh, Ordering::Relaxed) != fresh {
+            self.announce(SessionEvent::Room);
+        }
+    }
+
+    /// Its free room as it was seen last, once known.
     pub fn room(&self) -> Option<Arc<RoomSeen>> {
         self.room.read().expect("no holder of this lock panics").clone()
     }
@@ -282,6 +323,7 @@ impl Session {
             };
             failures = if error.is_some() { failures + 1 } else { 0 };
             self.saw(error);
+            self.judge_room();
             let kinds_wanted = self.kinds().is_none();
             if failures == 0 && kinds_wanted {
                 self.learn_kinds().await;
@@ -339,8 +381,15 @@ impl Session {
             epoch.borrow_and_update();
             let rng = self.rng.fork("watch", what);
             let failed = |event: &Watched<K>| {
+                let mut failing = self.failing.lock().expect("no holder of this lock panics");
                 if let Watched::Failed(error) = event {
                     tracing::debug!(member = self.name, what, error, "a member's watch failed");
+                    if ROOM_WATCHES.contains(&what) {
+                        let known = failing.get(what).copied();
+                        failing.insert(what, Failing::note(known, Mono::now()));
+                    }
+                } else {
+                    failing.remove(what);
                 }
             };
             let watch = run_watch(api.clone(), labels.clone(), rng, |event| {
@@ -357,10 +406,10 @@ impl Session {
     async fn nodes(self: Arc<Self>) {
         let session = Arc::clone(&self);
         let mut listed = BTreeSet::new();
-        let api: Api<Node> = Api::all(self.client());
+        let api = kept::nodes(self.client());
         self.watch("nodes", api, None, move |event| {
             let mut book = session.book.lock().expect("no holder of this lock panics");
-            let mut put = |node: Node| {
+            let mut put = |node: KeptNode| {
                 let name = node.name_any();
                 book.set_node(&name, &serde_json::to_value(&node).unwrap_or_default());
                 name
@@ -386,12 +435,13 @@ impl Session {
     async fn pods(self: Arc<Self>) {
         let session = Arc::clone(&self);
         let mut listed = BTreeSet::new();
-        let api: Api<Pod> = Api::all(self.client());
+        let api = kept::pods(self.client());
         self.watch("pods", api, None, move |event| {
             let mut book = session.book.lock().expect("no holder of this lock panics");
-            let mut put = |pod: Pod| {
+            let now = Mono::now();
+            let mut put = |pod: KeptPod| {
                 let key = (pod.namespace().unwrap_or_default(), pod.name_any());
-                book.set_pod(&key.0, &key.1, &serde_json::to_value(&pod).unwrap_or_default());
+                book.set_pod(&key.0, &key.1, &serde_json::to_value(&pod).unwrap_or_default(), now);
                 key
             };
             match event {
@@ -447,6 +497,7 @@ impl Session {
                 }
                 changed
             };
+            self.room_fresh.store(self.is_room_fresh(), Ordering::Relaxed);
             if changed {
                 self.announce(SessionEvent::Room);
             }

@@ -9,9 +9,13 @@ use std::{
     time::Duration,
 };
 
-use hanse_rt::trace::TraceParent;
+use futures::StreamExt as _;
+use hanse_rt::{Elapsed, Mono, trace::TraceParent};
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::{
+    BodyExt as _, BodyStream, Full, Limited, StreamBody, combinators::UnsyncBoxBody,
+};
+use hyper::body::{Bytes, Frame};
 use kube::{Client, client::Body};
 use tower::BoxError;
 
@@ -38,6 +42,8 @@ impl Default for Limits {
         }
     }
 }
+
+type Answer = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A share of the calls that may be tried again, so that a sick member is not buried in retries:
 /// each call earns a tenth of a retry, and no more than ten are saved up.
@@ -80,9 +86,10 @@ async fn call(
     limits: Limits,
     budget: Arc<RetryBudget>,
     request: Request<Body>,
-) -> Result<Response<Body>, BoxError> {
-    if is_watch(&request) {
-        return Ok(hanse_rt::timeout(limits.open, client.send(request)).await??);
+) -> Result<Response<Answer>, BoxError> {
+    if let Some(life) = watch_life(&request) {
+        let answer = hanse_rt::timeout(limits.open, client.send(request)).await??;
+        return Ok(answer.map(|body| ending(body, life)));
     }
     let answer = hanse_rt::timeout(limits.call, async {
         let (parts, body) = request.into_parts();
@@ -99,9 +106,34 @@ async fn call(
     answer.await?
 }
 
-fn is_watch(request: &Request<Body>) -> bool {
+/// How long the server may keep a watch open, if the request opens one: what the request asks for,
+/// and ten seconds. Kubernetes' own limit is 30 to 60 minutes where it asks for nothing.
+fn watch_life(request: &Request<Body>) -> Option<Duration> {
     let query = request.uri().query().unwrap_or_default();
-    query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1"))
+    if !query.split('&').any(|pair| matches!(pair, "watch=true" | "watch=1")) {
+        return None;
+    }
+    let asked = query.split('&').find_map(|pair| pair.strip_prefix("timeoutSeconds="));
+    let seconds = asked.and_then(|value| value.parse().ok()).unwrap_or(3600_u64);
+    Some(Duration::from_secs(seconds.saturating_add(10)))
+}
+
+/// A stream that a cut has silenced never ends by itself: this one breaks off when the server
+/// should long have ended it.
+fn ending(body: Body, life: Duration) -> Answer {
+    let deadline = Mono::now() + life;
+    let frames = Some(Box::pin(BodyStream::new(body)));
+    let frames = futures::stream::unfold(frames, move |frames| async move {
+        let mut frames = frames?;
+        let next: Option<Result<Frame<Bytes>, BoxError>> = hanse_rt::select! {
+            frame = frames.next() => frame.map(|frame| frame.map_err(Into::into)),
+            () = hanse_rt::sleep_until(deadline) => Some(Err(Elapsed(life).into())),
+        };
+        let next = next?;
+        let rest = next.is_ok().then_some(frames);
+        Some((next, rest))
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// How long the server asks to wait before the call is repeated, at most a second.
@@ -117,10 +149,10 @@ fn repeat_after(answer: &Response<Body>) -> Option<Duration> {
     )
 }
 
-async fn whole(answer: Response<Body>, limit: usize) -> Result<Response<Body>, BoxError> {
+async fn whole(answer: Response<Body>, limit: usize) -> Result<Response<Answer>, BoxError> {
     let (parts, body) = answer.into_parts();
     let bytes = Limited::new(body, limit).collect().await?.to_bytes();
-    Ok(Response::from_parts(parts, Body::from(bytes.to_vec())))
+    Ok(Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed_unsync()))
 }
 
 #[cfg(test)]
@@ -129,11 +161,11 @@ mod tests {
 
     use super::*;
 
-    type Answer = Result<Response<Body>, BoxError>;
+    type Answered = Result<Response<Body>, BoxError>;
 
     fn client<F>(answer: impl Fn(usize) -> F + Send + 'static) -> (Client, Arc<AtomicUsize>)
     where
-        F: Future<Output = Answer> + Send + 'static,
+        F: Future<Output = Answered> + Send + 'static,
     {
         let calls = Arc::new(AtomicUsize::new(0));
         let seen = Arc::clone(&calls);
@@ -146,7 +178,7 @@ mod tests {
         Request::get(uri).body(Body::empty()).unwrap()
     }
 
-    fn status(code: StatusCode) -> Answer {
+    fn status(code: StatusCode) -> Answered {
         Ok(Response::builder().status(code).body(Body::empty())?)
     }
 
@@ -161,6 +193,20 @@ mod tests {
     async fn a_watch_that_is_never_opened_ends() {
         let (client, _) = client(|_| std::future::pending());
         assert!(client.send(request("/api/v1/nodes?&watch=true")).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_falls_silent_breaks_off_after_its_time() {
+        let service = tower::service_fn(|_: Request<Body>| async {
+            let silence = futures::stream::pending::<Result<Frame<Bytes>, BoxError>>();
+            Ok::<_, BoxError>(Response::new(StreamBody::new(silence)))
+        });
+        let client = bounded(Client::new(service, "default"), Limits::default());
+        let started = Mono::now();
+        let answer = client.send(request("/api/v1/nodes?watch=true&timeoutSeconds=60")).await;
+        let error = answer.unwrap().into_body().collect().await.unwrap_err();
+        assert_eq!(started.elapsed(), Duration::from_secs(70));
+        assert!(format!("{error:?}").contains("Elapsed"), "{error:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -80,7 +80,7 @@ pub fn selects(object: &Value) -> Option<Selects> {
     }
 }
 
-fn label_selector(selector: &Value) -> Selects {
+pub(crate) fn label_selector(selector: &Value) -> Selects {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     Selects::Pods {
         labels: selector.get("matchLabels").map(string_map).unwrap_or_default(),

@@ -6,6 +6,10 @@ use serde_json::Value;
 
 use crate::{Kind, milli};
 
+mod placing;
+
+pub use placing::PodSkew;
+
 /// What one pod needs of a node.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct PodNeeds {
@@ -15,6 +19,10 @@ pub struct PodNeeds {
     pub node_selector: BTreeMap<String, String>,
     /// Taints of nodes that do not keep the pod away.
     pub tolerations: Vec<NodeToleration>,
+    /// Limits of unevenness between the nodes' domains of a label.
+    pub skews: Vec<PodSkew>,
+    /// Labels of nodes of which each value takes one of these pods at most.
+    pub apart: Vec<String>,
 }
 
 /// A toleration of a pod.
@@ -54,7 +62,10 @@ pub fn pod_labels(template: &Value) -> BTreeMap<String, String> {
 /// What one pod of a workload needs. A quantity that cannot be read counts as nothing: the
 /// member's API server will refuse it with its own words.
 pub fn pod_needs(template: &Value) -> PodNeeds {
-    pod_template(template).map(|pod| needs_of(&pod["spec"])).unwrap_or_default()
+    let namespace = template.pointer("/metadata/namespace").and_then(Value::as_str);
+    pod_template(template)
+        .map(|pod| placing::with_rules(needs_of(&pod["spec"]), pod, namespace.unwrap_or_default()))
+        .unwrap_or_default()
 }
 
 /// Whether a workload mounts volumes whose data stays behind when it moves.
@@ -101,6 +112,8 @@ pub(crate) fn needs_of(spec: &Value) -> PodNeeds {
         add(&mut running, &requests_of(container));
     }
     raise(&mut running, &peak);
+    // What is asked for the pod as a whole counts instead of what its containers ask for.
+    running.extend(requests_of(spec));
     if let Some(overhead) = spec.get("overhead") {
         add(&mut running, &amounts(overhead));
     }
@@ -108,6 +121,7 @@ pub(crate) fn needs_of(spec: &Value) -> PodNeeds {
         requests: running,
         node_selector: spec.get("nodeSelector").map(string_map).unwrap_or_default(),
         tolerations: list(spec.get("tolerations")).map(toleration).collect(),
+        ..PodNeeds::default()
     }
 }
 
@@ -196,6 +210,13 @@ mod tests {
         let pod = json!({"containers": [{"resources": {"limits": {"cpu": "2"}}}],
             "overhead": {"cpu": "250m"}});
         assert_eq!(cpu(pod), 2250);
+    }
+
+    #[test]
+    fn what_the_pod_asks_for_as_a_whole_counts_instead_of_its_containers() {
+        let pod = json!({"containers": [asks("100m"), asks("100m")],
+            "resources": {"requests": {"cpu": "1"}}});
+        assert_eq!(cpu(pod), 1000);
     }
 
     #[test]

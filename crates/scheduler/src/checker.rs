@@ -289,7 +289,8 @@ fn room(member: &Member, needs: &PodNeeds) -> Option<u64> {
     let Room::Nodes(nodes) = &member.room else {
         return None;
     };
-    let grown = nodes.elastic.as_ref().map_or(0, |elastic| {
+    let corrected = nodes.corrections.iter().any(|(shape, _)| is_as_hard(needs, shape));
+    let grown = nodes.elastic.as_ref().filter(|_| !corrected).map_or(0, |elastic| {
         let node = NodeShape {
             nodes: 1,
             free: elastic.resources.clone(),
@@ -324,10 +325,29 @@ fn ready(member: &Member, needs: &PodNeeds) -> Option<u64> {
         };
         sum = sum.min(places);
     }
-    for (_, limit) in nodes.corrections.iter().filter(|(shape, _)| shape == needs) {
+    for (_, limit) in nodes.corrections.iter().filter(|(shape, _)| is_as_hard(needs, shape)) {
         sum = sum.min(*limit);
     }
     Some(sum)
+}
+
+/// Whether every node that takes a replica with these needs would take one with the others.
+fn is_as_hard(needs: &PodNeeds, other: &PodNeeds) -> bool {
+    let amounts = |needs: &PodNeeds| {
+        let mut all = needs.request.others.clone();
+        all.insert("cpu".to_owned(), needs.request.cpu_milli);
+        all.insert("memory".to_owned(), needs.request.memory_bytes);
+        all
+    };
+    let own = amounts(needs);
+    let asks =
+        amounts(other).iter().all(|(k, v)| own.get(k).is_some_and(|have| have >= v) || *v == 0);
+    let selected: BTreeSet<_> = needs.node_selector.iter().collect();
+    let tolerated: BTreeSet<_> = other.tolerations.iter().collect();
+    asks && other.node_selector.iter().all(|entry| selected.contains(&entry))
+        && needs.tolerations.iter().all(|entry| tolerated.contains(entry))
+        && other.skews.iter().all(|skew| needs.skews.contains(skew))
+        && other.apart.iter().all(|label| needs.apart.contains(label))
 }
 
 fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {

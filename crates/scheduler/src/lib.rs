@@ -28,4 +28,4 @@ pub use request::{
     Spread, Standby, Survive, TierMode, Toleration, Topology, Weight,
 };
 pub use room::{Elastic, HOSTNAME, NodeClass, NodeShape, Nodes, Resources, Room};
-pub use survive::Ledger;
+pub use survive::{Ledger, Spare};

@@ -335,7 +335,7 @@ impl Answer<'_> {
             && self.candidates.iter().any(|candidate| candidate.fits.elastic > 0)
         {
             tried.elastic = true;
-            counts = tried.run();
+            counts = self.with_elastic(&tried, &counts);
         }
         let missing = u64::from(request.replicas) - counts.placed;
         let fits_all = missing == 0;
@@ -356,6 +356,27 @@ impl Answer<'_> {
             );
         }
         Ok(self.decision(&counts, report, notes, missing_of(self, &counts)))
+    }
+
+    /// Adds elastic room to what ready room holds; from the start where that does not suffice, or
+    /// where tiers say what is to be filled first.
+    fn with_elastic(&self, tried: &Try<'_>, ready: &Counts) -> Counts {
+        if self.request.rules.tiers.len() <= 1 {
+            let filled = self.candidates.iter().zip(&ready.each).map(|(candidate, count)| {
+                let more = count.saturating_sub(candidate.previous);
+                let mut candidate = *candidate;
+                candidate.previous += more;
+                candidate.holds |= more > 0;
+                candidate.fits.more -= more.min(candidate.fits.more);
+                candidate
+            });
+            let filled: Vec<Candidate> = filled.collect();
+            let counts = Try { candidates: &filled, steady: true, ..*tried }.run();
+            if counts.placed == u64::from(tried.replicas) {
+                return counts;
+            }
+        }
+        tried.run()
     }
 
     fn refuse(&self, tried: &Try<'_>, counts: &Counts, report: Report) -> Unplaceable {

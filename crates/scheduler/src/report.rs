@@ -47,6 +47,29 @@ impl Note {
             Self::WouldNotSurvive(..) => "WouldNotSurvive",
         }
     }
+
+    /// The note for people.
+    pub fn in_words(&self) -> String {
+        match self {
+            Self::Unchanged => "nothing had to be decided anew".to_owned(),
+            Self::LaterTier(tier) => {
+                let number = u32::from(*tier) + 1;
+                format!("everything is in tier {number}: those before it cannot hold it")
+            }
+            Self::Displaced(count) => format!(
+                "{count} replicas leave clusters that could keep them, for a spread or a bound"
+            ),
+            Self::Elastic(count) => {
+                format!("{count} replicas run on nodes that clusters add when asked for more")
+            }
+            Self::SearchBounded => {
+                "with two spread keys not every combination of domains was tried".to_owned()
+            }
+            Self::WouldNotSurvive(domain, missing) => {
+                format!("the loss of {domain} would leave {missing} replicas too few")
+            }
+        }
+    }
 }
 
 /// Why members are not possible.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use crate::{Assignment, Member, Resources};
+use crate::{Assignment, Member, Resources, Spare};
 
 /// One workload to be placed.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,9 @@ pub struct Request {
     /// Members that hold what this workload wants to be near to, or is to stay away from; absent
     /// when the rules ask for neither.
     pub others: Option<Arc<Others>>,
+    /// Room that is left when a domain is lost, beside what is promised to others; absent: nothing
+    /// is promised.
+    pub spare: Option<Arc<Spare>>,
     /// Most replicas that the tenant's quota leaves to this workload, those it has counted in;
     /// absent: no quota.
     pub quota: Option<u32>,
@@ -101,6 +104,26 @@ pub struct Skew {
     pub label: String,
     /// By how many replicas the fullest domain may exceed the emptiest, 1 or more.
     pub most: u32,
+    /// With fewer domains than this the emptiest counts as empty; 0 and 1 ask for nothing.
+    pub min_domains: u32,
+}
+
+impl PodNeeds {
+    /// Whether a node that takes such a replica takes one with `other`'s needs too: this one asks
+    /// for as much, and is as choosy.
+    pub fn asks_as_much_as(&self, other: &Self) -> bool {
+        let (own, less) = (&self.request, &other.request);
+        own.cpu_milli >= less.cpu_milli
+            && own.memory_bytes >= less.memory_bytes
+            && less
+                .others
+                .iter()
+                .all(|(name, amount)| own.others.get(name).copied().unwrap_or(0) >= *amount)
+            && other.node_selector.iter().all(|(k, v)| self.node_selector.get(k) == Some(v))
+            && self.tolerations.iter().all(|one| other.tolerations.contains(one))
+            && other.skews.iter().all(|one| self.skews.contains(one))
+            && other.apart.iter().all(|one| self.apart.contains(one))
+    }
 }
 
 /// How replicas are handed out.

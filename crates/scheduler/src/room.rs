@@ -24,8 +24,8 @@ pub struct Nodes {
     pub shapes: Vec<NodeShape>,
     /// Room that the member adds by itself when it is asked for more; used after the rest.
     pub elastic: Option<Elastic>,
-    /// Where room proved to be an illusion: this many more of these fit at most, whatever the
-    /// shapes say.
+    /// Where room proved to be an illusion: this many more of these, and of what asks for as much,
+    /// fit at most, whatever the shapes say.
     pub corrections: Vec<(PodNeeds, u64)>,
 }
 
@@ -185,17 +185,48 @@ impl Member {
         };
         Some(nodes.fits(needs, self.reserve_percent))
     }
+
+    /// How many more replicas the shapes of its nodes seem to hold, whatever corrections say;
+    /// absent when its room is not known.
+    pub fn seems_to_hold(&self, needs: &PodNeeds) -> Option<u64> {
+        let Room::Nodes(nodes) = &self.room else {
+            return None;
+        };
+        Some(nodes.shown(needs, self.reserve_percent).0)
+    }
+
+    /// Whether it adds room by itself.
+    pub fn has_elastic_room(&self) -> bool {
+        matches!(&self.room, Room::Nodes(nodes) if nodes.elastic.is_some())
+    }
 }
 
 impl Nodes {
     fn fits(&self, needs: &PodNeeds, reserve_percent: u8) -> Fits {
+        let (mut more, most) = self.shown(needs, reserve_percent);
+        let mut elastic = self
+            .elastic
+            .as_ref()
+            .map_or(0, |elastic| elastic.resources.times(&needs.request).min(elastic.pods));
+        for (shape, limit) in &self.corrections {
+            if needs.asks_as_much_as(shape) {
+                more = more.min(*limit);
+                // Nodes that did not come when they were waited for do not come now.
+                elastic = 0;
+            }
+        }
+        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
+        Fits { more: small(more), elastic: small(elastic), most: small(most) }
+    }
+
+    /// How many more the shapes hold, and how many in all.
+    fn shown(&self, needs: &PodNeeds, reserve_percent: u8) -> (u64, u64) {
         let admits = |shape: &NodeShape| {
             (needs.node_selector.is_empty() && shape.class.taints.is_empty())
                 || shape.class.admits(needs)
         };
         let plain = needs.apart.is_empty() && needs.skews.is_empty();
         let mut more: u64 = 0;
-        let mut most = u64::from(u32::MAX);
         if plain {
             for shape in &self.shapes {
                 if admits(shape) {
@@ -203,6 +234,7 @@ impl Nodes {
                     more = more.saturating_add(holds);
                 }
             }
+            (more, u64::from(u32::MAX))
         } else {
             let open: Vec<(&NodeShape, u64)> = self
                 .shapes
@@ -210,17 +242,8 @@ impl Nodes {
                 .filter(|shape| admits(shape))
                 .map(|shape| (shape, shape.holds(needs, reserve_percent)))
                 .collect();
-            (more, most) = limited(&open, needs);
+            limited(&open, needs)
         }
-        for (_, limit) in self.corrections.iter().filter(|(shape, _)| shape == needs) {
-            more = more.min(*limit);
-        }
-        let elastic = self
-            .elastic
-            .as_ref()
-            .map_or(0, |elastic| elastic.resources.times(&needs.request).min(elastic.pods));
-        let small = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
-        Fits { more: small(more), elastic: small(elastic), most: small(most) }
     }
 }
 
@@ -248,7 +271,12 @@ fn limited(open: &[(&NodeShape, u64)], needs: &PodNeeds) -> (u64, u64) {
     for skew in &needs.skews {
         let even = |holds: &mut dyn Iterator<Item = (u64, u64)>| {
             let domains: Vec<(u64, u64)> = holds.collect();
-            let least = domains.iter().map(|(holds, _)| *holds).min().unwrap_or(0);
+            let count: u64 = domains.iter().map(|(_, times)| *times).sum();
+            let least = if count < u64::from(skew.min_domains) {
+                0
+            } else {
+                domains.iter().map(|(holds, _)| *holds).min().unwrap_or(0)
+            };
             let limit = least.saturating_add(u64::from(skew.most.max(1)));
             domains.iter().map(|(holds, times)| (*holds).min(limit) * times).sum::<u64>()
         };
@@ -320,7 +348,8 @@ impl Room {
                 None => shapes.push(fuller),
             }
         }
-        for (_, limit) in nodes.corrections.iter_mut().filter(|(shape, _)| shape == needs) {
+        let corrections = nodes.corrections.iter_mut();
+        for (_, limit) in corrections.filter(|(shape, _)| needs.asks_as_much_as(shape)) {
             *limit = limit.saturating_sub(u64::from(replicas));
         }
         if let Some(elastic) = nodes.elastic.as_mut().filter(|_| left > 0) {
@@ -428,9 +457,11 @@ mod tests {
             shape
         };
         let pool = member(vec![zone("a", 1, 1000), zone("b", 1, 300)]);
-        let skew = Skew { label: "zone".to_owned(), most: 2 };
-        let even = PodNeeds { skews: vec![skew], ..needs(100) };
+        let skew = Skew { label: "zone".to_owned(), most: 2, min_domains: 1 };
+        let mut even = PodNeeds { skews: vec![skew], ..needs(100) };
         assert_eq!(more(&pool, &even), Some(8));
+        even.skews[0].min_domains = 3;
+        assert_eq!(more(&pool, &even), Some(4), "an absent third zone counts as empty");
     }
 
     #[test]
@@ -443,8 +474,13 @@ mod tests {
             pods: 3,
         });
         nodes.corrections = vec![(needs(100), 2)];
-        let fits = pool.fits(&needs(100)).unwrap();
-        assert_eq!((fits.more, fits.elastic), (2, 3));
-        assert_eq!(pool.fits(&needs(200)).unwrap().more, 5);
+        let fits = |cpu: u64| {
+            let fits = pool.fits(&needs(cpu)).unwrap();
+            (fits.more, fits.elastic)
+        };
+        assert_eq!(fits(50), (10, 3), "what asks for less may still fit");
+        assert_eq!(fits(100), (2, 0));
+        assert_eq!(fits(200), (2, 0), "what asks for more fits no better");
+        assert_eq!(pool.seems_to_hold(&needs(100)), Some(10));
     }
 }

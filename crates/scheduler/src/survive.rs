@@ -1,11 +1,14 @@
 //! Whether work goes on when a domain is lost: for one decision, and for a whole fleet with a
 //! ledger, so that the same spare room is not promised to many.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crate::{
-    Assignment, Cause, Decision, Enforce, Fleet, Note, Planner, Request, Rules, Shortfall, Standby,
-    Survive, Topology, Unplaceable,
+    Assignment, Cause, Decision, Enforce, Fleet, Note, Planner, PodNeeds, Request, Rules,
+    Shortfall, Standby, Survive, Topology, Unplaceable,
     candidate::Candidate,
     share::{Counts, Try},
 };
@@ -99,18 +102,37 @@ pub(crate) fn broken(
                         .collect(),
                 );
                 let mut ledger = Ledger::new(survive.domain.clone());
+                let spare = request.spare.as_deref();
+                let known = spare.and_then(|spare| spare.without.get(&domain));
                 // What the decision adds takes room that the fleet still shows as free.
-                let mut taken = fleet.clone();
+                let mut taken = known.unwrap_or(fleet).clone();
+                let own = spare.and_then(|spare| spare.own.get(&domain));
+                let mut own = own.cloned().unwrap_or_default();
                 for (name, count) in placed.iter() {
                     let more = count.saturating_sub(request.previous.of(name));
-                    taken.reserve(name, &request.needs, more);
+                    take(&mut taken, &mut own, name, &request.needs, more);
                 }
-                ledger.lose(&taken, &domain, request, &placed, 0)
+                if known.is_some() {
+                    ledger.without.insert(Arc::clone(&domain), taken.clone());
+                }
+                let members = if known.is_some() { fleet } else { &taken };
+                ledger.enter(members, &domain, request, &placed, &own, 0).0
             }
         };
         (missing > 0).then_some((domain, missing))
     };
     sums.into_iter().filter_map(missing).max_by_key(|(_, missing)| *missing)
+}
+
+/// Takes room for replicas that a workload adds; what is not free comes out of what was promised
+/// to it.
+fn take(fleet: &mut Fleet, own: &mut Assignment, member: &str, needs: &PodNeeds, more: u32) {
+    let fits = fleet.get(member).and_then(|member| member.fits(needs));
+    let free = fits.map_or(u32::MAX, |fits| fits.more);
+    fleet.reserve(member, needs, more);
+    if more > free && own.contains(member) {
+        own.set(member, own.of(member).saturating_sub(more - free));
+    }
 }
 
 /// A decision that would not survive, by what the policy says of it.
@@ -135,6 +157,15 @@ pub(crate) fn answer(
     }
 }
 
+/// Room that is left when a domain is lost.
+#[derive(Clone, Debug, Default)]
+pub struct Spare {
+    /// The fleet without each domain, less what is promised to all.
+    pub without: BTreeMap<Arc<str>, Fleet>,
+    /// What is promised there to this workload.
+    pub own: BTreeMap<Arc<str>, Assignment>,
+}
+
 /// Room for the loss of each domain of one kind. Losses are entered one workload after the other,
 /// the most important first, and each takes its room from what those before it left.
 #[derive(Debug)]
@@ -142,13 +173,58 @@ pub struct Ledger {
     key: Topology,
     /// The fleet without each domain, less what was promised already.
     without: BTreeMap<Arc<str>, Fleet>,
+    /// What is promised to each workload, by the key that it was entered with.
+    promised: BTreeMap<u64, BTreeMap<Arc<str>, Assignment>>,
     planner: Planner,
 }
 
 impl Ledger {
     /// A ledger for the loss of domains of this kind.
     pub fn new(key: Topology) -> Self {
-        Self { key, without: BTreeMap::new(), planner: Planner::default() }
+        let (without, promised) = (BTreeMap::new(), BTreeMap::new());
+        Self { key, without, promised, planner: Planner::default() }
+    }
+
+    /// What is left for the workload of this key.
+    pub fn spare(&self, key: u64) -> Spare {
+        let own = self.promised.get(&key).cloned().unwrap_or_default();
+        Spare { without: self.without.clone(), own }
+    }
+
+    /// Takes room for replicas that the workload of this key adds in a member.
+    pub fn reserve(&mut self, member: &str, needs: &PodNeeds, replicas: u32, key: u64) {
+        let mut none = BTreeMap::new();
+        let promised = self.promised.get_mut(&key).unwrap_or(&mut none);
+        for (domain, fleet) in &mut self.without {
+            let mut nothing = Assignment::default();
+            let own = promised.get_mut(domain).unwrap_or(&mut nothing);
+            take(fleet, own, member, needs, replicas);
+        }
+    }
+
+    /// Enters what a workload loses with each domain that it stands in, beside what it was
+    /// promised before under the same key, and gives how many replicas find no place in the worst
+    /// case.
+    pub fn promise(
+        &mut self,
+        fleet: &Fleet,
+        request: &Request,
+        placed: &Assignment,
+        key: u64,
+    ) -> u32 {
+        let held = placed.iter().filter(|(_, count)| *count > 0);
+        let places = held.filter_map(|(name, _)| fleet.place(name));
+        let domains: BTreeSet<Arc<str>> =
+            places.map(|at| domain_of(fleet, &self.key, at)).collect();
+        let mut before = self.promised.remove(&key).unwrap_or_default();
+        let mut worst = 0;
+        for domain in domains {
+            let own = before.remove(&domain).unwrap_or_default();
+            let (missing, own) = self.enter(fleet, &domain, request, placed, &own, key);
+            self.promised.entry(key).or_default().insert(domain, own);
+            worst = worst.max(missing);
+        }
+        worst
     }
 
     /// Enters what a workload loses with a domain, and gives how many replicas find no place.
@@ -162,6 +238,20 @@ impl Ledger {
         placed: &Assignment,
         key: u64,
     ) -> u32 {
+        self.enter(fleet, domain, request, placed, &Assignment::default(), key).0
+    }
+
+    /// As [`Self::lose`]; `own` is what is promised to the workload already. Gives also what is
+    /// promised to it then.
+    fn enter(
+        &mut self,
+        fleet: &Fleet,
+        domain: &str,
+        request: &Request,
+        placed: &Assignment,
+        own: &Assignment,
+        key: u64,
+    ) -> (u32, Assignment) {
         let key_of = &self.key;
         let outside: Assignment = placed
             .iter()
@@ -181,7 +271,7 @@ impl Ledger {
         let runs = u32::try_from(outside.total()).unwrap_or(u32::MAX);
         let need = needed(&survive, request.replicas);
         if runs >= need || outside.total() == placed.total() {
-            return 0;
+            return (0, own.clone());
         }
         let without = self.without.entry(domain.into()).or_insert_with(|| {
             fleet.without(|member| {
@@ -192,20 +282,31 @@ impl Ledger {
                 own == domain
             })
         });
+        // What is promised counts as taken there, so that only what is beyond it takes more.
+        let mut standing = outside.clone();
+        for (name, count) in own.iter() {
+            standing.set(name, standing.of(name).saturating_add(count));
+        }
         let again = Request {
             rules: Arc::new(Rules { survive: None, steady: true, ..Rules::clone(&request.rules) }),
             replicas: need,
             partial: true,
-            previous: outside.clone(),
+            previous: standing.clone(),
+            spare: None,
             ..request.clone()
         };
         let found = match self.planner.schedule(without, &again, key) {
             Ok(decision) => decision.assignment,
             Err(_) => outside.clone(),
         };
+        let mut promised = own.clone();
         for (name, count) in found.iter() {
-            without.reserve(name, &request.needs, count.saturating_sub(outside.of(name)));
+            without.reserve(name, &request.needs, count.saturating_sub(standing.of(name)));
+            let more = count.saturating_sub(outside.of(name)).max(own.of(name));
+            if more > 0 {
+                promised.set(name, more);
+            }
         }
-        need.saturating_sub(u32::try_from(found.total()).unwrap_or(u32::MAX))
+        (need.saturating_sub(u32::try_from(found.total()).unwrap_or(u32::MAX)), promised)
     }
 }

@@ -462,3 +462,33 @@ fn a_ledger_promises_the_same_spare_room_once() {
         assert_eq!(u64::from(missing), expected, "seed {seed}");
     }
 }
+
+#[test]
+fn the_same_spare_room_is_not_promised_twice() {
+    // Six of eight places are taken by the first and second workload; the loss of any member
+    // leaves two free places beside the lost one.
+    let mut fleet = fleet(&[("a", 4), ("b", 4), ("c", 4)]);
+    let mut asked = request(6);
+    rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    let mut ledger = Ledger::new(Topology::Provider);
+    let decide = |key: u64, fleet: &mut Fleet, ledger: &mut Ledger| {
+        let asked = Request { spare: Some(Arc::new(ledger.spare(key))), ..asked.clone() };
+        let decision = schedule(fleet, &asked, key).unwrap();
+        for (name, count) in decision.assignment.iter() {
+            fleet.reserve(name, &asked.needs, count);
+            ledger.reserve(name, &asked.needs, count, key);
+        }
+        let missing = ledger.promise(fleet, &asked, &decision.assignment, key);
+        assert_eq!(ledger.promise(fleet, &asked, &decision.assignment, key), missing, "again");
+        (decision.notes.len(), missing)
+    };
+    assert_eq!(decide(1, &mut fleet, &mut ledger), (0, 0));
+    let mut asked = request(3);
+    rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    // Three more leave one free place in each member: the two outside are promised to the first.
+    let alone = schedule(&fleet, &asked, 2).unwrap();
+    assert_eq!(alone.notes, []);
+    asked.spare = Some(Arc::new(ledger.spare(2)));
+    let beside = schedule(&fleet, &asked, 2).unwrap();
+    assert!(matches!(beside.notes[..], [Note::WouldNotSurvive(_, 1)]), "{:?}", beside.notes);
+}

@@ -34,7 +34,7 @@ pub(super) fn lose(
     let mut planner = Planner::default();
     let mut workloads = Vec::new();
     for (binding, key, affected) in bindings {
-        let mut seen = placement::observe(world, policies, Arc::clone(&binding), &book);
+        let mut seen = placement::observe(world, policies, Arc::clone(&binding), &mut book);
         seen.evacuations = Arc::clone(&orders);
         // No old copy is removed on paper.
         let placed = placement::plan(&seen, &mut planner, || false);

@@ -1,11 +1,11 @@
-//! Writes a decision: moves and reasons first, then the clusters. A crash between the two leaves
-//! moves that the next look takes up; the other way round it would leave replicas that look like
-//! too many.
+//! Writes a decision. With moves these and the reasons go first, then the clusters: a crash between
+//! the two leaves moves that the next look takes up; the other way round it would leave replicas
+//! that look like too many. Without moves the clusters go first.
 
 use std::sync::Arc;
 
 use hanse_api::{
-    Move, ResourceBinding, ResourceBindingStatus,
+    BindingDecision, Move, ResourceBinding, ResourceBindingStatus,
     conditions::{self, binding, reason},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::json;
 
-use super::plan::{Outcome, Placed};
+use super::plan::{Outcome, Placed, Survival};
 use crate::{
     Key, World,
     events::{Subject, Tone},
@@ -29,32 +29,64 @@ pub(super) async fn apply(
 ) -> Result<(), kube::Error> {
     let key = Key::of(seen.as_ref());
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &key);
-    let now = Time(world.means().wall.now());
-    let generation = seen.metadata.generation;
-    let change = |status: &mut ResourceBindingStatus| fill(status, placed, generation, &now);
-    let bucket = &world.means().status_writes;
-    let Some(written) = change_status(&api, bucket, Arc::clone(seen), change).await? else {
+    let moves = seen.status.as_ref().map(|status| status.moves.as_slice());
+    if seen.spec.clusters != placed.clusters && moves.unwrap_or_default() == placed.moves {
+        // Without moves nothing is lost in between, and members need not wait for a status.
+        let Some(written) = place(&api, seen, placed).await? else {
+            return Ok(());
+        };
+        return explain(world, &api, Arc::new(written), placed)
+            .await
+            .map(|_| tell(world, seen, placed));
+    }
+    let Some(written) = explain(world, &api, Arc::clone(seen), placed).await? else {
         return Ok(());
     };
     tell(world, seen, placed);
-    if seen.spec.clusters == placed.clusters {
+    if seen.spec.clusters == placed.clusters || written.spec != seen.spec {
+        // Somebody may have changed the request meanwhile: that event brings the binding again.
         return Ok(());
     }
-    if written.spec != seen.spec {
-        // Somebody changed the request meanwhile: that event brings the binding again.
-        return Ok(());
-    }
+    place(&api, &written, placed).await.map(|_| ())
+}
+
+/// Writes where the replicas go. None when the binding is gone.
+async fn place(
+    api: &Api<ResourceBinding>,
+    known: &ResourceBinding,
+    placed: &Placed,
+) -> Result<Option<ResourceBinding>, kube::Error> {
     let body = json!({
-        "metadata": {"resourceVersion": written.resource_version()},
+        "metadata": {"resourceVersion": known.resource_version()},
         "spec": {"clusters": placed.clusters},
     });
-    let patch = Patch::Merge(&body);
-    api.patch(&key.name, &PatchParams::default(), &patch).await.map(|_| ())
+    match api.patch(&known.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await {
+        Ok(written) => Ok(Some(written)),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes moves and reasons. None when the binding is gone.
+async fn explain(
+    world: &World,
+    api: &Api<ResourceBinding>,
+    known: Arc<ResourceBinding>,
+    placed: &Placed,
+) -> Result<Option<Arc<ResourceBinding>>, kube::Error> {
+    let now = Time(world.means().wall.now());
+    let generation = known.metadata.generation;
+    let change = |status: &mut ResourceBindingStatus| fill(status, placed, generation, &now);
+    change_status(api, &world.means().status_writes, known, change).await
 }
 
 fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<i64>, now: &Time) {
     status.moves.clone_from(&placed.moves);
-    let mut decision = placed.decision.clone();
+    let mut decision = match &status.decision {
+        // They may be newer here than where it was looked at.
+        Some(known) if placed.unchanged => BindingDecision { shortfall: None, ..known.clone() },
+        _ => placed.decision.clone(),
+    };
     decision.at = status.decision.as_ref().and_then(|known| known.at.clone());
     if status.decision.as_ref() != Some(&decision) {
         decision.at = Some(now.clone());
@@ -62,6 +94,10 @@ fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<
     }
     let scheduled = scheduled(placed, generation, now);
     conditions::set(&mut status.conditions, scheduled);
+    match survivable(&placed.survival, generation, now) {
+        Some(condition) => drop(conditions::set(&mut status.conditions, condition)),
+        None => status.conditions.retain(|known| known.type_ != binding::SURVIVABLE),
+    }
     if let Some(moving) = moving(&placed.moves, generation, now) {
         conditions::set(&mut status.conditions, moving);
     }
@@ -83,6 +119,16 @@ fn scheduled(placed: &Placed, generation: Option<i64>, now: &Time) -> Condition 
     };
     let reason = placed.outcome.reason();
     conditions::condition(binding::SCHEDULED, holds, reason, message, generation, now.clone())
+}
+
+fn survivable(survival: &Survival, generation: Option<i64>, now: &Time) -> Option<Condition> {
+    let (holds, reason, message) = match survival {
+        Survival::NotAsked => return None,
+        Survival::Survives => (true, reason::SURVIVES, String::new()),
+        Survival::WouldNot(words) => (false, reason::WOULD_NOT_SURVIVE, words.clone()),
+    };
+    let type_ = binding::SURVIVABLE;
+    Some(conditions::condition(type_, holds, reason, message, generation, now.clone()))
 }
 
 fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Condition> {

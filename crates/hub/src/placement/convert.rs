@@ -8,8 +8,8 @@ use std::{
 use hanse_api::{ClusterSelection, Placement, ReplicaMode, Strategy, TierMode, TolerationOperator};
 use hanse_render::Kind;
 use hanse_scheduler::{
-    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Rules, Selection, Spread, Survive, Toleration,
-    Topology, Weight,
+    Bounds, DivideBy, LabelRule, Mode, PodNeeds, Rules, Selection, Skew, Spread, Survive,
+    Toleration, Topology, Weight,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
@@ -140,8 +140,16 @@ pub(super) fn needs(needs: &hanse_render::PodNeeds) -> Arc<PodNeeds> {
     Arc::new(PodNeeds {
         request: resources(&needs.requests),
         node_selector: needs.node_selector.clone(),
-        skews: Vec::new(),
-        apart: Vec::new(),
+        skews: needs
+            .skews
+            .iter()
+            .map(|skew| Skew {
+                label: skew.label.clone(),
+                most: skew.most,
+                min_domains: skew.min_domains,
+            })
+            .collect(),
+        apart: needs.apart.clone(),
         tolerations: needs
             .tolerations
             .iter()

@@ -9,14 +9,24 @@ use std::{
 };
 
 use hanse_api::{
-    ClusterReplicas, Effect, MemberCluster, MemberTaint, ResourceBinding,
+    ClusterReplicas, Effect, ElasticRoom, MemberCluster, MemberTaint, ResourceBinding,
     conditions::{is_true, member},
 };
 use hanse_rt::Mono;
-use hanse_scheduler::{Fleet, Health, Member, PodNeeds, Room, Taint, TaintEffect};
+use hanse_scheduler::{
+    Elastic, Fleet, Health, Member, Nodes, PodNeeds, Room, Rules, Spare, Taint, TaintEffect,
+};
 use kube::ResourceExt as _;
 
-use crate::{Key, TemplateKey, World, propagation::key_of_template, room::Owner};
+use super::{
+    headroom::{Headroom, Loss},
+    illusions::Illusions,
+};
+use crate::{
+    Key, TemplateKey, World,
+    propagation::key_of_template,
+    room::{Owner, RoomSeen, resources},
+};
 
 /// A member's room is counted again at most this often.
 pub(super) const REFRESH: Duration = Duration::from_millis(100);
@@ -28,6 +38,11 @@ pub struct FleetBook {
     promised: BTreeMap<Key, Promise>,
     /// Bindings by member.
     by_member: BTreeMap<String, BTreeSet<Key>>,
+    /// Bindings by the workload that owns their pods.
+    by_owner: BTreeMap<Owner, Key>,
+    illusions: Illusions,
+    leaving: BTreeSet<String>,
+    headroom: Headroom,
     stale: BTreeSet<String>,
     refreshed: BTreeMap<String, Mono>,
 }
@@ -63,6 +78,52 @@ impl FleetBook {
     /// The fleet as of the last refresh.
     pub const fn fleet(&self) -> &Fleet {
         &self.fleet
+    }
+
+    /// Bindings that stand in a member.
+    pub fn holders(&self, member: &str) -> BTreeSet<Key> {
+        self.by_member.get(member).cloned().unwrap_or_default()
+    }
+
+    /// Notes that a member is another one, and whether it leaves the federation.
+    pub fn note_member(&mut self, member: &str, leaves: bool) {
+        self.stale(member);
+        if leaves {
+            self.leaving.insert(member.to_owned());
+        } else {
+            self.leaving.remove(member);
+        }
+    }
+
+    /// Members that leave the federation.
+    pub const fn leaving(&self) -> &BTreeSet<String> {
+        &self.leaving
+    }
+
+    /// The binding whose pods a workload owns.
+    pub fn binding_of(&self, owner: &Owner) -> Option<&Key> {
+        self.by_owner.get(owner)
+    }
+
+    /// Notes that pods of a workload found no node in a member, `bound` of them apart: no more of
+    /// them fit there.
+    pub fn correct(
+        &mut self,
+        member: &str,
+        owner: &Owner,
+        needs: &Arc<PodNeeds>,
+        bound: u32,
+        world: &World,
+    ) {
+        let Some((cluster, room)) = world.member(member).zip(fresh_room(member, world)) else {
+            return;
+        };
+        let raw = with_room(&cluster, world, Some(&room));
+        let shown = raw.seems_to_hold(needs).unwrap_or(0);
+        if self.illusions.note(member, owner, needs, (shown, bound)) {
+            tracing::info!(member, ?owner, shown, "room proved to be an illusion");
+            self.look_at(&cluster, world);
+        }
     }
 
     /// Notes that a member must be looked at again.
@@ -106,6 +167,7 @@ impl FleetBook {
         for (member, replicas) in &after {
             let more = replicas.saturating_sub(before.get(member).copied().unwrap_or(0));
             self.fleet.reserve(member, needs, more);
+            self.headroom.reserve(key, member, needs, more);
         }
         // Room that comes free is counted with the next look at the member.
         for member in before.keys().filter(|member| before.get(*member) > after.get(*member)) {
@@ -128,13 +190,28 @@ impl FleetBook {
         let before = self.promised.get(key).map(|p| p.clusters.clone()).unwrap_or_default();
         self.stale.extend(before.keys().chain(clusters.keys()).cloned());
         self.index(key, &before, &clusters);
+        self.by_owner.insert(owner.clone(), key.clone());
         self.promised.insert(key.clone(), Promise { owner, needs, clusters });
     }
 
+    /// What is left for a binding when a domain is lost, if its rules ask for spare room.
+    pub fn spare(&mut self, rules: &Rules, id: u64) -> Option<Arc<Spare>> {
+        self.headroom.spare(&self.fleet, rules, id)
+    }
+
+    /// Promises room for what may be lost of a binding as it is decided.
+    pub(super) fn note_loss(&mut self, key: &Key, loss: Option<Loss>) {
+        self.headroom.note(&self.fleet, key, loss);
+    }
+
     fn forget(&mut self, key: &Key) {
+        self.headroom.forget(key);
         if let Some(promise) = self.promised.remove(key) {
             self.stale.extend(promise.clusters.keys().cloned());
             self.index(key, &promise.clusters, &BTreeMap::new());
+            if self.by_owner.get(&promise.owner) == Some(key) {
+                self.by_owner.remove(&promise.owner);
+            }
         }
     }
 
@@ -167,21 +244,28 @@ impl FleetBook {
             .collect();
         for name in due {
             self.stale.remove(&name);
+            self.headroom.members_changed();
             self.refreshed.insert(name.clone(), now);
-            match world.member(&name) {
-                Some(member) => self.look_at(&member, world),
-                None => self.fleet.remove(&name),
+            if let Some(member) = world.member(&name) {
+                self.look_at(&member, world);
+            } else {
+                self.fleet.remove(&name);
+                self.illusions.forget(&name);
             }
         }
     }
 
     fn look_at(&mut self, cluster: &MemberCluster, world: &World) {
         let name = cluster.name_any();
-        let room = world.session(&name).and_then(|session| session.room());
-        self.fleet.set(Member {
-            room: room.as_ref().map_or(Room::Unknown, |room| Room::nodes(room.shapes.clone())),
-            ..member_of(cluster, world)
-        });
+        let room = fresh_room(&name, world);
+        let mut member = with_room(cluster, world, room.as_deref());
+        if let Some(room) = &room {
+            let corrections = self.illusions.corrections(&member, room);
+            if let (false, Room::Nodes(nodes)) = (corrections.is_empty(), &mut member.room) {
+                Arc::make_mut(nodes).corrections = corrections;
+            }
+        }
+        self.fleet.set(member);
         let none = BTreeMap::new();
         let bound = room.as_ref().map_or(&none, |room| &room.bound);
         for key in self.by_member.get(&name).into_iter().flatten() {
@@ -195,11 +279,41 @@ impl FleetBook {
     }
 }
 
+/// A member as its nodes show it now, without what is promised there.
+pub(super) fn observed(cluster: &MemberCluster, world: &World) -> Member {
+    with_room(cluster, world, fresh_room(&cluster.name_any(), world).as_deref())
+}
+
+fn fresh_room(member: &str, world: &World) -> Option<Arc<RoomSeen>> {
+    world.session(member).and_then(|session| session.fresh_room())
+}
+
+/// A member with the room that its nodes show, and what it adds by itself.
+fn with_room(cluster: &MemberCluster, world: &World, room: Option<&RoomSeen>) -> Member {
+    let room = room.map_or(Room::Unknown, |room| {
+        Room::Nodes(Arc::new(Nodes {
+            shapes: room.shapes.clone(),
+            elastic: cluster.spec.elastic.as_ref().map(elastic),
+            corrections: Vec::new(),
+        }))
+    });
+    Member { room, ..member_of(cluster, world) }
+}
+
+/// Elastic room in the scheduler's terms. A quantity that cannot be read is none.
+fn elastic(elastic: &ElasticRoom) -> Elastic {
+    let milli = |text: &str| hanse_render::milli(text).unwrap_or(0);
+    let amounts = [("cpu", milli(&elastic.cpu)), ("memory", milli(&elastic.memory))];
+    let amounts = amounts.map(|(name, amount)| (name.to_owned(), amount));
+    Elastic { resources: resources(&amounts.into()), pods: u64::from(count(elastic.pods)) }
+}
+
 fn count(replicas: i32) -> u32 {
     u32::try_from(replicas).unwrap_or(0)
 }
 
-fn owner(template: &TemplateKey) -> Owner {
+/// The workload that owns the pods of a template.
+pub(super) fn owner(template: &TemplateKey) -> Owner {
     (template.namespace.clone(), template.kind.clone(), template.name.clone())
 }
 

@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use hanse_api::{Move, MoveState, RemoveOld, ResourceBinding};
+use hanse_api::{Move, MoveReason, MoveState, RemoveOld, ResourceBinding};
 
 /// How many moves a binding keeps; the oldest ended ones go first.
 const KEPT: usize = 200;
@@ -74,12 +74,17 @@ pub fn advance(
     remove_old: RemoveOld,
     mut turn: impl FnMut() -> bool,
 ) -> bool {
-    let missing = settled.iter().any(|(member, count)| {
-        let ready = members.ready.get(member).copied().unwrap_or(0);
-        ready < *count
-    });
+    let lacks = |member: &str, count: u32| members.ready.get(member).copied().unwrap_or(0) < count;
+    let any_missing = settled.iter().any(|(member, count)| lacks(member, *count));
     let mut waits = false;
     for item in moves.iter_mut() {
+        // What cannot run is missed by nobody: its replacement is all that has to be ready.
+        let missing = match item.reason {
+            MoveReason::CannotRun => {
+                settled.get(&item.to).is_some_and(|count| lacks(&item.to, *count))
+            }
+            _ => any_missing,
+        };
         if item.state == MoveState::Adding && !missing {
             item.state = MoveState::Waiting;
         }
@@ -165,8 +170,6 @@ pub fn trim(moves: &mut Vec<Move>) {
 #[cfg(test)]
 mod tests {
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
-    use hanse_api::MoveReason;
 
     use super::*;
 

@@ -1,24 +1,38 @@
 //! What placement looks at for one binding.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hanse_api::{MoveReason, ResourceBinding, selects};
-use hanse_scheduler::Others;
+use hanse_rt::Mono;
+use hanse_scheduler::{Others, PodNeeds};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::ResourceExt as _;
 
-use super::{convert, fleet::FleetBook, moves::Members, plan::Seen};
+use super::{
+    convert,
+    fleet::{self, FleetBook},
+    moves::Members,
+    plan::{self, Seen, Stuck},
+};
 use crate::{
     Key, Template, World,
     policies::{Policies, Policy, PolicyKey},
     propagation::key_of_template,
 };
 
+/// Replicas without a node for this long cannot run where they are; `failover.pendingSeconds`
+/// says otherwise.
+const PENDING_SECONDS: i32 = 120;
+
 pub(crate) fn observe(
     world: &World,
     policies: &Policies,
     binding: Arc<ResourceBinding>,
-    book: &FleetBook,
+    book: &mut FleetBook,
 ) -> Seen {
     let template = world.templates().get(&key_of_template(&binding.spec.template));
     let policy = binding.spec.policy.as_ref();
@@ -27,26 +41,70 @@ pub(crate) fn observe(
         let followed = world.objects().bindings.get(&Key::new(&namespace, name))?;
         Some((name.clone(), followed.spec.clusters.clone()))
     });
-    let leaving = world.objects().members.all().into_iter().filter_map(|member| {
-        member.metadata.deletion_timestamp.as_ref().map(|_| member.name_any())
-    });
     let policy = policy
         .and_then(|policy| policies.get(&PolicyKey::of_ref(policy)))
         .filter(|policy| template.as_ref().is_none_or(|t| policy.selects(t).is_some()));
+    let needs = template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default();
+    let (stuck, stuck_in) = stuck(world, policy.as_deref(), &binding, &needs, book);
+    let spare =
+        policy.as_ref().and_then(|policy| book.spare(&policy.compiled.rules, plan::key(&binding)));
     Seen {
+        spare,
+        stuck,
+        stuck_in,
         others: policy.as_ref().and_then(|policy| others(world, policy, &binding)),
         policy,
-        needs: template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default(),
+        needs,
         fleet: book.fleet().clone(),
         evacuations: world.evacuations(),
         members: members(world, &binding),
         followed: followed.collect(),
         tenancy: world.tenants().lease(&binding),
-        leaving: leaving.collect(),
+        leaving: book.leaving().iter().cloned().collect(),
         now: world.means().wall.now(),
         template,
         binding,
     }
+}
+
+/// Replicas that have waited for a node for too long, by member, and when the next ones will have.
+/// The room of those members is corrected.
+fn stuck(
+    world: &World,
+    policy: Option<&Policy>,
+    binding: &ResourceBinding,
+    needs: &Arc<PodNeeds>,
+    book: &mut FleetBook,
+) -> (BTreeMap<String, Stuck>, Option<Duration>) {
+    let owner = fleet::owner(&key_of_template(&binding.spec.template));
+    let asked = policy.and_then(|policy| policy.failover.pending_seconds);
+    let seconds = |value: i32| Duration::from_secs(u64::try_from(value).unwrap_or(0));
+    let now = Mono::now();
+    let (mut all, mut next) = (BTreeMap::new(), None);
+    for cluster in binding.spec.clusters.iter().filter(|cluster| cluster.replicas > 0) {
+        let room = world.session(&cluster.name).and_then(|session| session.fresh_room());
+        let Some((room, since)) = room.as_ref().and_then(|r| Some((r, r.waiting.get(&owner)?)))
+        else {
+            continue;
+        };
+        let elastic = world.member(&cluster.name).and_then(|m| m.spec.elastic.clone());
+        let limit =
+            elastic.map_or_else(|| asked.unwrap_or(PENDING_SECONDS), |room| room.ready_seconds);
+        let limit = seconds(limit);
+        let (long, short): (Vec<&Mono>, Vec<&Mono>) =
+            since.iter().partition(|since| now.duration_since(**since) >= limit);
+        if let Some(first) = short.first() {
+            let left = limit.saturating_sub(now.duration_since(**first));
+            next = Some(next.map_or(left, |next: Duration| next.min(left)));
+        }
+        if !long.is_empty() {
+            let bound = room.bound.get(&owner).copied().unwrap_or(0);
+            book.correct(&cluster.name, &owner, needs, bound, world);
+            let pods = u32::try_from(long.len()).unwrap_or(u32::MAX);
+            all.insert(cluster.name.clone(), Stuck { pods, bound, limit });
+        }
+    }
+    (all, next)
 }
 
 /// Where the workloads of the namespace are that the policy looks at.

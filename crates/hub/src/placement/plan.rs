@@ -1,16 +1,17 @@
 //! Where a binding's replicas go. Pure: it asks the scheduler and keeps the moves.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use hanse_api::{
-    BindingDecision, ClusterReplicas, ClusterSelection, FailoverMode, Move, MoveReason, MoveState,
-    Placement, Rejection, ReplicaMode, ResourceBinding, ResourceBindingSpec, Shortfall,
-    conditions::reason,
+    BindingDecision, ClusterReplicas, ClusterSelection, DecisionNote, FailoverMode, Move,
+    MoveReason, MoveState, Placement, Rejection, ReplicaMode, ResourceBinding, ResourceBindingSpec,
+    Shortfall, conditions::reason,
 };
 use hanse_render::Kind;
 use hanse_scheduler::{
-    Cause, Decision, Fleet, Mode, Others, Planner, PodNeeds, Report, Request, Shortfall as Short,
-    Unplaceable,
+    Cause, Decision, Fleet, Mode, Note, Others, Planner, PodNeeds, Report, Request, Rules,
+    Shortfall as Short, Spare, Unplaceable,
+    checker::{self, Violation},
 };
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -41,18 +42,35 @@ pub struct Seen {
     pub members: Members,
     /// Where the workloads are that the policy wants it near to, or away from.
     pub others: Option<Arc<Others>>,
+    /// Room that is left when a domain is lost, where the policy asks for it.
+    pub spare: Option<Arc<Spare>>,
     /// Decisions of the bindings that this one follows.
     pub followed: BTreeMap<String, Vec<ClusterReplicas>>,
     /// What the namespace may have of the members.
     pub tenancy: Tenancy,
     /// Members that leave the federation.
     pub leaving: Vec<String>,
+    /// Replicas that have waited for a node for too long, by member.
+    pub stuck: BTreeMap<String, Stuck>,
+    /// When the next ones will have waited for too long.
+    pub stuck_in: Option<Duration>,
     /// The time, for new moves.
     pub now: Timestamp,
 }
 
+/// Pods of a workload in one member that have waited for a node for too long.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Stuck {
+    /// How many.
+    pub pods: u32,
+    /// How many others stand on nodes.
+    pub bound: u32,
+    /// What is too long there.
+    pub limit: Duration,
+}
+
 /// What is to be written.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Placed {
     /// The decision.
     pub clusters: Vec<ClusterReplicas>,
@@ -64,6 +82,41 @@ pub struct Placed {
     pub outcome: Outcome,
     /// Whether an old copy waits for its turn to be removed.
     pub waits_for_turn: bool,
+    /// Whether the loss of a domain is survived as the policy wants.
+    pub survival: Survival,
+    /// Nothing was decided anew: the reasons that are known are still those.
+    pub unchanged: bool,
+    /// What was asked of the scheduler, if it was.
+    pub asked: Option<Arc<Request>>,
+    /// The rules, if members that it is not in may matter to it although it has its place.
+    pub roams: Option<Arc<Rules>>,
+    /// Promises of the scheduler that its decision breaks: there are none unless it has a fault.
+    pub violations: Vec<Violation>,
+}
+
+/// Equal when the same would be written: what was asked on the way there does not count.
+impl PartialEq for Placed {
+    fn eq(&self, other: &Self) -> bool {
+        self.clusters == other.clusters
+            && self.moves == other.moves
+            && self.decision == other.decision
+            && self.outcome == other.outcome
+            && self.waits_for_turn == other.waits_for_turn
+            && self.survival == other.survival
+            && self.violations == other.violations
+    }
+}
+
+/// Whether the loss of a domain is survived.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Survival {
+    /// The policy does not ask for it, or nothing runs.
+    #[default]
+    NotAsked,
+    /// It is.
+    Survives,
+    /// It is not; in words.
+    WouldNot(String),
 }
 
 /// How a decision went.
@@ -105,6 +158,11 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
         decision: known_decision(&seen.binding),
         outcome,
         waits_for_turn: false,
+        survival: Survival::default(),
+        unchanged: false,
+        asked: None,
+        roams: None,
+        violations: Vec::new(),
     };
     if !spec.follows.is_empty() {
         return Placed { clusters: union(seen), ..keep(Outcome::Scheduled) };
@@ -187,6 +245,7 @@ impl<'a> Work<'a> {
             mode: compiled.mode(rules, kind),
             partial: rules.replicas.partial,
             others: seen.others.clone(),
+            spare: seen.spare.clone(),
             ..Request::default()
         };
         let clusters = spec.clusters.iter().filter(|c| !seen.leaving.contains(&c.name));
@@ -215,14 +274,18 @@ impl<'a> Work<'a> {
             turn,
         );
         let settled = self.settled();
-        let left: Counts = settled
+        let mut left: Counts = settled
             .iter()
             .filter(|(member, count)| **count > 0 && self.is_evacuated(member))
             .map(|(member, count)| (member.clone(), *count))
             .collect();
-        self.request.previous =
-            settled.iter().filter(|(m, _)| !left.contains_key(*m)).map(entry).collect();
         self.request.leaving = self.leaving(&left, &settled);
+        left.extend(self.stuck(&settled, &left));
+        let stays = |(member, count): (&String, &u32)| {
+            let stays = count - left.get(member).copied().unwrap_or(0);
+            (stays > 0 || !left.contains_key(member)).then(|| entry((member, &stays)))
+        };
+        self.request.previous = settled.iter().filter_map(stays).collect();
         let evacuates = !left.is_empty() || !moves::outgoing(&self.moves).is_empty();
         let asked_partial = self.request.partial;
         // A loss is placed as far as room goes, even where the policy wants all or nothing.
@@ -284,6 +347,29 @@ impl<'a> Work<'a> {
         }
     }
 
+    /// Replicas that cannot run where they are, and may move: those without a node beyond what
+    /// shall stand there by what moves already.
+    fn stuck(&self, settled: &Counts, evacuated: &Counts) -> Counts {
+        if self.seen.policy.is_none() || failover_mode(self.seen) != FailoverMode::Automatic {
+            return Counts::new();
+        }
+        let mut all = Counts::new();
+        for (member, stuck) in &self.seen.stuck {
+            let held = settled.get(member).copied().unwrap_or(0);
+            let count = stuck.pods.min(held.saturating_sub(stuck.bound));
+            let may = match self.request.mode {
+                Mode::Divide(_) => true,
+                // What is not divided moves whole, so that nothing of it may run yet.
+                Mode::Whole => count == held,
+                Mode::Duplicate | Mode::Everywhere => false,
+            };
+            if may && count > 0 && !evacuated.contains_key(member) {
+                all.insert(member.clone(), count);
+            }
+        }
+        all
+    }
+
     /// Members that must not take anything: those being left, and those that are still giving
     /// something up.
     fn leaving(&self, left: &Counts, settled: &Counts) -> Vec<Arc<str>> {
@@ -309,17 +395,27 @@ impl<'a> Work<'a> {
     ) -> Placed {
         let placed = &decision.assignment;
         let before = &self.request.previous;
-        let gains: Counts = placed
+        let mut gains: Counts = placed
             .iter()
             .map(|(member, count)| (member.to_string(), count.saturating_sub(before.of(member))))
             .collect();
         // What the rules displace is added elsewhere before it goes, as what is lost is.
         let mut losses = left.clone();
+        for (member, lost) in &mut losses {
+            // Where it is still the best place nothing moves.
+            if let Some(gain) = gains.get_mut(member) {
+                let same = (*gain).min(*lost);
+                *gain -= same;
+                *lost -= same;
+            }
+        }
         if matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
             let displaced = before.iter().map(|(member, count)| {
                 (member.to_string(), count.saturating_sub(placed.of(member)))
             });
-            losses.extend(displaced.filter(|(_, count)| *count > 0));
+            for (member, count) in displaced.filter(|(_, count)| *count > 0) {
+                *losses.entry(member).or_default() += count;
+            }
         }
         let pairs = moves::pair(&losses, &gains);
         let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
@@ -359,17 +455,45 @@ impl<'a> Work<'a> {
                 Outcome::Short(reason::NO_ROOM, self.short_words(short, &decision.report))
             }
         };
-        self.finish(&decision.report, shortfall, outcome, waits)
+        // The reasons are those of when it was decided: looking again changes nothing.
+        let unchanged = decision.notes.contains(&Note::Unchanged);
+        let known = known_decision(&self.seen.binding);
+        let known = unchanged.then_some(known).filter(|known| known.clusters_considered > 0);
+        let notes = decision.notes.iter().filter(|note| **note != Note::Unchanged).map(note);
+        let lost = decision.notes.iter().find(|note| matches!(note, Note::WouldNotSurvive(..)));
+        let survival = match lost {
+            Some(note) => Survival::WouldNot(note.in_words()),
+            None if self.asks_to_survive() => Survival::Survives,
+            None => Survival::NotAsked,
+        };
+        let violations = checker::check(&self.seen.fleet, &self.request, decision);
+        let placed = self.finish(&decision.report, shortfall, outcome, waits);
+        let decision = match known {
+            Some(known) => BindingDecision { at: None, shortfall: None, ..known },
+            None => BindingDecision { notes: notes.collect(), ..placed.decision },
+        };
+        Placed { decision, survival, unchanged, violations, ..placed }
+    }
+
+    fn asks_to_survive(&self) -> bool {
+        self.request.rules.survive.is_some()
+            && self.request.replicas > 0
+            && matches!(self.request.mode, Mode::Divide(_))
     }
 
     fn refuse(self, refusal: &Unplaceable, waits: bool) -> Placed {
         let words = self.refusal_words(refusal);
+        let survival = match &refusal.why {
+            why @ Cause::WouldNotSurvive { .. } => Survival::WouldNot(why.to_string()),
+            _ => Survival::NotAsked,
+        };
         let outcome = if self.seen.policy.is_none() {
             Outcome::PolicyGone
         } else {
             Outcome::Short(refusal.why.as_str(), words)
         };
-        self.finish(&refusal.report, Some(&refusal.shortfall), outcome, waits)
+        let placed = self.finish(&refusal.report, Some(&refusal.shortfall), outcome, waits);
+        Placed { survival, ..placed }
     }
 
     fn refusal_words(&self, refusal: &Unplaceable) -> String {
@@ -403,20 +527,29 @@ impl<'a> Work<'a> {
     }
 
     fn begin(&mut self, from: &str, to: String, replicas: u32) {
-        let displaced;
+        let own;
         let order = if let Some(order) = self.seen.evacuations.get(from) {
             order
+        } else if let Some(stuck) = self.seen.stuck.get(from) {
+            own = Evacuation {
+                id: format!("cannot-run-{}", self.seen.now.as_second()),
+                reason: MoveReason::CannotRun,
+                evidence: format!("{} pods found no node in {:?}", stuck.pods, stuck.limit),
+                manual_too: false,
+                tolerable: Vec::new(),
+            };
+            &own
         } else {
             let policy = self.seen.binding.spec.policy.as_ref();
             let hash = policy.map_or("", |policy| policy.hash.as_str());
-            displaced = Evacuation {
+            own = Evacuation {
                 id: format!("policy-{}", hash.chars().take(8).collect::<String>()),
                 reason: MoveReason::PolicyChanged,
                 evidence: "the policy's placement no longer admits these replicas there".to_owned(),
                 manual_too: false,
                 tolerable: Vec::new(),
             };
-            &displaced
+            &own
         };
         self.moves.push(Move {
             id: moves::fresh_id(&self.moves, &order.id, from, &to),
@@ -438,6 +571,10 @@ impl<'a> Work<'a> {
         waits_for_turn: bool,
     ) -> Placed {
         moves::trim(&mut self.moves);
+        let rules = &self.request.rules;
+        let everywhere = matches!(self.request.mode, Mode::Everywhere | Mode::Duplicate);
+        let roams = everywhere || !rules.steady || rules.survive.is_some();
+        let roams = roams.then(|| Arc::clone(rules));
         let clusters = self.held.into_iter().map(|(name, replicas)| ClusterReplicas {
             name,
             replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
@@ -448,8 +585,17 @@ impl<'a> Work<'a> {
             decision: decision_of(report, shortfall, self.request.mode == Mode::Duplicate),
             outcome,
             waits_for_turn,
+            survival: Survival::default(),
+            unchanged: false,
+            asked: Some(Arc::new(self.request)),
+            roams,
+            violations: Vec::new(),
         }
     }
+}
+
+fn note(note: &Note) -> DecisionNote {
+    DecisionNote { reason: note.as_str().to_owned(), message: note.in_words() }
 }
 
 /// Who decides that a workload moves. Work that holds data, and Jobs that may not start again,
@@ -494,11 +640,12 @@ fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> 
             replicas: i32::try_from(shortfall.replicas).unwrap_or(i32::MAX),
             missing: quantities(&shortfall.missing),
         }),
+        notes: Vec::new(),
     }
 }
 
 /// Decides between equal members: the same for one binding on any machine (FNV-1a).
-fn key(binding: &ResourceBinding) -> u64 {
+pub(super) fn key(binding: &ResourceBinding) -> u64 {
     let name = format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any());
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

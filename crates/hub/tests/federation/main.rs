@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test may end by a panic")]
 
 mod bad_input;
+mod capacity;
+mod companions;
 mod evacuation;
 mod manifests;
 mod many;
@@ -13,4 +15,5 @@ mod simulate;
 mod stage;
 mod tenants;
 mod traces;
+mod turns;
 mod whole_way;

@@ -12,7 +12,9 @@ use std::{
 use futures::StreamExt as _;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
-use hanse_member::{ConnectError, Connecting, Connection, Connector, DirectConnector, Limits};
+use hanse_member::{
+    ConnectError, Connecting, Connection, Connector, DirectConnector, Limits, bounded,
+};
 use hanse_rt::{Mono, Rng, TaskSet, Wall, trace::Origins};
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -25,6 +27,7 @@ use kube::{
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
 pub(crate) const MEMBERS: [(&str, &str); 3] =
     [("aws-1", "eu-west-1"), ("gcp-1", "europe-west4"), ("az-1", "westeurope")];
@@ -46,6 +49,8 @@ pub(crate) struct Stage {
 pub(crate) struct Member {
     pub(crate) server: ApiServer,
     pub(crate) cut: Arc<AtomicBool>,
+    /// Path to which every answer is an error, and whose watches break off.
+    pub(crate) refused: watch::Sender<Option<String>>,
 }
 
 #[derive(Debug)]
@@ -66,17 +71,22 @@ impl Connector for InProcess {
                 .get(name)
                 .ok_or_else(|| ConnectError::Unsupported(format!("there is no member {name}")))?;
             let (server, cut) = (member.server.clone(), Arc::clone(&member.cut));
-            let service = tower::service_fn(move |request| {
+            let refused = member.refused.subscribe();
+            let service = tower::service_fn(move |request: http::Request<_>| {
                 let mut inner = server.as_user("hub");
-                let cut = Arc::clone(&cut);
+                let (cut, refused) = (Arc::clone(&cut), refused.clone());
                 async move {
                     if cut.load(Ordering::Relaxed) {
                         std::future::pending::<()>().await;
                     }
-                    tower::Service::call(&mut inner, request).await
+                    let path = request.uri().path().to_owned();
+                    if refused.borrow().as_ref() == Some(&path) {
+                        return Err(tower::BoxError::from("refused"));
+                    }
+                    tower::Service::call(&mut inner, request).await.map_err(Into::into)
                 }
             });
-            Ok(Client::new(service, "default"))
+            Ok(bounded(Client::new(service, "default"), Limits::default()))
         })
     }
 }
@@ -112,7 +122,8 @@ impl Stage {
         let mut members = BTreeMap::new();
         for (at, (name, _)) in MEMBERS.iter().enumerate() {
             let server = server(10 + at as u64);
-            let member = Member { server, cut: Arc::default() };
+            let refused = watch::Sender::new(None);
+            let member = Member { server, cut: Arc::default(), refused };
             let client = member.client();
             for node in 0..nodes {
                 add_node(&client, &format!("{name}-node-{node}")).await;
@@ -145,6 +156,11 @@ impl Stage {
         Self::with_nodes(4).await
     }
 
+    /// Lets a member refuse all requests to a path from now on, or none.
+    pub(crate) fn refuse(&self, member: &str, path: Option<&str>) {
+        self.members[member].refused.send_replace(path.map(str::to_owned));
+    }
+
     /// Starts a hub process.
     pub(crate) async fn start(&mut self) {
         self.restarts += 1;
@@ -172,7 +188,11 @@ impl Stage {
         tasks.kill().await;
     }
 
+    /// Ends everything. Whatever a test was about, no decision broke a promise.
     pub(crate) async fn end(mut self) {
+        let page = self.hub().world().means().metrics.encode();
+        let broken = page.lines().find(|line| line.starts_with("hanse_placement_violations_total"));
+        assert_eq!(broken, None, "a decision broke a promise");
         self.crash().await;
         self.tasks.kill().await;
     }

@@ -74,6 +74,9 @@ fn seen(replicas: i32, members: Vec<Member>) -> Seen {
         tenancy: Tenancy::default(),
         followed: BTreeMap::new(),
         leaving: Vec::new(),
+        spare: None,
+        stuck: BTreeMap::new(),
+        stuck_in: None,
         now: Timestamp::UNIX_EPOCH,
     }
 }
@@ -437,4 +440,86 @@ fn a_policy_that_admits_no_cluster_leaves_everything_where_it_is() {
     let refused = run(&seen);
     assert_eq!(refused.clusters, first.clusters);
     assert_eq!(refused.outcome.reason(), "NoClusterFits");
+}
+
+/// Says that all pods of the workload in a member but `bound` wait for a node, and that no more of
+/// them fit there.
+fn stick(seen: &mut Seen, name: &str, pods: u32, bound: u32) {
+    let limit = Duration::from_mins(2);
+    seen.stuck.insert(name.to_owned(), Stuck { pods, bound, limit });
+    let mut member = seen.fleet.get(name).unwrap().clone();
+    if let Room::Nodes(nodes) = &mut member.room {
+        Arc::make_mut(nodes).corrections = vec![(PodNeeds::clone(&seen.needs), 0)];
+    }
+    seen.fleet.set(member);
+}
+
+#[test]
+fn replicas_that_cannot_run_are_added_elsewhere_before_they_go() {
+    let mut seen = three(6);
+    let placed = run(&seen);
+    write_back(&mut seen, &placed);
+    stick(&mut seen, "a", 1, 1);
+    let placed = run(&seen);
+    assert_eq!(placed.moves.len(), 1, "{:?}", placed.moves);
+    let step = &placed.moves[0];
+    assert_eq!((step.from.as_str(), step.replicas, step.reason), ("a", 1, MoveReason::CannotRun));
+    assert_eq!(placed.clusters.iter().map(|c| c.replicas).sum::<i32>(), 7, "both copies count");
+    assert!(counts(&placed).contains(&("a", 2)));
+    write_back(&mut seen, &placed);
+    assert_eq!(run(&seen), placed, "the same pods are not moved twice");
+    seen.members.ready = BTreeMap::from([(step.to.clone(), 3)]);
+    seen.members.copies = vec!["a".to_owned()];
+    seen.members.healthy = vec!["a".to_owned()];
+    let placed = run(&seen);
+    assert_eq!(placed.moves[0].state, MoveState::Done);
+    assert!(counts(&placed).contains(&("a", 1)));
+    assert_eq!(placed.outcome, Outcome::Scheduled);
+}
+
+#[test]
+fn replicas_that_cannot_run_stay_where_nothing_else_fits_or_the_policy_forbids() {
+    let mut full = seen(4, vec![member("a", 2), member("b", 2)]);
+    let placed = run(&full);
+    write_back(&mut full, &placed);
+    stick(&mut full, "a", 1, 1);
+    let placed = run(&full);
+    assert_eq!(counts(&placed), [("a", 2), ("b", 2)]);
+    assert!(placed.moves.is_empty());
+    assert_eq!(placed.outcome.reason(), reason::NO_ROOM);
+    let mut manual = three(6);
+    let placed = run(&manual);
+    write_back(&mut manual, &placed);
+    manual.policy = Some(policy(json!({"failover": {"mode": "Manual"}})));
+    stick(&mut manual, "a", 1, 1);
+    assert!(run(&manual).moves.is_empty());
+}
+
+#[test]
+fn notes_and_survival_are_told_and_stay_while_nothing_changes() {
+    let mut seen = three(6);
+    seen.policy = Some(policy(json!({"placement": {
+        "clusters": [{"names": ["none"]}, {"names": ["a", "b", "c"]}]}})));
+    let placed = run(&seen);
+    let told: Vec<&str> = placed.decision.notes.iter().map(|n| n.reason.as_str()).collect();
+    assert_eq!(told, ["LaterTier"]);
+    assert_eq!((&placed.survival, placed.violations.len()), (&Survival::NotAsked, 0));
+    write_back(&mut seen, &placed);
+    assert_eq!(run(&seen).decision.notes, placed.decision.notes);
+    let asks = |enforce: &str| {
+        let survive = json!({"domain": "Cluster", "enforce": enforce});
+        Some(policy(json!({"placement": {"survive": survive}})))
+    };
+    let mut fits = three(6);
+    fits.policy = asks("Require");
+    assert_eq!(run(&fits).survival, Survival::Survives);
+    let mut full = self::seen(4, vec![member("a", 2), member("b", 2)]);
+    full.policy = asks("Warn");
+    let placed = run(&full);
+    assert_eq!(placed.outcome, Outcome::Scheduled);
+    assert!(matches!(&placed.survival, Survival::WouldNot(words) if words.contains("too few")));
+    full.policy = asks("Require");
+    let placed = run(&full);
+    assert_eq!(placed.outcome.reason(), reason::WOULD_NOT_SURVIVE);
+    assert!(placed.clusters.is_empty());
 }

@@ -1,0 +1,231 @@
+//! What wakes a binding: each event wakes those that it can affect.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use hanse_api::{
+    ClusterPropagationPolicy, ClusterReplicas, MemberCluster, PropagationPolicy, ResourceBinding,
+};
+use hanse_rt::TaskSet;
+
+use super::{
+    Placement, STUCK_DELAY,
+    fleet::{self, member_of},
+    moves,
+};
+use crate::{
+    Evacuations, Key, SessionEvent,
+    policies::PolicyKey,
+    propagation::{key_of_binding, key_of_template},
+};
+
+impl Placement {
+    pub(super) fn listen(&self) {
+        self.listen_to_bindings();
+        self.listen_to_policies();
+        self.listen_to_members();
+        self.listen_to_tenants();
+        let this = self.clone();
+        self.world.templates().on_change(move |key, _, new| {
+            let Some(template) = new else { return };
+            let key = key_of_binding(key);
+            this.book(|book| book.note_needs(&key, &template.needs));
+            if let Some(binding) = this.world.objects().bindings.get(&key) {
+                this.add(&binding);
+            }
+        });
+    }
+
+    /// Wakes who is affected by orders to leave members.
+    pub(super) fn follow_orders(&self, tasks: &TaskSet) {
+        let this = self.clone();
+        let shutdown = tasks.shutdown();
+        tasks.spawn("evacuations", async move {
+            let mut orders = this.world.follow_evacuations();
+            // What was ordered before this start is looked at with everything else.
+            let mut before: Arc<Evacuations> = Arc::default();
+            loop {
+                hanse_rt::select! {
+                    () = shutdown.cancelled() => return,
+                    changed = orders.changed() => if changed.is_err() { return },
+                }
+                let after = Arc::clone(&orders.borrow_and_update());
+                let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+                for name in names {
+                    if before.get(name) != after.get(name) {
+                        this.book(|book| book.stale(name));
+                        this.wake_for(name, &[]);
+                    }
+                }
+                before = after;
+            }
+        });
+    }
+
+    fn listen_to_bindings(&self) {
+        let this = self.clone();
+        self.world.objects().bindings.on_change(move |key, old, new| {
+            this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
+            this.affected(|all| all.note_binding(key, new.map(Arc::as_ref)));
+            let more = |cluster: &&ClusterReplicas| {
+                let now = new.iter().flat_map(|binding| &binding.spec.clusters);
+                let left = now.into_iter().find(|now| now.name == cluster.name);
+                left.map_or(0, |left| left.replicas) < cluster.replicas
+            };
+            // What was promised and never ran comes free without any pod.
+            for cluster in old.iter().flat_map(|old| old.spec.clusters.iter().filter(more)) {
+                this.wake_for_room(&cluster.name);
+            }
+            let Some(new) = new else { return };
+            let asks = |binding: &ResourceBinding| binding.spec.clone();
+            if old.is_none_or(|old| asks(old) != asks(new)) {
+                this.add(new);
+                this.wake_companions(new);
+            }
+        });
+    }
+
+    /// Bindings whose policy is gone, or may select them no longer, stay where they are and say so.
+    fn listen_to_policies(&self) {
+        let this = self.clone();
+        self.world.objects().policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<PropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
+                this.wake_orphans(&PolicyKey::namespaced(&key.namespace, &key.name));
+            }
+        });
+        let this = self.clone();
+        self.world.objects().cluster_policies.on_change(move |key, old, new| {
+            let written = |policy: &Arc<ClusterPropagationPolicy>| policy.metadata.generation;
+            if old.map(written) != new.map(written) {
+                this.wake_orphans(&PolicyKey::cluster(&key.name));
+            }
+        });
+    }
+
+    fn wake_orphans(&self, policy: &PolicyKey) {
+        self.wake(self.affected(|all| all.of_policy(policy)));
+    }
+
+    /// A rule of a tenant concerns all that stands in its namespaces; quota that comes free, who
+    /// waits there.
+    fn listen_to_tenants(&self) {
+        let this = self.clone();
+        self.world.tenants().on_change(move |change| {
+            let concerned: Vec<Key> = if change.is_rule() {
+                this.world.objects().bindings.keys().into_iter().collect()
+            } else {
+                this.affected(|all| all.waiting(None)).into_iter().map(|(key, _, _)| key).collect()
+            };
+            this.wake(concerned.into_iter().filter(|key| change.concerns(&key.namespace)));
+        });
+    }
+
+    fn listen_to_members(&self) {
+        let this = self.clone();
+        self.world.objects().members.on_change(move |key, old, new| {
+            let leaves = new.is_some_and(|member| member.metadata.deletion_timestamp.is_some());
+            this.book(|book| book.note_member(&key.name, leaves));
+            // Only what placement looks at: conditions and counts change all the time.
+            let look = |member: &MemberCluster| {
+                (
+                    member.spec.clone(),
+                    member.metadata.labels.clone(),
+                    member.metadata.deletion_timestamp.is_some(),
+                    member.status.as_ref().and_then(|status| status.verdict.clone()),
+                    fleet::is_joined(member),
+                )
+            };
+            if old.map(|m| look(m)) != new.map(|m| look(m)) {
+                let states: Vec<&MemberCluster> =
+                    old.into_iter().chain(new).map(Arc::as_ref).collect();
+                this.wake_for(&key.name, &states);
+            }
+        });
+        let this = self.clone();
+        self.world.on_session(move |member, event| match event {
+            SessionEvent::Room => {
+                this.book(|book| book.stale(member));
+                this.wake_for_room(member);
+                this.watch_stuck(member);
+            }
+            SessionEvent::Sight | SessionEvent::Kinds => {
+                this.book(|book| book.stale(member));
+                let cluster = this.world.member(member);
+                this.wake_for(member, &cluster.as_deref().into_iter().collect::<Vec<_>>());
+            }
+            SessionEvent::Object(binding) => {
+                // Moves wait for replicas to be ready.
+                if let Some(binding) = this.world.objects().bindings.get(binding)
+                    && moves::has_open(&binding)
+                {
+                    this.add(&binding);
+                }
+            }
+            SessionEvent::Synced(_) => {}
+        });
+    }
+
+    fn add(&self, binding: &ResourceBinding) {
+        self.queue.add_with(Key::of(binding), binding.spec.importance);
+    }
+
+    fn wake(&self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            if let Some(binding) = self.world.objects().bindings.get(&key) {
+                self.add(&binding);
+            }
+        }
+    }
+
+    /// Companions go where their workload goes.
+    fn wake_companions(&self, workload: &ResourceBinding) {
+        let key = key_of_template(&workload.spec.template);
+        let Some(template) = self.world.templates().get(&key) else {
+            return;
+        };
+        if !template.is_workload() {
+            return;
+        }
+        let companions = self.world.templates().companions(&template);
+        self.wake(companions.iter().map(key_of_binding));
+    }
+
+    /// A member came, went, answers, or is another one to placement. That concerns what stands
+    /// there or is on its way from there, what waits, and what may go to a member in one of these
+    /// states.
+    fn wake_for(&self, member: &str, states: &[&MemberCluster]) {
+        let states: Vec<_> = states.iter().map(|m| member_of(m, &self.world)).collect();
+        let mut keys: BTreeSet<Key> = self.book(|book| book.holders(member));
+        let waiting = self.affected(|all| {
+            keys.extend(all.leaving(member));
+            keys.extend(all.roaming(&states));
+            all.waiting(None)
+        });
+        self.wake(waiting.into_iter().map(|(key, _, _)| key));
+        self.wake(keys);
+    }
+
+    /// Room has changed: that concerns who waits for such room.
+    fn wake_for_room(&self, member: &str) {
+        let Some(cluster) = self.world.member(member) else {
+            return;
+        };
+        let seen = fleet::observed(&cluster, &self.world);
+        for (key, importance, delay) in self.affected(|all| all.waiting(Some(&seen))) {
+            // Room is counted again at most so often: earlier there would be nothing new.
+            self.queue.add_after_with(key, importance, delay);
+        }
+    }
+
+    /// Bindings whose pods wait for a node there: how long they may is looked up with them.
+    fn watch_stuck(&self, member: &str) {
+        let Some(room) = self.world.session(member).and_then(|session| session.room()) else {
+            return;
+        };
+        for owner in room.waiting.keys() {
+            if let Some(key) = self.book(|book| book.binding_of(owner).cloned()) {
+                self.queue.add_after(key, STUCK_DELAY);
+            }
+        }
+    }
+}

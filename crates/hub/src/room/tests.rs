@@ -1,0 +1,106 @@
+//! Room counted from nodes and pods.
+
+use super::*;
+
+fn node(cpu: &str, ready: bool) -> Value {
+    json!({"metadata": {"labels": {"kubernetes.io/hostname": cpu, "zone": "a"}},
+        "status": {"allocatable": {"cpu": cpu, "memory": "4Gi", "pods": "10"},
+            "conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]}})
+}
+
+fn pod(node: &str, cpu: &str) -> Value {
+    json!({"metadata": {"labels": {"pod-template-hash": "abc"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-abc", "controller": true}]},
+        "spec": {"nodeName": node,
+            "containers": [{"resources": {"requests": {"cpu": cpu, "memory": "1Gi"}}}]}})
+}
+
+#[test]
+fn nodes_that_are_alike_are_one_shape_and_used_room_is_taken_off() {
+    let mut book = RoomBook::default();
+    for name in ["n1", "n2", "n3"] {
+        book.set_node(name, &node("2", true));
+    }
+    book.set_node("broken", &node("2", false));
+    book.set_pod("shop", "web-1", &pod("n3", "500m"), Mono::now());
+    let seen = book.sum();
+    assert_eq!((seen.nodes, seen.ready_nodes, seen.shapes.len()), (4, 3, 2));
+    assert_eq!(seen.allocatable.cpu_milli, 6000);
+    assert_eq!(seen.requested.cpu_milli, 500);
+    let used = seen.shapes.iter().find(|shape| shape.nodes == 1).unwrap();
+    assert_eq!((used.free.cpu_milli, used.free_pods), (1500, 9));
+    let owner = ("shop".to_owned(), "Deployment".to_owned(), "web".to_owned());
+    assert_eq!(seen.bound.get(&owner), Some(&1));
+}
+
+#[test]
+fn pods_that_ended_or_are_not_bound_take_no_room() {
+    let mut book = RoomBook::default();
+    book.set_node("n1", &node("2", true));
+    book.set_pod("shop", "web-1", &pod("n1", "1"), Mono::now());
+    let mut ended = pod("n1", "1");
+    ended["status"]["phase"] = json!("Succeeded");
+    book.set_pod("shop", "web-1", &ended, Mono::now());
+    book.set_pod("shop", "web-2", &pod("", "1"), Mono::now());
+    assert_eq!(book.sum().requested, Resources::default());
+    assert_eq!(
+        book.sum().quantities(&book.sum().allocatable, 10),
+        BTreeMap::from([
+            ("cpu".to_owned(), "2".to_owned()),
+            ("memory".to_owned(), "4Gi".to_owned()),
+            ("pods".to_owned(), "10".to_owned()),
+        ])
+    );
+}
+
+fn web() -> Owner {
+    ("shop".to_owned(), "Deployment".to_owned(), "web".to_owned())
+}
+
+#[test]
+fn a_pod_on_its_way_out_takes_room_until_it_is_gone_but_counts_for_nobody() {
+    let mut book = RoomBook::default();
+    book.set_node("n1", &node("2", true));
+    let mut leaving = pod("n1", "500m");
+    book.set_pod("shop", "web-1", &leaving, Mono::now());
+    assert_eq!(book.sum().bound[&web()], 1);
+    leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+    book.set_pod("shop", "web-1", &leaving, Mono::now());
+    let seen = book.sum();
+    assert_eq!((seen.requested.cpu_milli, seen.bound.get(&web())), (500, None));
+    book.remove_pod("shop", "web-1");
+    assert_eq!(book.sum().requested, Resources::default());
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_without_a_node_wait_since_they_were_first_seen_so() {
+    let mut book = RoomBook::default();
+    let first = Mono::now();
+    book.set_pod("shop", "web-1", &pod("", "1"), first);
+    hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
+    book.set_pod("shop", "web-1", &pod("", "1"), Mono::now());
+    book.set_pod("shop", "web-2", &pod("", "1"), Mono::now());
+    let mut gated = pod("", "1");
+    gated["spec"]["schedulingGates"] = json!([{"name": "quota"}]);
+    book.set_pod("shop", "web-3", &gated, Mono::now());
+    assert_eq!(book.sum().waiting[&web()], [first, Mono::now()]);
+    book.set_pod("shop", "web-1", &pod("n1", "1"), Mono::now());
+    assert_eq!(book.sum().waiting[&web()], [Mono::now()]);
+    assert_eq!(book.sum().bound[&web()], 1);
+}
+
+#[test]
+fn extended_resources_are_counted_on_each_node() {
+    let mut book = RoomBook::default();
+    for name in ["n1", "n2"] {
+        let mut gpus = node("8", true);
+        gpus["status"]["allocatable"]["nvidia.com/gpu"] = json!("4");
+        book.set_node(name, &gpus);
+    }
+    let mut wants = pod("n1", "1");
+    wants["spec"]["containers"][0]["resources"]["limits"] = json!({"nvidia.com/gpu": "3"});
+    book.set_pod("shop", "web-1", &wants, Mono::now());
+    let seen = book.sum();
+    let free: Vec<u64> = seen.shapes.iter().map(|s| s.free.others["nvidia.com/gpu"]).collect();
+    assert_eq!(free, [1, 4]);
+}

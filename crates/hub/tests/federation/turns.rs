@@ -1,0 +1,70 @@
+//! Who is served first when room is short, and who is looked at again at which event.
+
+use std::time::Duration;
+
+use hanse_rt::Mono;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+use crate::stage::{Stage, condition_of, deployment, dynamic, eventually, policy};
+
+/// A policy of some importance for one Deployment.
+fn important(name: &str, importance: i32) -> serde_json::Value {
+    let selectors = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}]);
+    policy(name, json!({"resourceSelectors": selectors, "importance": importance}))
+}
+
+async fn total(stage: &Stage, name: &str) -> u64 {
+    stage.replicas(name).await.values().sum()
+}
+
+async fn refused(stage: &Stage, name: &str, reason: &str) -> serde_json::Value {
+    eventually("the refusal", async || {
+        let binding = stage.binding("apps/v1", "Deployment", name).await;
+        condition_of(&binding, "Scheduled").filter(|found| found["reason"] == reason)
+    })
+    .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_is_held_for_what_is_more_important_and_then_given_away() {
+    let stage = Stage::with_nodes(1).await;
+    let federation = dynamic(&stage.client(), "hanse.dev/v1alpha1", "Federation", "");
+    let hold = json!({"spec": {"scheduling": {"holdSeconds": 30}}});
+    federation.patch("default", &PatchParams::default(), &Patch::Merge(hold)).await.unwrap();
+    for (name, importance) in [("first", 5), ("second", 0)] {
+        stage.create(important(name, importance)).await;
+    }
+    // Three members take 24 of these in all.
+    stage.create(deployment("first", 30)).await;
+    refused(&stage, "first", "NoRoom").await;
+    let started = Mono::now();
+    stage.create(deployment("second", 6)).await;
+    let condition = refused(&stage, "second", "HeldForHigherImportance").await;
+    assert!(condition["message"].as_str().unwrap().contains("importance 5"), "{condition}");
+    eventually("the room to be given away", async || {
+        (total(&stage, "second").await == 6).then_some(())
+    })
+    .await;
+    assert!(started.elapsed() >= Duration::from_secs(29), "{:?}", started.elapsed());
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn room_that_comes_free_goes_to_what_is_most_important() {
+    let stage = Stage::with_nodes(1).await;
+    for (name, importance) in [("holder", 0), ("aaa", 0), ("zzz", 9)] {
+        stage.create(important(name, importance)).await;
+    }
+    stage.create(deployment("holder", 24)).await;
+    eventually("the holder", async || (total(&stage, "holder").await == 24).then_some(())).await;
+    for name in ["aaa", "zzz"] {
+        stage.create(deployment(name, 8)).await;
+        refused(&stage, name, "NoClusterFits").await;
+    }
+    stage.patch("apps/v1", "Deployment", "holder", json!({"spec": {"replicas": 14}})).await;
+    eventually("the most important", async || (total(&stage, "zzz").await == 8).then_some(()))
+        .await;
+    assert_eq!(total(&stage, "aaa").await, 0);
+    stage.end().await;
+}
