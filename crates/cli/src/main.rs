@@ -1,16 +1,19 @@
 //! The one binary. Reads the command line, runs the verb, and turns what came of it into an exit
-//! code: 0 done, 1 failed, 2 wrong usage, 3 ended by a guard.
+//! code: 0 done, 1 failed, 2 wrong usage, 3 ended by a guard, 4 something would
+//! change.
 
 mod args;
 mod connect;
 mod domain;
 mod drill;
 mod duration;
+mod explain;
 mod failover;
 mod fault;
 mod join;
 mod output;
 mod plan;
+mod questions;
 mod roles;
 mod signals;
 mod status;
@@ -69,7 +72,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Up(up) => up::run(up).await?,
         Verb::Status => status::run(global).await?,
         Verb::Tree { template } => template::tree(global, template).await?,
-        Verb::Explain { template } => template::explain(global, template).await?,
+        Verb::Explain { template } => explain::run(global, template).await?,
         Verb::Drain(what) => domain::run(global, domain::Verb::Drain, what).await?,
         Verb::Cordon(what) => domain::run(global, domain::Verb::Cordon, what).await?,
         Verb::Uncordon(what) => domain::run(global, domain::Verb::Uncordon, what).await?,
@@ -94,8 +97,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Leave { name } => join::leave(global, name).await?,
         Verb::Hub(wanted) => roles::hub(global, wanted).await?,
         Verb::Plan(wanted) => {
-            let placed = plan::run(global, wanted).await?;
-            return Ok(if placed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(match plan::run(global, wanted).await? {
+                plan::Ended::Nothing => ExitCode::SUCCESS,
+                plan::Ended::Short => ExitCode::FAILURE,
+                plan::Ended::Changes => ExitCode::from(4),
+            });
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -25,6 +25,7 @@ use tracing::Instrument as _;
 pub(crate) use convert::Compiled;
 pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, plan};
+pub(crate) use plan::{key, request};
 
 use crate::{
     Key, Queue, SessionEvent, TokenBucket, World,
