@@ -11,11 +11,11 @@ pub(super) fn of(explained: &Explained) -> Vec<String> {
     let mut lines = Vec::new();
     lines.extend(around(explained));
     if let Some(funnel) = &explained.funnel {
-        lines.extend(refusal(funnel));
-        lines.extend(notes(funnel));
         if funnel.outcome.short > 0 || !funnel.outcome.placed {
             lines.extend(funnel.rejected.iter().filter_map(ruled_out));
         }
+        lines.extend(refusal(funnel));
+        lines.extend(notes(funnel));
     }
     lines
 }
@@ -76,7 +76,10 @@ fn refusal(funnel: &Funnel) -> Vec<String> {
         }
         reason::FITS_ONLY_BY_MOVING => {
             say("set placement.replicas.steady: false for as long as it takes to move".to_owned());
-            say(room(funnel));
+            for (key, max) in funnel.spread.iter().filter_map(|s| Some((&s.key, s.max?))) {
+                say(format!("or raise maxDomains of {key} in placement.spread above {max}"));
+            }
+            say(format!("or {}", room(funnel)));
         }
         "BoundsUnsatisfiable" => {
             say("widen placement.replicas.bounds: lower a min or raise a max".to_owned());
@@ -85,19 +88,23 @@ fn refusal(funnel: &Funnel) -> Vec<String> {
         "TooFewDomains" | "SpreadUnsatisfiable" => {
             for spread in &funnel.spread {
                 let have = spread.possible.len();
+                let possible = spread.possible.join(", ");
                 if have < spread.min as usize {
                     say(format!(
                         "lower minDomains of {} in placement.spread to {have}, or bring clusters \
                          of other {}s in",
                         spread.key, spread.key
                     ));
-                } else {
+                } else if let Some(max) = spread.max.filter(|max| have > *max as usize) {
                     say(format!(
-                        "raise maxDomains of {} in placement.spread, or add room in {}",
-                        spread.key,
-                        spread.possible.join(", ")
+                        "raise maxDomains of {} in placement.spread above {max}: {have} are \
+                         possible ({possible})",
+                        spread.key
                     ));
                 }
+            }
+            if outcome.reason == "SpreadUnsatisfiable" {
+                say(format!("or {}", room(funnel)));
             }
         }
         "WouldNotSurvive" => {
@@ -110,8 +117,12 @@ fn refusal(funnel: &Funnel) -> Vec<String> {
             }
         }
         reason::NO_ROOM | "Partial" => {
-            bounded(funnel, &mut say);
-            say(room(funnel));
+            let bounded = bounded(funnel);
+            let or = if bounded.is_some() { "or " } else { "" };
+            if let Some(bounded) = bounded {
+                say(bounded);
+            }
+            say(format!("{or}{}", room(funnel)));
             if outcome.reason == reason::NO_ROOM {
                 say(part(funnel));
             }
@@ -122,16 +133,15 @@ fn refusal(funnel: &Funnel) -> Vec<String> {
 }
 
 /// Clusters whose bound, not room, is in the way.
-fn bounded(funnel: &Funnel, say: &mut impl FnMut(String)) {
+fn bounded(funnel: &Funnel) -> Option<String> {
     let has_room = |row: &&Row| {
         let room = row.fits.map(|fits| u64::from(row.held) + u64::from(fits));
         row.max.is_some_and(|max| room.is_none_or(|room| room > u64::from(max)))
     };
     let names: Vec<&str> =
         funnel.clusters.iter().filter(has_room).map(|row| row.name.as_str()).collect();
-    if !names.is_empty() {
-        say(format!("raise max in placement.replicas.bounds: {} have room", names.join(", ")));
-    }
+    (!names.is_empty())
+        .then(|| format!("raise max in placement.replicas.bounds: {} have room", names.join(", ")))
 }
 
 fn room(funnel: &Funnel) -> String {

@@ -82,14 +82,16 @@ fn head(explained: &Explained) -> Vec<String> {
 
 /// From all clusters to the possible ones.
 fn narrowing(funnel: &Funnel) -> Vec<String> {
-    let mut lines = vec![format!("{:<12}{} clusters", "considered", funnel.considered)];
+    let mut lines =
+        vec![format!("{:<12}{}", "considered", many(funnel.considered as u64, "cluster"))];
     for entry in &funnel.rejected {
         let more = entry.count.saturating_sub(entry.names.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names = entry.names.join(", ");
         lines.push(format!("{:<12}{} {}: {names}{more}", "ruled out", entry.count, entry.reason));
     }
-    lines.push(format!("{:<12}{} clusters", "possible", funnel.clusters.len()));
+    let possible = many(funnel.clusters.len() as u64, "cluster");
+    lines.push(format!("{:<12}{possible}", "possible"));
     if funnel.tiers.len() > 1 {
         for tier in &funnel.tiers {
             let label = if tier.tier == 1 { "tiers" } else { "" };
@@ -99,7 +101,8 @@ fn narrowing(funnel: &Funnel) -> Vec<String> {
     lines.extend(funnel.spread.iter().map(|spread| format!("{:<12}{}", "spread", over(spread))));
     let strategy = &funnel.strategy;
     let partial = if funnel.partial { ", what fits of them" } else { "" };
-    lines.push(format!("{:<12}{} replicas{partial}, {strategy}", "division", funnel.replicas));
+    let replicas = many(funnel.replicas.into(), "replica");
+    lines.push(format!("{:<12}{replicas}{partial}, {strategy}", "division"));
     if let Some(quota) = funnel.quota {
         lines.push(format!("{:<12}the tenant's quota leaves room for {quota}", "quota"));
     }
@@ -116,7 +119,8 @@ fn of_tier(tier: &Tier, funnel: &Funnel) -> String {
         count => format!("holds {count}"),
     };
     let mode = if tier.tier == 1 { format!(" ({})", funnel.tier_mode) } else { String::new() };
-    format!("{}: {} clusters, {room}, {used}{mode}", tier.tier, tier.clusters)
+    let clusters = many(tier.clusters as u64, "cluster");
+    format!("{}: {clusters}, {room}, {used}{mode}", tier.tier)
 }
 
 fn over(spread: &SpreadOver) -> String {
@@ -251,18 +255,19 @@ fn after(funnel: &Funnel) -> Vec<String> {
     let outcome = &funnel.outcome;
     say("outcome", format!("{}: {}", outcome.reason, outcome.message));
     if outcome.short > 0 {
-        let missing = amounts(&outcome.missing);
-        let missing = if missing.is_empty() {
-            String::new()
-        } else {
-            format!(", for which {missing} is missing")
-        };
-        say("", format!("{} replicas have no place{missing}", outcome.short));
+        let needs = amounts(&outcome.missing);
+        let needs = if needs.is_empty() { String::new() } else { format!("; they need {needs}") };
+        say("", format!("{} have no place{needs}", many(outcome.short, "replica")));
     }
     for note in &outcome.notes {
         say("note", format!("{}: {}", note.reason, note.message));
     }
     lines
+}
+
+/// `1 cluster`, `2 clusters`.
+fn many(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// `cpu 500m, memory 1Gi`.
