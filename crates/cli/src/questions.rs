@@ -18,7 +18,7 @@ use crate::connect::within;
 /// The hub is near, or it is not there.
 const CONNECT: Duration = Duration::from_secs(5);
 /// A look at a fleet of thousands takes seconds; this is more than any takes.
-const ANSWER: Duration = Duration::from_secs(60);
+const ANSWER: Duration = Duration::from_mins(1);
 
 /// Asks a question, with a body or without.
 ///

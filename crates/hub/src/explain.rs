@@ -139,3 +139,30 @@ impl Desk {
         self.0.get().ok_or_else(starts)?.answer(uri, body)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_policies_are_taken_and_what_is_none_is_named() {
+        let selectors = r#"[{"apiVersion": "apps/v1", "kind": "Deployment"}]"#;
+        let body = format!(
+            r#"[{{"kind": "PropagationPolicy", "metadata": {{"name": "p", "namespace": "shop"}},
+                "spec": {{"resourceSelectors": {selectors}}}}}]"#
+        );
+        let found = policies(body.as_bytes()).unwrap();
+        assert_eq!(found[0].key.to_string(), "PropagationPolicy shop/p");
+        let none = r#"[{"kind": "Service", "metadata": {"name": "web"}}]"#;
+        let refused = policies(none.as_bytes()).unwrap_err().to_string();
+        assert!(refused.starts_with("Service/web is no policy: give "), "{refused}");
+        let refused = policies(b"{").unwrap_err().to_string();
+        assert!(refused.starts_with("a list of policies: "), "{refused}");
+    }
+
+    #[test]
+    fn a_desk_that_is_not_open_says_so() {
+        let refused = Desk::default().answer("/explain?binding=a/b", b"").unwrap_err();
+        assert_eq!(refused.to_string(), "the hub still starts: ask again");
+    }
+}

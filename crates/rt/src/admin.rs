@@ -144,3 +144,53 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Fu
     response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(address: SocketAddr, method: Method, uri: &str, body: Vec<u8>) -> (u16, String) {
+        let stream = net::connect(address, std::time::Duration::from_secs(5)).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let request =
+            Request::builder().method(method).uri(uri).body(Full::new(bytes::Bytes::from(body)));
+        let answered = async {
+            let answer = sender.send_request(request.unwrap()).await.unwrap();
+            let status = answer.status().as_u16();
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(bytes.to_vec()).unwrap())
+        };
+        crate::select! {
+            answered = answered => answered,
+            ended = connection => panic!("{ended:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_beside_pages() {
+        let tasks = TaskSet::new("test");
+        let (metrics, readiness) = (Metrics::new(), Readiness::new());
+        let admin = Admin { metrics, readiness, pages: None };
+        let questions: Questions = Arc::new(|uri, body| match uri {
+            "/count?of=body" => Some(Ok(body.len().to_string())),
+            "/bad" => Some(Err("what is asked?".to_owned())),
+            _ => None,
+        });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let at = serve_with(&tasks, any, admin, questions).unwrap();
+        for (method, uri, body, status, text) in [
+            (Method::GET, "/healthz", 0, 200, "ok"),
+            (Method::GET, "/count?of=body", 0, 200, "0"),
+            (Method::POST, "/count?of=body", 70_000, 200, "70000"),
+            (Method::POST, "/count?of=body", BODY + 1, 400, "length limit exceeded"),
+            (Method::GET, "/bad", 0, 400, "what is asked?"),
+            (Method::POST, "/nowhere", 0, 404, "no such page"),
+            (Method::DELETE, "/count?of=body", 0, 405, "ask with GET or POST"),
+        ] {
+            let found = ask(at, method, uri, vec![b'x'; body]).await;
+            assert_eq!(found, (status, text.to_owned()), "{uri}");
+        }
+        tasks.abort();
+    }
+}

@@ -97,9 +97,9 @@ impl Page {
 
     fn text(&mut self, x: u64, class: &str, text: &str) {
         let baseline = self.y + 13;
-        write!(
+        writeln!(
             self.body,
-            "<text x=\"{x}\" y=\"{baseline}\" class=\"{class}\">{}</text>\n",
+            "<text x=\"{x}\" y=\"{baseline}\" class=\"{class}\">{}</text>",
             escape(text)
         )
         .expect("writing to a string cannot fail");

@@ -180,7 +180,7 @@ fn table(funnel: &Funnel, wide: bool) -> String {
     let mut text = output::table(&header, rows);
     if order.len() > shown {
         let rest = order.len() - shown;
-        text.push_str(&format!("\nand {rest} more that hold nothing; -o wide lists them"));
+        text = format!("{text}\nand {rest} more that hold nothing; -o wide lists them");
     }
     text
 }
@@ -213,15 +213,14 @@ fn after(funnel: &Funnel) -> Vec<String> {
     let history = &funnel.history;
     if history.held > 0 {
         let steady = if history.steady { "steady" } else { "not steady" };
-        let mut text =
-            format!("{steady}: {} of {} stay where they are", history.kept, history.held);
-        if history.changed > 0 {
-            text.push_str(&format!(
-                "; {} stand elsewhere than a placement from nothing would put them",
-                history.changed
-            ));
-        }
-        say("history", text);
+        let elsewhere = match history.changed {
+            0 => String::new(),
+            count => {
+                format!("; {count} stand elsewhere than a placement from nothing would put them")
+            }
+        };
+        let (kept, held) = (history.kept, history.held);
+        say("history", format!("{steady}: {kept} of {held} stay where they are{elsewhere}"));
     }
     if !history.leaving.is_empty() {
         say("leaving", format!("{}: work moves away from there", history.leaving.join(", ")));

@@ -126,3 +126,62 @@ fn words(step: &Step) -> String {
         (None, None) => why.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hanse_hub::explain::Outcome;
+
+    use super::*;
+
+    fn changed(steps: Vec<Step>, placed: bool, reason: &str) -> Changed {
+        let (reason, message) = (reason.to_owned(), "the possible clusters are full".to_owned());
+        Changed {
+            template: "Deployment/web in shop".to_owned(),
+            policy: Some("PropagationPolicy shop/web".to_owned()),
+            steps,
+            outcome: Outcome { placed, reason, message, ..Outcome::default() },
+            ..Changed::default()
+        }
+    }
+
+    fn step(from: Option<&str>, to: Option<&str>, replicas: u32) -> Step {
+        let owned = |name: Option<&str>| name.map(str::to_owned);
+        Step { from: owned(from), to: owned(to), replicas, why: "a bound".to_owned() }
+    }
+
+    #[test]
+    fn every_way_to_change_has_its_words_and_its_end() {
+        let steps = vec![
+            step(Some("a"), Some("b"), 1),
+            step(Some("a"), None, 2),
+            step(None, Some("c"), 3),
+            step(None, Some("d"), 0),
+        ];
+        let moves = changed(steps, true, "Scheduled");
+        let stays = changed(Vec::new(), true, "Scheduled");
+        let short = changed(Vec::new(), false, "NoRoom");
+        for (workloads, end, text) in [
+            (vec![], Ended::Nothing, "nothing would change; 0 workloads looked at"),
+            (vec![&stays], Ended::Nothing, "nothing would change; 1 workloads looked at"),
+            (
+                vec![&moves, &stays],
+                Ended::Changes,
+                "Deployment/web in shop, PropagationPolicy shop/web\n  \
+                 1 replica from a to b: a bound\n  2 replicas go from a: a bound\n  \
+                 3 replicas come to c: a bound\n  comes to d: a bound\n\
+                 6 replicas of 1 workloads would change; 1 stay as they are",
+            ),
+            (
+                vec![&short],
+                Ended::Short,
+                "Deployment/web in shop, PropagationPolicy shop/web\n  \
+                 NoRoom: the possible clusters are full; what stands stays\n\
+                 nothing would change; 1 workloads looked at",
+            ),
+        ] {
+            let workloads = workloads.into_iter().cloned().collect();
+            let changes = Changes { workloads, ..Changes::default() };
+            assert_eq!((ended(&changes), write(&changes)), (end, text.to_owned()));
+        }
+    }
+}
