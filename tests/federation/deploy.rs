@@ -15,9 +15,10 @@ async fn a_published_application_is_divided_scaled_and_deleted() -> Result<()> {
     let tree = up.must(&["tree", "deployment/frontend"]).await?;
     ensure!(tree.contains("7 replicas"), "{tree}");
     let explain = up.must(&["explain", "deployment/frontend"]).await?;
-    ensure!(explain.contains("considered 6 clusters"), "{explain}");
+    ensure!(explain.contains("considered  6 clusters"), "{explain}");
+    ensure!(explain.contains("division    7 replicas, divided by free room"), "{explain}");
     let explain = up.must(&["explain", "service/frontend"]).await?;
-    ensure!(explain.starts_with("follows deployment/frontend, under"), "{explain}");
+    ensure!(explain.contains("follows     Deployment/frontend: it goes wherever"), "{explain}");
     boutique::delete(&fleet, "frontend", "cartservice").await?;
     ensure!(up.end().await? == Some(0), "{}", up.words());
     Ok(())

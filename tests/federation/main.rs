@@ -5,6 +5,7 @@ mod bad_input;
 mod deploy;
 mod drills;
 mod endpoint;
+mod explain;
 mod faults;
 mod pages;
 mod plan;

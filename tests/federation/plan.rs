@@ -50,6 +50,11 @@ async fn a_plan_is_made_in_the_namespace_that_is_named() -> Result<()> {
     let replicas = web["spec"]["clusters"].as_array().into_iter().flatten();
     let sum: i64 = replicas.filter_map(|cluster| cluster["replicas"].as_i64()).sum();
     ensure!(sum == 3, "{bindings:#}");
+    let funnel = &web["explained"]["funnel"];
+    ensure!(funnel["considered"] == 2 && funnel["outcome"]["reason"] == "Scheduled", "{funnel:#}");
+    let rows = funnel["clusters"].as_array().into_iter().flatten();
+    let gets: i64 = rows.filter_map(|row| row["count"].as_i64()).sum();
+    ensure!(gets == 3, "{funnel:#}");
     let own = WEB.replace("REPLICAS", "3").replace("{name: web}", "{name: web, namespace: other}");
     let ran = plan(folder.path(), &own, "shop").await?;
     ensure!(ran.code == 1, "{ran:?}");

@@ -3,7 +3,8 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{ExitStatus, Stdio},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -15,6 +16,15 @@ use tokio::process::{Child, Command};
 
 /// A start that takes longer is none.
 const START: Duration = Duration::from_secs(30);
+/// A killed process that is still there after this time does not go by itself.
+const GONE: Duration = Duration::from_secs(20);
+/// How long addresses of gateways, which every `hanse up` shares, may be taken by another one.
+const BUSY: Duration = Duration::from_mins(1);
+/// What `hanse up` says when they are.
+const TAKEN: &str = "cannot be listened on";
+
+/// Killed processes that have not been waited for: a value that is dropped cannot wait.
+static ENDING: Mutex<Vec<Child>> = Mutex::new(Vec::new());
 
 /// A running federation.
 pub(crate) struct Federation {
@@ -39,8 +49,28 @@ impl Federation {
         Ok((federation, fleet))
     }
 
-    /// Starts the process, again after an end, and waits until it says that it is ready.
+    /// Starts the process, again after an end, and waits until it says that it is ready. A killed
+    /// one is waited for, and so are addresses that another one holds.
     pub(crate) async fn spawn(&mut self) -> Result<Fleet> {
+        gone().await?;
+        let asked = Mono::now();
+        loop {
+            let logged = self.words().len();
+            let Some(ended) = self.try_spawn().await? else {
+                return Fleet::connect(&self.kubeconfig()).await;
+            };
+            let words = self.words().split_off(logged);
+            let taken = words.lines().find(|line| line.contains(TAKEN));
+            let Some(taken) = taken else { bail!("hanse up ended with {ended}:\n{words}") };
+            if asked.elapsed() > BUSY {
+                bail!("still taken after {} s: {taken}", BUSY.as_secs());
+            }
+            hanse_rt::sleep(Duration::from_millis(500)).await;
+        }
+    }
+
+    /// One attempt; gives how the process ended when it did before it was ready.
+    async fn try_spawn(&mut self) -> Result<Option<ExitStatus>> {
         let log = std::fs::File::options().create(true).append(true).open(self.log())?;
         let mut command = Command::new(&self.program);
         command
@@ -51,16 +81,19 @@ impl Federation {
             .stderr(log)
             .kill_on_drop(true);
         let started = Mono::now();
-        self.child = Some(command.spawn().context("hanse cannot be started")?);
+        let mut child = command.spawn().context("hanse cannot be started")?;
         while !self.kubeconfig().exists() {
-            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
-            if ended.is_some() || started.elapsed() > START {
-                bail!("hanse up is not ready ({ended:?}):\n{}", self.words());
+            if let Some(ended) = child.try_wait()? {
+                return Ok(Some(ended));
+            }
+            if started.elapsed() > START {
+                bail!("hanse up is not ready after {} s:\n{}", START.as_secs(), self.words());
             }
             hanse_rt::sleep(Duration::from_millis(2)).await;
         }
         self.ready_after = started.elapsed();
-        Fleet::connect(&self.kubeconfig()).await
+        self.child = Some(child);
+        Ok(None)
     }
 
     /// Ends it as a crash would.
@@ -116,4 +149,30 @@ impl Federation {
     fn log(&self) -> PathBuf {
         self.folder.path().join("up.log")
     }
+}
+
+impl Drop for Federation {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            // One that has ended already cannot be killed, and is waited for all the same.
+            drop(child.start_kill());
+            ENDING.lock().expect("no holder of this lock panics").push(child);
+        }
+    }
+}
+
+/// Waits until every killed process is gone, and its addresses with it.
+async fn gone() -> Result<()> {
+    let ending = std::mem::take(&mut *ENDING.lock().expect("no holder of this lock panics"));
+    for mut child in ending {
+        let id = child.id().unwrap_or_default();
+        let ended = hanse_rt::timeout(GONE, child.wait()).await;
+        ended.with_context(|| {
+            format!(
+                "the killed `hanse up` (process {id}) is still there after {} s",
+                GONE.as_secs()
+            )
+        })??;
+    }
+    Ok(())
 }

@@ -203,6 +203,11 @@ pub struct FederationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub version: Option<String>,
+    /// Where the hub says why work is where it is: `IP:PORT`, or `services/NAMESPACE/NAME:PORT`
+    /// through this API. Absent: nowhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 400))]
+    pub questions: Option<String>,
     /// Number of members by verdict.
     #[serde(default)]
     pub members: std::collections::BTreeMap<String, i32>,

@@ -45,6 +45,8 @@ pub(crate) enum Output {
     Yaml,
     /// Names only, one a line.
     Name,
+    /// A picture, of explain and plan.
+    Svg,
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,7 +85,7 @@ pub(crate) enum Verb {
         /// KIND/NAME, for instance deployment/frontend
         template: String,
     },
-    /// Place templates without a hub, as a dry run
+    /// Place templates without a hub, or say what a changed policy would move
     Plan(Plan),
     /// Move work away from a domain, in good order
     Drain(Domain),
@@ -143,6 +145,10 @@ pub(crate) struct Hub {
     /// Region in which this hub runs
     #[arg(long, requires = "provider")]
     pub(crate) region: Option<String>,
+    /// Where others reach the address of --admin, for explain and plan --diff: IP:PORT, or
+    /// services/NAMESPACE/NAME:PORT through the hub's API; else the address itself
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) questions: Option<String>,
     /// Where gateway addresses are reached by the hub's own requests in drills
     #[arg(long, value_enum, default_value_t = Addresses::Identity)]
     pub(crate) address_map: Addresses,
@@ -243,9 +249,13 @@ pub(crate) struct Plan {
     /// Manifests: templates and policies; `-` for standard input
     #[arg(short = 'f', long = "filename", required = true)]
     pub(crate) files: Vec<PathBuf>,
-    /// Fleet to place on
-    #[arg(long, value_name = "FILE")]
-    pub(crate) topology: PathBuf,
+    /// Fleet to place on, without any hub
+    #[arg(long, value_name = "FILE", required_unless_present = "diff", conflicts_with = "diff")]
+    pub(crate) topology: Option<PathBuf>,
+    /// Ask the hub that runs what these policies would move; exits 0 when nothing would, 4 when
+    /// something would
+    #[arg(long)]
+    pub(crate) diff: bool,
 }
 
 #[derive(Args, Debug)]

@@ -1,11 +1,13 @@
 //! The one binary. Reads the command line, runs the verb, and turns what came of it into an exit
-//! code: 0 done, 1 failed, 2 wrong usage, 3 ended by a guard.
+//! code: 0 done, 1 failed, 2 wrong usage, 3 ended by a guard, 4 something would
+//! change.
 
 mod args;
 mod connect;
 mod domain;
 mod drill;
 mod duration;
+mod explain;
 mod failover;
 mod fault;
 mod forget;
@@ -13,6 +15,7 @@ mod join;
 mod named;
 mod output;
 mod plan;
+mod questions;
 mod render;
 mod roles;
 mod signals;
@@ -72,7 +75,7 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Up(up) => up::run(up).await?,
         Verb::Status => status::run(global).await?,
         Verb::Tree { template } => template::tree(global, template).await?,
-        Verb::Explain { template } => template::explain(global, template).await?,
+        Verb::Explain { template } => explain::run(global, template).await?,
         Verb::Render(wanted) => render::run(global, wanted).await?,
         Verb::Forget { template } => forget::run(global, template).await?,
         Verb::Drain(what) => domain::run(global, domain::Verb::Drain, what).await?,
@@ -99,8 +102,11 @@ async fn run(cli: Cli) -> Result<ExitCode> {
         Verb::Leave { name } => join::leave(global, name).await?,
         Verb::Hub(wanted) => roles::hub(global, wanted).await?,
         Verb::Plan(wanted) => {
-            let placed = plan::run(global, wanted).await?;
-            return Ok(if placed { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+            return Ok(match plan::run(global, wanted).await? {
+                plan::Ended::Nothing => ExitCode::SUCCESS,
+                plan::Ended::Short => ExitCode::FAILURE,
+                plan::Ended::Changes => ExitCode::from(4),
+            });
         }
     }
     Ok(ExitCode::SUCCESS)

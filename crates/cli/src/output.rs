@@ -1,6 +1,6 @@
 //! Results on standard output, messages on standard error.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 
 use crate::args::Output;
@@ -8,7 +8,7 @@ use crate::args::Output;
 /// Prints a result in the form that was asked for; `table` is called for people.
 ///
 /// # Errors
-/// When the result cannot be written as JSON or YAML.
+/// When the result cannot be written in that form.
 #[expect(clippy::print_stdout, reason = "results go to standard output")]
 pub(crate) fn print<T: Serialize>(
     output: Output,
@@ -22,8 +22,15 @@ pub(crate) fn print<T: Serialize>(
         Output::Name => names().iter().for_each(|name| println!("{name}")),
         Output::Table => println!("{}", table(false)),
         Output::Wide => println!("{}", table(true)),
+        Output::Svg => bail!("-o svg is for explain, and for plan of one workload"),
     }
     Ok(())
+}
+
+/// A result that is text already.
+#[expect(clippy::print_stdout, reason = "results go to standard output")]
+pub(crate) fn raw(text: &str) {
+    print!("{text}");
 }
 
 /// A line for people that is no result.

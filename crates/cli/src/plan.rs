@@ -1,13 +1,16 @@
 //! `hanse plan`: where templates would go on a fleet of a topology file. It runs the hub itself,
 //! in memory, over simulated members without pods, so that what it prints is what a hub would
-//! write.
+//! write and say. With `--diff` it asks the hub that runs.
+
+mod diff;
 
 use std::{collections::BTreeSet, io::Read as _, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{ResourceBinding, conditions::binding::SCHEDULED};
 use hanse_apiserver::ApiServer;
-use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
+use hanse_hub::{Key, explain::Explained};
+use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
 use hanse_sim::{faults::HUB, member::Options, world::World};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -19,8 +22,8 @@ use kube::{
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Global, Plan},
-    output, topology, up,
+    args::{Global, Output, Plan},
+    explain, output, topology, up,
 };
 
 /// Decisions take milliseconds; a hub that is silent for this long has nothing more to say.
@@ -28,57 +31,102 @@ const QUIET: Duration = Duration::from_millis(400);
 /// A template that has no decision by then has none coming.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// Plans and prints. Gives whether everything has a place; what has none is said on standard
-/// error, whatever form the result has.
+/// How a plan ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Ended {
+    /// All has a place; of `--diff`: and nothing would change.
+    Nothing,
+    /// Something has no place.
+    Short,
+    /// All has a place, and something would change.
+    Changes,
+}
+
+/// Plans and prints. What has no place is said on standard error, whatever form the result has.
 ///
 /// # Errors
 /// Which file or object cannot be used.
-pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<bool> {
+pub(crate) async fn run(global: &Global, wanted: &Plan) -> Result<Ended> {
     let mut objects = Vec::new();
     for file in &wanted.files {
         objects.extend(read(file)?);
     }
-    let topology = topology::read(Some(&wanted.topology))?;
+    let Some(topology) = wanted.topology.as_deref() else {
+        return diff::run(global, objects).await;
+    };
+    let topology = topology::read(Some(topology))?;
     let tasks = TaskSet::new("plan");
+    let (bindings, explained) = place(&tasks, topology, objects, global).await?;
+    tasks.abort();
+    show(global.output, &bindings, &explained)?;
+    let unplaced: Vec<String> = bindings.iter().filter_map(unplaced).collect();
+    for line in &unplaced {
+        output::say(line);
+    }
+    Ok(if unplaced.is_empty() { Ended::Nothing } else { Ended::Short })
+}
+
+/// Runs a hub over the topology; gives what it wrote, and why.
+async fn place(
+    tasks: &TaskSet,
+    topology: hanse_topology::Topology,
+    objects: Vec<Value>,
+    global: &Global,
+) -> Result<(Vec<ResourceBinding>, Vec<Explained>)> {
     let (wall, rng) = (Wall::system(), Rng::from_seed(1));
     let (metrics, readiness) = (Metrics::new(), Readiness::new());
     let api = |name: &str| {
         let server = ApiServer::builder().wall(wall.clone()).rng(rng.fork("api", name));
         server.memory().build()
     };
-    let hub = api(HUB)?;
-    hub.run(&tasks);
+    let server = api(HUB)?;
+    server.run(tasks);
     let world = World::new(topology, &|_, name| api(name), (&wall, &rng), &Options::default())?;
     for member in world.members() {
-        member.run(&tasks, Arc::new(|_, _| {}));
+        member.run(tasks, Arc::new(|_, _| {}));
     }
-    let client = Client::new(hub.as_user("system:admin"), "default");
+    let client = Client::new(server.as_user("system:admin"), "default");
     up::objects::write(&client, &world).await?;
-    let chance = (&wall, &rng);
-    let seen = (&metrics, &readiness);
-    up::objects::hub(
-        &tasks,
-        &client,
-        &world,
-        &AddressMap::identity(),
-        chance,
-        (seen, Origins::default()),
-    )
-    .await?;
+    let seen = ((&metrics, &readiness), up::objects::Asked::default());
+    let identity = AddressMap::identity();
+    let hub = up::objects::hub(tasks, &client, &world, &identity, (&wall, &rng), seen).await?;
     readiness.ready().await;
     rooms_known(&client, world.members().count()).await?;
     for object in objects {
         apply(&client, object, global.namespace.as_deref()).await?;
     }
     let bindings = settled(&client).await?;
-    tasks.abort();
-    let names = || bindings.iter().map(ResourceExt::name_any).collect();
-    output::print(global.output, &bindings, names, |_| table(&bindings))?;
-    let unplaced: Vec<String> = bindings.iter().filter_map(unplaced).collect();
-    for line in &unplaced {
-        output::say(line);
+    let explainer = hub.explainer();
+    let key = |binding: &ResourceBinding| {
+        Key::new(&binding.namespace().unwrap_or_default(), &binding.name_any())
+    };
+    let explained = bindings.iter().filter_map(|binding| explainer.explain(&key(binding)));
+    let explained = explained.collect();
+    Ok((bindings, explained))
+}
+
+/// A table first, then the reasons of each workload; companions have their table line only.
+fn show(form: Output, bindings: &[ResourceBinding], explained: &[Explained]) -> Result<()> {
+    let deciding: Vec<Explained> =
+        explained.iter().filter(|one| one.follows.is_empty()).cloned().collect();
+    if form == Output::Svg {
+        return explain::show(form, &deciding);
     }
-    Ok(unplaced.is_empty())
+    let names = || bindings.iter().map(ResourceExt::name_any).collect();
+    let items: Vec<Value> = bindings
+        .iter()
+        .map(|binding| {
+            let key = format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any());
+            let mut item = json!(binding);
+            item["explained"] = json!(explained.iter().find(|one| one.binding == key));
+            item
+        })
+        .collect();
+    output::print(form, &items, names, |wide| {
+        let mut parts = vec![table(bindings)];
+        parts.extend(deciding.iter().map(|one| explain::words(one, wide)));
+        parts.join("\n\n")
+    })
 }
 
 /// What of a binding has no place, in words. A policy that takes what fits is content with less.

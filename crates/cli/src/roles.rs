@@ -6,7 +6,11 @@ use anyhow::{Context as _, Result};
 use hanse_agent::RelayConfig;
 use hanse_api::HubPlace;
 use hanse_gateway::GatewayConfig;
-use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
+use hanse_hub::{
+    Hub, HubConfig, Traffic,
+    explain::{Desk, QuestionError},
+    traffic::RoundTrips,
+};
 use hanse_member::DirectConnector;
 use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
@@ -92,6 +96,15 @@ pub(crate) fn addresses(map: Addresses) -> AddressMap {
     }
 }
 
+/// Answers of a hub's explainer at its HTTP endpoint.
+pub(crate) fn answers(desk: &Desk) -> admin::Questions {
+    let desk = desk.clone();
+    Arc::new(move |uri, body| match desk.answer(uri, body) {
+        Err(QuestionError::Unknown) => None,
+        answer => Some(answer.map_err(|error| error.to_string())),
+    })
+}
+
 async fn end(tasks: &TaskSet) -> Result<()> {
     signals::ended().await;
     tasks.drain(DRAIN).await;
@@ -119,9 +132,14 @@ pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
         }
         _ => None,
     };
+    let desk = Desk::default();
+    let admin = Admin { metrics: metrics.clone(), readiness: readiness.clone(), pages: None };
+    let at = admin::serve_with(&tasks, wanted.admin, admin, answers(&desk))
+        .with_context(|| format!("--admin {}", wanted.admin))?;
     let config = HubConfig {
-        metrics: metrics.clone(),
+        metrics,
         readiness: readiness.clone(),
+        questions: Some(wanted.questions.clone().unwrap_or_else(|| at.to_string())),
         place,
         probe_foreign_controllers: true,
         traffic: Some(Traffic {
@@ -131,10 +149,8 @@ pub(crate) async fn hub(global: &Global, wanted: &HubArgs) -> Result<()> {
         }),
         ..HubConfig::new(client, Arc::new(DirectConnector::default()))
     };
-    let admin = Admin { metrics, readiness: readiness.clone(), pages: None };
-    let at = admin::serve(&tasks, wanted.admin, admin)
-        .with_context(|| format!("--admin {}", wanted.admin))?;
     let hub = Hub::run(&tasks, config).await?;
+    desk.open(hub.explainer());
     readiness.ready().await;
     let relays = hub.relays().map_or_else(String::new, |relays| format!(", relays on {relays}"));
     output::say(&format!("hub ready{relays}, admin {at}"));

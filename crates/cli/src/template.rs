@@ -1,4 +1,5 @@
-//! `hanse tree` and `hanse explain`: one template, its binding, and what became of it.
+//! One template, its binding and what became of it: `hanse tree`, and what the binding itself says
+//! when the hub cannot explain.
 
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{
@@ -19,7 +20,8 @@ use crate::{
     output, status,
 };
 
-struct Found {
+/// A template with what belongs to it.
+pub(crate) struct Found {
     template: DynamicObject,
     binding: Option<ResourceBinding>,
     /// Templates of the bindings that it follows.
@@ -27,23 +29,30 @@ struct Found {
     members: Vec<MemberCluster>,
 }
 
+impl Found {
+    /// `namespace/name` of its binding; absent when no policy selects it.
+    pub(crate) fn binding(&self) -> Option<String> {
+        let binding = self.binding.as_ref()?;
+        Some(format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any()))
+    }
+}
+
 /// Prints where a template runs.
 ///
 /// # Errors
 /// When there is no such template, or the API cannot be reached.
 pub(crate) async fn tree(global: &Global, name: &str) -> Result<()> {
-    let found = find(global, name).await?;
+    let found = find(&connect(global).await?, name).await?;
     let value = json!({ "template": found.template, "binding": found.binding });
     let names = || vec![name.to_owned()];
     output::print(global.output, &value, names, |_| draw(name, &found))
 }
 
-/// Prints why a template is where it is.
+/// Prints what the binding itself says.
 ///
 /// # Errors
-/// When there is no such template, or the API cannot be reached.
-pub(crate) async fn explain(global: &Global, name: &str) -> Result<()> {
-    let found = find(global, name).await?;
+/// When the result cannot be written in its form.
+pub(crate) fn written(global: &Global, name: &str, found: &Found) -> Result<()> {
     let value = json!({
         "template": name,
         "policy": found.binding.as_ref().and_then(|binding| binding.spec.policy.clone()),
@@ -52,14 +61,18 @@ pub(crate) async fn explain(global: &Global, name: &str) -> Result<()> {
         "status": found.binding.as_ref().and_then(|binding| binding.status.clone()),
     });
     let names = || vec![name.to_owned()];
-    output::print(global.output, &value, names, |_| reasons(name, &found))
+    output::print(global.output, &value, names, |_| reasons(name, found))
 }
 
-async fn find(global: &Global, name: &str) -> Result<Found> {
+/// Finds a template and what belongs to it.
+///
+/// # Errors
+/// When there is no such template, or the API cannot be reached.
+pub(crate) async fn find(connection: &Connection, name: &str) -> Result<Found> {
     let Some((kind, name)) = name.split_once('/') else {
         bail!("`{name}` is not KIND/NAME; write for instance deployment/frontend");
     };
-    let Connection { client, namespace } = connect(global).await?;
+    let Connection { client, namespace } = connection;
     let discovery = within("asking for the kinds", Discovery::new(client.clone()).run_aggregated());
     let discovery = discovery.await?;
     let wanted = kind.to_lowercase();
@@ -74,7 +87,7 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
         .with_context(|| format!("the federation serves no kind `{kind}`"))?;
     let namespaced = capabilities.scope == Scope::Namespaced;
     let api: Api<DynamicObject> = if namespaced {
-        Api::namespaced_with(client.clone(), &namespace, &resource)
+        Api::namespaced_with(client.clone(), namespace, &resource)
     } else {
         Api::all_with(client.clone(), &resource)
     };
@@ -96,7 +109,7 @@ async fn find(global: &Global, name: &str) -> Result<Found> {
     };
     let followed = bindings.items.iter().filter(follows).map(named).collect();
     let binding = binding.cloned();
-    let members: Api<MemberCluster> = Api::all(client);
+    let members: Api<MemberCluster> = Api::all(client.clone());
     let members = within("listing members", members.list(&ListParams::default())).await?.items;
     Ok(Found { template, binding, followed, members })
 }

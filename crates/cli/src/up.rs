@@ -18,6 +18,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use hanse_apiserver::{ApiServer, TlsConfig, Tokens};
+use hanse_hub::explain::Desk;
 use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
     admin::{self, Admin},
@@ -132,13 +133,18 @@ async fn start(
     let world = members::world(data, topology, chance, pki, (&options, &metrics))?;
     let client = kube::Client::new(hub.as_user("system:admin"), "default");
     let tokens = objects::write(&client, &world).await?;
-    let relays = objects::hub(tasks, &client, &world, &addresses, chance, (sight, origins)).await?;
+    let desk = Desk::default();
+    let pages = Admin { metrics: metrics.clone(), readiness: readiness.clone(), pages: None };
+    let admin = admin::serve_with(tasks, admin, pages, crate::roles::answers(&desk))
+        .with_context(|| format!("--admin {admin}"))?;
+    let asked = objects::Asked { origins, questions: Some(admin.to_string()) };
+    let hub = objects::hub(tasks, &client, &world, &addresses, chance, (sight, asked)).await?;
+    desk.open(hub.explainer());
+    let relays = hub.relays().context("the hub serves no relays")?;
     let served = members::api_addresses(&world)?;
     let roles = members::roles(&world, data, &addresses, relays, tokens, sight);
     power_on(&world, tasks, pki, &served, roles);
     faults::follow(tasks, client, world, &rng);
-    let pages = Admin { metrics, readiness: readiness.clone(), pages: None };
-    let admin = admin::serve(tasks, admin, pages).with_context(|| format!("--admin {admin}"))?;
     drop(hold);
     Ok(Federation { address, admin, members: served.into_iter().collect(), readiness })
 }

@@ -22,6 +22,7 @@ use crate::{
     capacity::Capacity,
     drill,
     events::Recorder,
+    explain::Explainer,
     failover,
     foreign::{ForeignError, ensure_namespace, refuse_foreign_controllers},
     health,
@@ -76,6 +77,9 @@ pub struct HubConfig {
     /// Where writes to the hub's API came from, if that API is in this process: traces of changes
     /// begin there. Default: nothing is known, and they begin when the hub sees a template.
     pub origins: Origins,
+    /// Where others ask this hub's [`Explainer`], as the Federation's status shall say it:
+    /// `IP:PORT`, or `services/NAMESPACE/NAME:PORT` through the hub's own API. Default: nowhere.
+    pub questions: Option<String>,
 }
 
 /// The hub's side of traffic.
@@ -115,6 +119,7 @@ impl HubConfig {
             reports: ReportTable::default(),
             orders_from_caller: false,
             origins: Origins::default(),
+            questions: None,
         }
     }
 }
@@ -238,6 +243,11 @@ impl Hub {
     /// What every controller sees.
     pub const fn world(&self) -> &World {
         &self.world
+    }
+
+    /// Answers questions about placement.
+    pub fn explainer(&self) -> Explainer {
+        Explainer::new(self.world.clone(), self.policies.clone())
     }
 
     /// All policies in common form.
@@ -403,8 +413,12 @@ async fn federation(config: &HubConfig) -> Result<String, HubError> {
         let body = json!({"spec": {"hub": config.place}});
         api.patch("default", &PatchParams::default(), &Patch::Merge(&body)).await?;
     }
-    let id = known.status.as_ref().and_then(|status| status.id.clone());
-    if let Some(id) = id {
+    let status = known.status.clone().unwrap_or_default();
+    if let Some(id) = status.id {
+        if status.questions != config.questions {
+            let body = json!({"status": {"questions": config.questions}});
+            api.patch_status("default", &PatchParams::default(), &Patch::Merge(&body)).await?;
+        }
         return Ok(id);
     }
     let mut accepted = (true, reason::NATIVE, String::new());
@@ -425,6 +439,7 @@ async fn federation(config: &HubConfig) -> Result<String, HubError> {
             status.id = Some(id.clone());
         }
         status.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+        status.questions.clone_from(&config.questions);
         let (holds, why, words) = accepted.clone();
         let type_ = TEMPLATES_ACCEPTED;
         let made = conditions::condition(type_, holds, why, words, generation, now.clone());

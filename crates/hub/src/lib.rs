@@ -7,6 +7,7 @@ mod cache;
 mod capacity;
 pub mod drill;
 pub mod events;
+pub mod explain;
 mod failover;
 pub mod foreign;
 mod health;

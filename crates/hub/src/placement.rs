@@ -33,6 +33,7 @@ use tracing::Instrument as _;
 pub(crate) use convert::Compiled;
 pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
+pub(crate) use plan::{key, request};
 
 use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
 use affected::Affected;
@@ -198,6 +199,6 @@ fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<headroom::Loss> {
         importance: binding.spec.importance,
         request: Arc::new(Request { spare: None, ..Request::clone(asked) }),
         placed: clusters.map(|c| (c.name.as_str(), count(c.replicas))).collect(),
-        id: plan::key(binding),
+        id: key(binding),
     })
 }

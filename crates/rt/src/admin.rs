@@ -2,8 +2,8 @@
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc};
 
-use http::{Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 
@@ -11,6 +11,13 @@ use crate::{Metrics, Readiness, TaskSet, net};
 
 /// Further pages of a role: path and query in, content type and body out.
 pub type Pages = Arc<dyn Fn(&http::Uri) -> Option<(&'static str, String)> + Send + Sync>;
+
+/// Answers to questions that pages are too small for: path and query, and the body of a POST, in;
+/// JSON, or what is wrong with the question, out. Absent: no such question.
+pub type Questions = Arc<dyn Fn(&str, &[u8]) -> Option<Result<String, String>> + Send + Sync>;
+
+/// The largest body of a question, bytes.
+const BODY: usize = 4 << 20;
 
 /// What the endpoint shows.
 #[derive(Clone)]
@@ -34,6 +41,19 @@ impl std::fmt::Debug for Admin {
 /// # Errors
 /// The listener's error.
 pub fn serve(tasks: &TaskSet, address: SocketAddr, admin: Admin) -> std::io::Result<SocketAddr> {
+    serve_with(tasks, address, admin, Arc::new(|_, _| None))
+}
+
+/// Serves as [`serve`] does, and answers questions.
+///
+/// # Errors
+/// The listener's error.
+pub fn serve_with(
+    tasks: &TaskSet,
+    address: SocketAddr,
+    admin: Admin,
+    questions: Questions,
+) -> std::io::Result<SocketAddr> {
     let listener = net::listen(address)?;
     let bound = listener.local_addr()?;
     let connections = tasks.child("admin");
@@ -45,11 +65,11 @@ pub fn serve(tasks: &TaskSet, address: SocketAddr, admin: Admin) -> std::io::Res
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else { continue };
-            let admin = admin.clone();
+            let (admin, questions) = (admin.clone(), Arc::clone(&questions));
             connections.spawn("admin connection", async move {
                 let service = service_fn(move |request| {
-                    let answer = admin.answer(&request);
-                    async move { Ok::<_, Infallible>(answer) }
+                    let (admin, questions) = (admin.clone(), Arc::clone(&questions));
+                    async move { Ok::<_, Infallible>(admin.respond(request, &questions).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -64,6 +84,36 @@ pub fn serve(tasks: &TaskSet, address: SocketAddr, admin: Admin) -> std::io::Res
 }
 
 impl Admin {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+        questions: &Questions,
+    ) -> Response<Full<bytes::Bytes>> {
+        let uri = request.uri().to_string();
+        let get = request.method() == Method::GET;
+        if !get && request.method() != Method::POST {
+            let text = "ask with GET or POST".to_owned();
+            return response(StatusCode::METHOD_NOT_ALLOWED, "text/plain", text);
+        }
+        if get
+            && let page = self.answer(&request)
+            && page.status() != StatusCode::NOT_FOUND
+        {
+            return page;
+        }
+        let body = match Limited::new(request.into_body(), BODY).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(error) => {
+                return response(StatusCode::BAD_REQUEST, "text/plain", error.to_string());
+            }
+        };
+        match questions(&uri, &body) {
+            Some(Ok(text)) => response(StatusCode::OK, "application/json", text),
+            Some(Err(text)) => response(StatusCode::BAD_REQUEST, "text/plain", text),
+            None => response(StatusCode::NOT_FOUND, "text/plain", "no such page".to_owned()),
+        }
+    }
+
     fn answer(&self, request: &Request<Incoming>) -> Response<Full<bytes::Bytes>> {
         let (status, kind, body) = match request.uri().path() {
             "/healthz" | "/livez" => (StatusCode::OK, "text/plain", "ok".to_owned()),
@@ -84,9 +134,63 @@ impl Admin {
                 None => (StatusCode::NOT_FOUND, "text/plain", "no such page".to_owned()),
             },
         };
-        let mut response = Response::new(Full::new(body.into()));
-        *response.status_mut() = status;
-        response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
-        response
+        response(status, kind, body)
+    }
+}
+
+fn response(status: StatusCode, kind: &'static str, body: String) -> Response<Full<bytes::Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static(kind));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ask(address: SocketAddr, method: Method, uri: &str, body: Vec<u8>) -> (u16, String) {
+        let stream = net::connect(address, std::time::Duration::from_secs(5)).await.unwrap();
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
+        let request =
+            Request::builder().method(method).uri(uri).body(Full::new(bytes::Bytes::from(body)));
+        let answered = async {
+            let answer = sender.send_request(request.unwrap()).await.unwrap();
+            let status = answer.status().as_u16();
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            (status, String::from_utf8(bytes.to_vec()).unwrap())
+        };
+        crate::select! {
+            answered = answered => answered,
+            ended = connection => panic!("{ended:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn questions_are_answered_beside_pages() {
+        let tasks = TaskSet::new("test");
+        let (metrics, readiness) = (Metrics::new(), Readiness::new());
+        let admin = Admin { metrics, readiness, pages: None };
+        let questions: Questions = Arc::new(|uri, body| match uri {
+            "/count?of=body" => Some(Ok(body.len().to_string())),
+            "/bad" => Some(Err("what is asked?".to_owned())),
+            _ => None,
+        });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let at = serve_with(&tasks, any, admin, questions).unwrap();
+        for (method, uri, body, status, text) in [
+            (Method::GET, "/healthz", 0, 200, "ok"),
+            (Method::GET, "/count?of=body", 0, 200, "0"),
+            (Method::POST, "/count?of=body", 70_000, 200, "70000"),
+            (Method::POST, "/count?of=body", BODY + 1, 400, "length limit exceeded"),
+            (Method::GET, "/bad", 0, 400, "what is asked?"),
+            (Method::POST, "/nowhere", 0, 404, "no such page"),
+            (Method::DELETE, "/count?of=body", 0, 405, "ask with GET or POST"),
+        ] {
+            let found = ask(at, method, uri, vec![b'x'; body]).await;
+            assert_eq!(found, (status, text.to_owned()), "{uri}");
+        }
+        tasks.abort();
     }
 }

@@ -107,7 +107,16 @@ impl Connector for Mixed {
     }
 }
 
-/// Starts the hub's controllers; returns the address at which relays reach it.
+/// What the hub of one process is told beside its world.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    /// When the changes came that its templates carry.
+    pub(crate) origins: Origins,
+    /// Where it is asked for reasons.
+    pub(crate) questions: Option<String>,
+}
+
+/// Starts the hub's controllers.
 ///
 /// # Errors
 /// When the hub's API does not serve what it needs, or no port can be had.
@@ -117,8 +126,8 @@ pub(crate) async fn hub(
     world: &World,
     addresses: &AddressMap,
     (wall, rng): (&Wall, &Rng),
-    ((metrics, readiness), origins): ((&Metrics, &Readiness), Origins),
-) -> Result<SocketAddr> {
+    ((metrics, readiness), asked): ((&Metrics, &Readiness), Asked),
+) -> Result<Hub> {
     let simulated = SimulatedConnector { world: world.clone() };
     let connector = Arc::new(Mixed { simulated, direct: DirectConnector::default() });
     let topology = world.topology();
@@ -143,9 +152,9 @@ pub(crate) async fn hub(
             addresses: world.addresses(HUB, tasks, addresses, None),
             round_trips,
         }),
-        origins,
+        origins: asked.origins,
+        questions: asked.questions,
         ..HubConfig::new(client.clone(), connector)
     };
-    let hub = Hub::run(tasks, config).await?;
-    hub.relays().context("the hub serves no relays")
+    Ok(Hub::run(tasks, config).await?)
 }

@@ -28,6 +28,8 @@ pub(super) struct Measure {
     there: Entered,
     slow: i64,
     last_unshifted: Option<Duration>,
+    /// How long the fault lasts; after it the target may answer again.
+    lasts: Option<Duration>,
     used_target_before: i64,
 }
 
@@ -37,6 +39,11 @@ impl Measure {
         Self { target, ..Self::default() }
     }
 
+    /// Says how long the fault lasts. Until then every request counts.
+    pub(super) const fn fault_lasts(&mut self, lasts: Duration) {
+        self.lasts = Some(lasts);
+    }
+
     /// Takes one request that was due before the fault, when all was well.
     pub(super) fn take_before(&mut self, entered: &str, answered: Option<&str>) {
         let used = !self.target.contains(entered)
@@ -44,8 +51,13 @@ impl Measure {
         self.used_target_before += i64::from(used);
     }
 
-    /// Takes one sample.
+    /// Takes one sample. What was due after the fault is no part of the measurement.
     pub(super) fn take(&mut self, sample: &Sample) {
+        let over = |at: Duration| self.lasts.is_some_and(|lasts| at >= lasts);
+        if over(sample.due) {
+            return;
+        }
+        let answered_after = over(sample.due + sample.took);
         let failed = sample.answered.is_none();
         let count = if self.target.contains(&sample.entered) {
             &mut self.there
@@ -59,7 +71,8 @@ impl Measure {
             return;
         }
         let by_target = sample.answered.as_ref().is_some_and(|name| self.target.contains(name));
-        if by_target || failed {
+        // An answer of the target that comes after the fault does not say where it was sent before.
+        if (by_target && !answered_after) || failed {
             self.last_unshifted = self.last_unshifted.max(Some(sample.due));
         }
     }
@@ -132,6 +145,27 @@ mod tests {
         assert_eq!(figures.entered_elsewhere, Entered { requests: 4, errors: 1 });
         assert_eq!(figures.entered_there, Entered { requests: 1, errors: 1 });
         assert_eq!(measure.errors_per_million(), Some(250_000));
+    }
+
+    #[test]
+    fn answers_of_the_target_after_the_fault_are_not_of_the_shift() {
+        let mut measure = Measure::of(BTreeSet::from(["a".to_owned()]));
+        measure.fault_lasts(Duration::from_secs(20));
+        for (due, took, answered) in
+            [(600, 5, Some("a")), (19_990, 15, Some("a")), (19_995, 5, None), (20_001, 5, None)]
+        {
+            let took = Duration::from_millis(took);
+            measure.take(&Sample { took, ..sample(due, "b", answered) });
+        }
+        let figures = measure.figures(None, &[]);
+        assert_eq!(figures.traffic_shifted_milliseconds, Some(19_995));
+        assert_eq!(figures.entered_elsewhere, Entered { requests: 3, errors: 1 });
+        let mut measure = Measure::of(BTreeSet::from(["a".to_owned()]));
+        measure.fault_lasts(Duration::from_secs(20));
+        measure.take(&sample(600, "b", Some("a")));
+        let late = Sample { took: Duration::from_secs(5), ..sample(15_000, "b", Some("a")) };
+        measure.take(&late);
+        assert_eq!(measure.figures(None, &[]).traffic_shifted_milliseconds, Some(600));
     }
 
     #[test]

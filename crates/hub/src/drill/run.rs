@@ -12,6 +12,7 @@ use hanse_api::{
     conditions::{self, condition, drill as types, reason},
 };
 use hanse_rt::{Mono, TaskSet, net::AddressMap};
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{Api, ResourceExt as _};
 use tokio::sync::mpsc;
@@ -86,6 +87,14 @@ async fn abort_leftovers(world: &World) {
     }
 }
 
+/// When a fault that begins now ends. The API keeps whole seconds and drops what is less: an end
+/// that is not whole would come up to a second before its time.
+fn fault_end(now: Timestamp, seconds: i32) -> Timestamp {
+    let end = now.checked_add(SignedDuration::from_secs(seconds.into())).unwrap_or(now);
+    let whole = end.as_second() + i64::from(end.subsec_nanosecond() > 0);
+    Timestamp::from_second(whole).unwrap_or(end)
+}
+
 fn finish(status: &mut DrillStatus, verdict: DrillVerdict, why: &str, text: &str, now: &Time) {
     status.verdict = Some(verdict);
     note(status, now, format!("{verdict:?}: {text}"));
@@ -151,8 +160,8 @@ impl<'a> Running<'a> {
         }
         drop(sender);
         hanse_rt::sleep(WARM_UP).await;
-        let origin = self.begin(not_exercised).await?;
-        let aborted = self.fault(origin, &mut samples).await?;
+        let (origin, lasts) = self.begin(not_exercised).await?;
+        let aborted = self.fault(origin, lasts, &mut samples).await?;
         self.tasks.abort();
         while let Ok(sent) = samples.try_recv() {
             self.take(&sent, origin);
@@ -256,12 +265,15 @@ impl<'a> Running<'a> {
         entries
     }
 
-    /// Writes that the fault begins; it is in force from then on.
-    async fn begin(&mut self, not_exercised: Vec<String>) -> Result<Mono, kube::Error> {
+    /// Writes that the fault begins; it is in force from then on, and lasts as long as is given
+    /// back with its begin.
+    async fn begin(&mut self, not_exercised: Vec<String>) -> Result<(Mono, Duration), kube::Error> {
         let origin = Mono::now();
         let now = self.world.means().wall.now();
-        let seconds = jiff::SignedDuration::from_secs(self.drill.spec.duration_seconds.into());
-        let ends = Time(now.checked_add(seconds).unwrap_or(now));
+        let ends = fault_end(now, self.drill.spec.duration_seconds);
+        let lasts = Duration::try_from(ends.duration_since(now)).unwrap_or_default();
+        self.measure.fault_lasts(lasts);
+        let ends = Time(ends);
         let now = Time(now);
         let targets = self.target.iter().cloned().collect::<Vec<_>>().join(", ");
         let text = format!(
@@ -279,17 +291,17 @@ impl<'a> Running<'a> {
             conditions::set(&mut status.conditions, began);
         })
         .await?;
-        Ok(origin)
+        Ok((origin, lasts))
     }
 
     /// Watches while the fault lasts; says why when it ends early.
     async fn fault(
         &mut self,
         origin: Mono,
+        lasts: Duration,
         samples: &mut mpsc::Receiver<Sent>,
     ) -> Result<Option<Abort>, kube::Error> {
-        let duration = u64::try_from(self.drill.spec.duration_seconds).unwrap_or_default();
-        let end = origin + Duration::from_secs(duration);
+        let end = origin + lasts;
         let mut ticks = hanse_rt::interval(LOOK, Duration::ZERO);
         while Mono::now() < end {
             ticks.tick().await;
@@ -303,7 +315,7 @@ impl<'a> Running<'a> {
                 return Ok(Some(abort));
             }
         }
-        // The fault's end is a time on the wall; wait until it has passed there too.
+        // The fault's end is a time on the wall, which may be set; wait until it has passed there too.
         while is_faulted(&self.current(), self.world.means().wall.now()) {
             hanse_rt::sleep(LOOK).await;
         }
@@ -480,5 +492,23 @@ impl<'a> Running<'a> {
 
     fn current(&self) -> Arc<Drill> {
         Arc::clone(&self.drill)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_lasts_its_whole_duration_in_an_api_of_whole_seconds() {
+        for now in ["2026-11-22T10:00:00Z", "2026-11-22T10:00:00.001Z", "2026-11-22T10:00:00.999Z"]
+        {
+            let now: Timestamp = now.parse().unwrap();
+            let kept = serde_json::to_string(&Time(fault_end(now, 20))).unwrap();
+            let kept: Time = serde_json::from_str(&kept).unwrap();
+            let lasts = kept.0.duration_since(now);
+            let wanted = SignedDuration::from_secs(20);
+            assert!(lasts >= wanted && lasts < wanted + SignedDuration::from_secs(1), "{lasts:?}");
+        }
     }
 }

@@ -215,6 +215,30 @@ fn union(seen: &Seen) -> Vec<ClusterReplicas> {
 
 type Counts = BTreeMap<String, u32>;
 
+/// What the scheduler would be asked now; absent where there is nothing to ask.
+pub(crate) fn request(seen: &Seen) -> Option<Request> {
+    let spec = &seen.binding.spec;
+    let homeless = seen.policy.is_none() && spec.clusters.is_empty();
+    if seen.template.is_none() || homeless {
+        return None;
+    }
+    let mut work = Work::new(seen);
+    // No old copy is removed on paper.
+    work.prepare(|| false);
+    Some(work.request)
+}
+
+/// What stands before a decision.
+struct Before {
+    settled: Counts,
+    /// What has to leave its member.
+    left: Counts,
+    /// Whether the policy wants what fits, whatever the loss asks for.
+    asked_partial: bool,
+    /// Whether an old copy waits for its turn to be removed.
+    waits: bool,
+}
+
 /// One decision under way.
 struct Work<'a> {
     seen: &'a Seen,
@@ -260,6 +284,25 @@ impl<'a> Work<'a> {
     }
 
     fn run(mut self, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
+        let Before { settled, left, asked_partial, waits } = self.prepare(turn);
+        let key = key(&self.seen.binding);
+        match planner.schedule(&self.seen.fleet, &self.request, key) {
+            // The scheduler counts what is divided; the rest is known only when it is placed.
+            Ok(decision) if self.exceeds_quota(&decision) => {
+                let report = decision.report.clone();
+                let left = self.request.quota.unwrap_or(0);
+                let replicas = self.request.replicas.saturating_sub(left).max(1);
+                let shortfall = Short { replicas, ..Short::default() };
+                let why = Cause::TenantQuota(left);
+                self.refuse(&Unplaceable { why, report, shortfall }, waits)
+            }
+            Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
+            Err(refusal) => self.refuse(&refusal, waits),
+        }
+    }
+
+    /// Takes the moves as far as they can go, and completes the request by what stands then.
+    fn prepare(&mut self, turn: impl FnMut() -> bool) -> Before {
         let ordered = |member: &str| self.seen.evacuations.contains_key(member);
         moves::withdraw(&mut self.moves, &mut self.held, &self.seen.members, ordered);
         let settled = self.settled();
@@ -290,20 +333,7 @@ impl<'a> Work<'a> {
         let asked_partial = self.request.partial;
         // A loss is placed as far as room goes, even where the policy wants all or nothing.
         self.request.partial |= evacuates;
-        let key = key(&self.seen.binding);
-        match planner.schedule(&self.seen.fleet, &self.request, key) {
-            // The scheduler counts what is divided; the rest is known only when it is placed.
-            Ok(decision) if self.exceeds_quota(&decision) => {
-                let report = decision.report.clone();
-                let left = self.request.quota.unwrap_or(0);
-                let replicas = self.request.replicas.saturating_sub(left).max(1);
-                let shortfall = Short { replicas, ..Short::default() };
-                let why = Cause::TenantQuota(left);
-                self.refuse(&Unplaceable { why, report, shortfall }, waits)
-            }
-            Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
-            Err(refusal) => self.refuse(&refusal, waits),
-        }
+        Before { settled, left, asked_partial, waits }
     }
 
     /// Whether a decision takes more than the tenant has left, and more than there is now.
@@ -645,7 +675,7 @@ fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> 
 }
 
 /// Decides between equal members: the same for one binding on any machine (FNV-1a).
-pub(super) fn key(binding: &ResourceBinding) -> u64 {
+pub(crate) fn key(binding: &ResourceBinding) -> u64 {
     let name = format!("{}/{}", binding.namespace().unwrap_or_default(), binding.name_any());
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

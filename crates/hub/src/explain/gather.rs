@@ -1,0 +1,135 @@
+//! Gathers what is said of one template: objects and caches in, a report out.
+
+use std::{cmp::Ordering, sync::Arc};
+
+use hanse_api::{
+    ResourceBinding,
+    conditions::{binding::SCHEDULED, reason::POLICY_GONE},
+};
+use hanse_scheduler::Planner;
+
+use super::report::{Explained, Outranked, Said};
+use crate::{
+    Key, Policies, Policy, Template, TemplateKey, World,
+    placement::{self, fleet::FleetBook},
+    policies::{PolicyKind, winner},
+    propagation::key_of_template,
+    room::{quantities, resources},
+};
+
+pub(super) fn explain(world: &World, policies: &Policies, key: &Key) -> Option<Explained> {
+    let binding = world.objects().bindings.get(key)?;
+    let spec = &binding.spec;
+    let template = world.templates().get(&key_of_template(&spec.template));
+    let decided = decided(&binding);
+    let gone = decided.as_ref().is_some_and(|said| said.reason == POLICY_GONE);
+    let policy = spec.policy.as_ref().filter(|_| !gone);
+    let follows = spec.follows.iter().map(|name| {
+        let followed = world.objects().bindings.get(&Key::new(&key.namespace, name));
+        followed.map_or_else(|| name.clone(), |binding| short_name(&binding))
+    });
+    let all = policies.all();
+    let moves = binding.status.iter().flat_map(|status| &status.moves);
+    Some(Explained {
+        binding: key.to_string(),
+        template: named(&key_of_template(&spec.template)),
+        policy: policy.map(|policy| crate::PolicyKey::of_ref(policy).to_string()),
+        outranked: template.as_ref().map(|t| outranked(&all, t)).unwrap_or_default(),
+        follows: follows.collect(),
+        missing: template.as_ref().map(|t| missing(world, t)).unwrap_or_default(),
+        replicas: u32::try_from(spec.replicas).unwrap_or(0),
+        needs: template
+            .as_ref()
+            .map(|t| quantities(&resources(&t.needs.requests)))
+            .unwrap_or_default(),
+        standing: spec.clusters.clone(),
+        moves: moves.filter(|item| !item.state.is_final()).cloned().collect(),
+        decided,
+        funnel: funnel(world, policies, &binding),
+    })
+}
+
+fn funnel(
+    world: &World,
+    policies: &Policies,
+    binding: &Arc<ResourceBinding>,
+) -> Option<super::Funnel> {
+    let spec = &binding.spec;
+    if !spec.follows.is_empty() || !spec.finished.is_empty() {
+        return None;
+    }
+    let mut book = FleetBook::without(world, &std::collections::BTreeSet::new());
+    let seen = placement::observe(world, policies, Arc::clone(binding), &mut book);
+    let request = placement::request(&seen)?;
+    let key = placement::key(binding);
+    Some(super::funnel(&mut Planner::default(), &seen.fleet, &request, key))
+}
+
+fn decided(binding: &ResourceBinding) -> Option<Said> {
+    let conditions = binding.status.iter().flat_map(|status| &status.conditions);
+    let scheduled = conditions.into_iter().find(|condition| condition.type_ == SCHEDULED)?;
+    Some(Said { reason: scheduled.reason.clone(), message: scheduled.message.clone() })
+}
+
+fn short_name(binding: &ResourceBinding) -> String {
+    format!("{}/{}", binding.spec.template.kind, binding.spec.template.name)
+}
+
+/// `Kind/name in namespace`.
+pub(super) fn named(key: &TemplateKey) -> String {
+    if key.namespace.is_empty() {
+        format!("{}/{}", key.kind, key.name)
+    } else {
+        format!("{}/{} in {}", key.kind, key.name, key.namespace)
+    }
+}
+
+/// What a workload names and the federation does not have. A kind that is not listed yet may have
+/// it: nothing is said of it.
+fn missing(world: &World, template: &Template) -> Vec<String> {
+    let names = template.names.iter().filter_map(|reference| {
+        let key = TemplateKey {
+            api_version: reference.api_version.clone(),
+            kind: reference.kind.clone(),
+            namespace: template.key.namespace.clone(),
+            name: reference.name.clone(),
+        };
+        // Every namespace of a member has its own.
+        let of_the_cluster = matches!(
+            (reference.kind.as_str(), reference.name.as_str()),
+            ("ServiceAccount", "default") | ("ConfigMap", "kube-root-ca.crt")
+        );
+        let absent =
+            world.templates().is_synced(&key.kind_id()) && world.templates().get(&key).is_none();
+        (absent && !of_the_cluster).then(|| format!("{}/{}", reference.kind, reference.name))
+    });
+    names.collect()
+}
+
+/// The policies that select a template and do not decide about it, with what they lack.
+fn outranked(all: &[Arc<Policy>], template: &Template) -> Vec<Outranked> {
+    let Some(wins) = winner(all, template) else {
+        return Vec::new();
+    };
+    let others = all.iter().filter(|policy| policy.key != wins.key);
+    others
+        .filter_map(|policy| {
+            let (own, better) = (policy.selects(template)?, wins.selects(template)?);
+            let why = if wins.mandatory != policy.mandatory {
+                "the other one is mandatory".to_owned()
+            } else if wins.priority != policy.priority {
+                format!("priority {} is below {}", policy.priority, wins.priority)
+            } else if better.cmp(&own) == Ordering::Greater {
+                format!("it selects by {own:?}, the other one by {better:?}").to_lowercase()
+            } else if policy.key.kind == PolicyKind::Cluster && wins.key.kind != PolicyKind::Cluster
+            {
+                "it is cluster-wide, the other one is of the namespace".to_owned()
+            } else if wins.created < policy.created {
+                "the other one is older".to_owned()
+            } else {
+                "the other one comes first by name".to_owned()
+            };
+            Some(Outranked { policy: policy.key.to_string(), why })
+        })
+        .collect()
+}
