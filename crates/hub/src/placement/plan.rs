@@ -9,8 +9,8 @@ use hanse_api::{
 };
 use hanse_render::Kind;
 use hanse_scheduler::{
-    Cause, Decision, Fleet, Mode, Note, Others, Planner, PodNeeds, Report, Request, Rules,
-    Shortfall as Short, Spare, Unplaceable,
+    Assignment, Cause, Decision, Fleet, Mode, Note, Others, Planner, PodNeeds, Report, Request,
+    Rules, Shortfall as Short, Spare, Unplaceable,
     checker::{self, Violation},
 };
 use jiff::Timestamp;
@@ -423,57 +423,7 @@ impl<'a> Work<'a> {
         asked_partial: bool,
         waits: bool,
     ) -> Placed {
-        let placed = &decision.assignment;
-        let before = &self.request.previous;
-        let mut gains: Counts = placed
-            .iter()
-            .map(|(member, count)| (member.to_string(), count.saturating_sub(before.of(member))))
-            .collect();
-        // What the rules displace is added elsewhere before it goes, as what is lost is.
-        let mut losses = left.clone();
-        for (member, lost) in &mut losses {
-            // Where it is still the best place nothing moves.
-            if let Some(gain) = gains.get_mut(member) {
-                let same = (*gain).min(*lost);
-                *gain -= same;
-                *lost -= same;
-            }
-        }
-        if matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
-            let displaced = before.iter().map(|(member, count)| {
-                (member.to_string(), count.saturating_sub(placed.of(member)))
-            });
-            for (member, count) in displaced.filter(|(_, count)| *count > 0) {
-                *losses.entry(member).or_default() += count;
-            }
-        }
-        let pairs = moves::pair(&losses, &gains);
-        let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
-            *sum.entry(from.clone()).or_default() += count;
-            sum
-        });
-        for (from, to, replicas) in pairs {
-            self.begin(&from, to, replicas);
-        }
-        let mut held: Counts =
-            placed.iter().map(|(name, count)| (name.to_string(), count)).collect();
-        for (member, count) in moves::outgoing(&self.moves) {
-            *held.entry(member).or_default() += count;
-        }
-        // What has no room elsewhere stays where it was, for the member may come back.
-        let sum = u32::try_from(placed.total()).unwrap_or(u32::MAX);
-        let mut without_place = self.request.replicas.saturating_sub(sum);
-        for (member, lost) in left {
-            let stays = (lost - moved.get(member).copied().unwrap_or(0)).min(without_place);
-            if stays > 0 {
-                *held.entry(member.clone()).or_default() += stays;
-                without_place -= stays;
-            }
-        }
-        if held.is_empty() {
-            held.extend(settled.iter().map(clone));
-        }
-        self.held = held;
+        self.carry_out(&decision.assignment, settled, left);
         let shortfall = decision.shortfall.as_ref();
         let outcome = match shortfall {
             None if self.seen.policy.is_none() => Outcome::PolicyGone,
@@ -503,6 +453,65 @@ impl<'a> Work<'a> {
             None => BindingDecision { notes: notes.collect(), ..placed.decision },
         };
         Placed { decision, survival, unchanged, violations, ..placed }
+    }
+
+    /// Begins the moves that the new counts ask for, and keeps old copies until these are done.
+    fn carry_out(&mut self, placed: &Assignment, settled: &Counts, left: &Counts) {
+        let pairs = self.losses_and_gains(placed, left);
+        let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
+            *sum.entry(from.clone()).or_default() += count;
+            sum
+        });
+        for (from, to, replicas) in pairs {
+            self.begin(&from, to, replicas);
+        }
+        let mut held: Counts =
+            placed.iter().map(|(name, count)| (name.to_string(), count)).collect();
+        for (member, count) in moves::outgoing(&self.moves) {
+            *held.entry(member).or_default() += count;
+        }
+        // What has no room elsewhere stays where it was, for the member may come back.
+        let sum = u32::try_from(placed.total()).unwrap_or(u32::MAX);
+        let mut without_place = self.request.replicas.saturating_sub(sum);
+        for (member, lost) in left {
+            let stays = (lost - moved.get(member).copied().unwrap_or(0)).min(without_place);
+            if stays > 0 {
+                *held.entry(member.clone()).or_default() += stays;
+                without_place -= stays;
+            }
+        }
+        if held.is_empty() {
+            held.extend(settled.iter().map(clone));
+        }
+        self.held = held;
+    }
+
+    /// What members lose, each with the member that gains it.
+    fn losses_and_gains(&self, placed: &Assignment, left: &Counts) -> Vec<(String, String, u32)> {
+        let before = &self.request.previous;
+        let mut gains: Counts = placed
+            .iter()
+            .map(|(member, count)| (member.to_string(), count.saturating_sub(before.of(member))))
+            .collect();
+        // What the rules displace is added elsewhere before it goes, as what is lost is.
+        let mut losses = left.clone();
+        for (member, lost) in &mut losses {
+            // Where it is still the best place nothing moves.
+            if let Some(gain) = gains.get_mut(member) {
+                let same = (*gain).min(*lost);
+                *gain -= same;
+                *lost -= same;
+            }
+        }
+        if matches!(self.request.mode, Mode::Divide(_) | Mode::Whole) {
+            let displaced = before.iter().map(|(member, count)| {
+                (member.to_string(), count.saturating_sub(placed.of(member)))
+            });
+            for (member, count) in displaced.filter(|(_, count)| *count > 0) {
+                *losses.entry(member).or_default() += count;
+            }
+        }
+        moves::pair(&losses, &gains)
     }
 
     fn asks_to_survive(&self) -> bool {

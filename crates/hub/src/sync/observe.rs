@@ -48,16 +48,7 @@ pub(super) fn observe(
     let place = cluster.as_ref().map(|member| Place::of(member)).unwrap_or_default();
     let tenancy = world.tenants().of(&template_key.namespace);
     let share = share_of(&ruling.interpreters, &binding, &followed, member);
-    // A companion that was deleted for itself does not wait for workloads that stay.
-    let deleted = binding.metadata.deletion_timestamp.is_some();
-    let stays = |workload: &ResourceBinding| {
-        workload.metadata.deletion_timestamp.is_none()
-            && workload.spec.clusters.iter().any(|cluster| cluster.name == member)
-    };
-    let workloads_left = followed.iter().any(|workload| {
-        let is_there = session.copy(&key_of_template(&workload.spec.template)).is_some();
-        is_there && !(deleted && stays(workload))
-    });
+    let workloads_left = workloads_left(session, &binding, &followed);
     let waits_for = template
         .as_ref()
         .filter(|_| is_wanted)
@@ -86,6 +77,24 @@ pub(super) fn observe(
         template_key,
         template,
         binding,
+    })
+}
+
+/// Whether workloads are still there that a companion has to outlast. One that was deleted for
+/// itself does not wait for workloads that stay.
+fn workloads_left(
+    session: &Session,
+    binding: &ResourceBinding,
+    followed: &[Arc<ResourceBinding>],
+) -> bool {
+    let deleted = binding.metadata.deletion_timestamp.is_some();
+    let stays = |workload: &ResourceBinding| {
+        workload.metadata.deletion_timestamp.is_none()
+            && workload.spec.clusters.iter().any(|cluster| cluster.name == session.name())
+    };
+    followed.iter().any(|workload| {
+        let is_there = session.copy(&key_of_template(&workload.spec.template)).is_some();
+        is_there && !(deleted && stays(workload))
     })
 }
 
