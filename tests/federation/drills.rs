@@ -31,12 +31,13 @@ async fn drill(up: &Up, fleet: &Fleet, name: &str, target: &str) -> Result<Value
     wait::until("a verdict", LONG * 4, look, judged).await.with_context(|| up.words())
 }
 
-/// A second drill, started while another one runs.
+/// A second drill, started while another one runs. Its target is another one: what the first took
+/// away may stay away.
 async fn on_paper_behind(up: &Up, fleet: &Fleet, other: &str) -> Result<Ran> {
     let started = ["get", "drill", other, "-o", "jsonpath={.status.startedAt}"];
     let look = async || fleet.kubectl.run(&started).await;
     wait::until("the first drill runs", LONG, look, |at: &String| !at.is_empty()).await?;
-    up.hanse(&["drill", "run", "--region", "us-east1", "--fault", "Simulate"]).await
+    up.hanse(&["drill", "run", "--region", "eu-west-1", "--fault", "Simulate"]).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
