@@ -26,6 +26,12 @@ struct Arguments {
     /// Milliseconds of processor time for each scenario.
     #[arg(long, default_value_t = 600)]
     millis: u64,
+    /// Fleets of these sizes.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 100, 1000, 5000])]
+    members: Vec<u64>,
+    /// Only these scenarios, `a` to `f3`.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
 }
 
 /// One row.
@@ -54,13 +60,16 @@ fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let budget = Duration::from_millis(arguments.millis);
     let mut figures = Vec::new();
-    for members in [10, 100, 1000, 5000] {
-        for scenario in fleet::scenarios(members) {
-            figures.push(scenario_figure(members, &scenario, budget));
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|o| o == name);
+    for members in arguments.members.iter().copied() {
+        for scenario in fleet::scenarios(members).iter().filter(|one| wanted(one.name)) {
+            figures.push(scenario_figure(members, scenario, budget));
         }
     }
-    growth(&mut figures, budget);
-    large(&mut figures, budget);
+    if arguments.only.is_empty() {
+        growth(&mut figures, budget);
+        large(&mut figures, budget);
+    }
     print(&figures)?;
     if let Some(file) = &arguments.json {
         let text = serde_json::to_string_pretty(&figures)?;

@@ -57,12 +57,14 @@ impl Candidate {
     }
 }
 
-/// Finds the candidates of a request, in order of name. `fits` counts the room of one place.
+/// Finds the candidates of a request, in order of name, and puts them into `list`, whose memory is
+/// used again. `fits` counts the room of one place.
 pub(crate) fn candidates(
     fleet: &Fleet,
     request: &Request,
     selected: &Selected,
     key: u64,
+    mut list: Vec<Candidate>,
     mut fits: impl FnMut(usize) -> Option<Fits>,
 ) -> (Vec<Candidate>, Report) {
     let mut report = selected.report.clone();
@@ -76,7 +78,8 @@ pub(crate) fn candidates(
     let others = request.others.as_deref();
     let near = others.and_then(|others| others.near.as_ref()).map(|near| places(fleet, near));
     let away = others.map(|others| places(fleet, &others.away)).unwrap_or_default();
-    let mut list = Vec::with_capacity(selected.open.len() + held.len());
+    list.clear();
+    list.reserve(selected.open.len() + held.len());
     let mut rejected = Rejected::default();
     let mut next_held = 0;
     for standing in &selected.open {

@@ -33,6 +33,8 @@ pub fn schedule(fleet: &Fleet, request: &Request, key: u64) -> Result<Decision, 
 pub struct Planner {
     selected: Vec<Known>,
     columns: Vec<Column>,
+    /// Memory of the last candidates: large fleets would give it back and ask for it each time.
+    list: Vec<Candidate>,
     turn: u64,
 }
 
@@ -107,7 +109,9 @@ impl Planner {
             return Ok(decision);
         }
         let (list, report) = self.candidates(fleet, request, &selected, key);
-        Answer { fleet, request, candidates: &list }.decide(report)
+        let answer = Answer { fleet, request, candidates: &list }.decide(report);
+        self.list = list;
+        answer
     }
 
     /// Places one workload and tells of each candidate what the rules, its room and history say.
@@ -162,8 +166,9 @@ impl Planner {
         selected: &Selected,
         key: u64,
     ) -> (Vec<Candidate>, Report) {
+        let list = std::mem::take(&mut self.list);
         let column = self.column(fleet, &request.needs);
-        candidates(fleet, request, selected, key, |at| column.fits(fleet, at))
+        candidates(fleet, request, selected, key, list, |at| column.fits(fleet, at))
     }
 
     fn column(&mut self, fleet: &Fleet, needs: &Arc<PodNeeds>) -> &mut Column {
