@@ -3,11 +3,13 @@
 //! What the rules select does not depend on room, so that it is worked out once for one set of
 //! rules and one index, and shared by every request that has the same rules.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, hash::Hasher as _, sync::Arc};
 
 use crate::{
     Bounds, DivideBy, Fleet, Health, LabelRule, Mode, Refusal, Report, Request, Rules, Selection,
-    Topology, Weight, bits::Bits, fleet::Index,
+    Topology, Weight,
+    bits::Bits,
+    fleet::{Fnv, Index},
 };
 
 /// Place in no domain.
@@ -277,11 +279,11 @@ fn domains(fleet: &Fleet, key: &Topology) -> Vec<u32> {
     numbers
 }
 
-/// A number for a name that is the same on any machine (FNV-1a).
+/// A number for a name that is the same on any machine.
 pub(crate) fn hash(name: &str) -> u64 {
-    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    let mut hasher = Fnv::default();
+    hasher.write(name.as_bytes());
+    hasher.finish()
 }
 
 /// A number for a member that is evenly spread over keys (SplitMix64).

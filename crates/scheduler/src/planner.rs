@@ -349,18 +349,17 @@ impl Answer<'_> {
         }
         survive::keep_running(self.fleet, &tried, &mut counts);
         let notes = self.notes(&tried, &counts);
-        if let Some((domain, missing)) =
-            survive::broken(self.fleet, self.candidates, request, &counts)
-        {
-            return survive::answer(
-                self.decision(&counts, report, notes, missing_of(self, &counts)),
-                request,
-                domain,
-                missing,
-                self.shortfall(u64::from(missing)),
-            );
+        // Enough running elsewhere may have found a place for more.
+        let missing = u64::from(request.replicas) - counts.placed;
+        let shortfall = (missing > 0).then(|| self.shortfall(missing));
+        let decision = self.decision(&counts, report, notes, shortfall);
+        match survive::broken(self.fleet, self.candidates, request, &counts) {
+            Some((domain, missing)) => {
+                let shortfall = self.shortfall(u64::from(missing));
+                survive::answer(decision, request, domain, missing, shortfall)
+            }
+            None => Ok(decision),
         }
-        Ok(self.decision(&counts, report, notes, missing_of(self, &counts)))
     }
 
     /// Adds elastic room to what ready room holds; from the start where that does not suffice, or
@@ -573,9 +572,4 @@ impl Answer<'_> {
             missing: none.plus(&self.request.needs.request, replicas),
         }
     }
-}
-
-fn missing_of(answer: &Answer<'_>, counts: &Counts) -> Option<Shortfall> {
-    let missing = u64::from(answer.request.replicas) - counts.placed;
-    (missing > 0).then(|| answer.shortfall(missing))
 }
