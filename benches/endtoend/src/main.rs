@@ -101,11 +101,16 @@ async fn measure(bench: &Bench) -> Result<Vec<Row>> {
     cases::policy(&real).await?;
     let mut rows = Vec::new();
     hanse_rt::sleep(Duration::from_secs(10)).await;
-    rows.extend(cases::memory(&real, "idle", 60, "see its report")?);
+    rows.extend(cases::memory(&real, "idle", 60, "298 (no gateways)")?);
     rows.extend(cases::one(&real, &watches, bench.repeats).await?);
     rows.extend(cases::application(&real, &watches).await?);
     rows.extend(cases::many(&real, &watches, bench.many).await?);
-    rows.extend(cases::memory(&real, &format!("{} bindings", bench.many), 120, "see its report")?);
+    rows.extend(cases::memory(
+        &real,
+        &format!("{} bindings", bench.many),
+        120,
+        "446 (no gateways)",
+    )?);
     rows.extend(cases::restart(&mut real, &watches).await?);
     if let Some(path) = &bench.json {
         let text = serde_json::to_string_pretty(&rows)?;

@@ -10,7 +10,11 @@ use std::{
 
 use hanse_rt::{Mono, TaskSet, net};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{Request, body::Bytes, client::conn::http1::SendRequest};
+use hyper::{
+    Request, Response,
+    body::{Bytes, Incoming},
+    client::conn::http1::SendRequest,
+};
 use hyper_util::rt::TokioIo;
 
 /// A request without an answer by then failed.
@@ -119,25 +123,42 @@ pub(crate) fn effect(samples: &[Sample], fault: Mono, target: &BTreeSet<String>)
 
 type Idle = Mutex<Vec<SendRequest<Empty<Bytes>>>>;
 
-/// One request over an idle connection, or a new one; the cluster that answered 200.
+/// One request over an idle connection, or a new one; the cluster that answered 200. An idle
+/// connection may end as it is used again: then the request goes over another one, as any client
+/// of HTTP does with what may be sent twice.
 async fn ask(address: SocketAddr, idle: &Arc<Idle>, tasks: &TaskSet) -> Option<String> {
-    let pooled = idle.lock().expect("no holder of this lock panics").pop();
-    let mut sender = match pooled {
-        Some(sender) if !sender.is_closed() => sender,
-        _ => connect(address, tasks).await?,
-    };
+    loop {
+        let pooled = idle.lock().expect("no holder of this lock panics").pop();
+        let is_new = pooled.is_none();
+        let mut sender = match pooled {
+            Some(sender) => sender,
+            None => connect(address, tasks).await?,
+        };
+        if let Some(answer) = head(address, &mut sender).await {
+            let ok = answer.status().as_u16() == 200;
+            let cluster = answer.headers().get("x-cluster").and_then(|name| name.to_str().ok());
+            let cluster = cluster.unwrap_or_default().to_owned();
+            answer.into_body().collect().await.ok()?;
+            idle.lock().expect("no holder of this lock panics").push(sender);
+            return ok.then_some(cluster);
+        }
+        if is_new {
+            return None;
+        }
+    }
+}
+
+/// The head of the answer; nothing when the connection ended before it.
+async fn head(
+    address: SocketAddr,
+    sender: &mut SendRequest<Empty<Bytes>>,
+) -> Option<Response<Incoming>> {
     sender.ready().await.ok()?;
     let request = Request::get("/")
         .header("host", address.to_string())
         .body(Empty::new())
         .expect("a request of constant parts is valid");
-    let answer = sender.send_request(request).await.ok()?;
-    let ok = answer.status().as_u16() == 200;
-    let cluster = answer.headers().get("x-cluster").and_then(|name| name.to_str().ok());
-    let cluster = cluster.unwrap_or_default().to_owned();
-    answer.into_body().collect().await.ok()?;
-    idle.lock().expect("no holder of this lock panics").push(sender);
-    ok.then_some(cluster)
+    sender.send_request(request).await.ok()
 }
 
 async fn connect(address: SocketAddr, tasks: &TaskSet) -> Option<SendRequest<Empty<Bytes>>> {

@@ -145,17 +145,48 @@ pub(crate) fn choose_exactly(
     if !want.is_exact() {
         return Exact::GivenUp;
     }
+    let held: u64 = items.iter().map(|item| u64::from(item.base)).sum();
+    if steady && held > u64::from(replicas) {
+        // Where there are to be fewer replicas, members may be left, and none need be added.
+        let holders: Vec<Item> = items.iter().filter(|item| item.base > 0).copied().collect();
+        let lowered = |item: &Item| {
+            let frozen = candidates[item.of].frozen;
+            let low = if frozen { item.base } else { item.base.min(item.low) };
+            (low, item.base, frozen)
+        };
+        let found = look(candidates, &holders, want, replicas, lowered);
+        if matches!(found, Exact::Use(_)) {
+            return found;
+        }
+    }
+    look(candidates, items, want, replicas, |item| {
+        // Below its minimum a member may stay, and does not grow.
+        let small = item.base > 0 && item.base < item.low;
+        (
+            if item.base > 0 { item.base } else { item.low },
+            if small { item.base } else { item.upper },
+            item.base > 0 && (steady || candidates[item.of].frozen),
+        )
+    })
+}
+
+/// The exact search over items, each with its least and most replicas and whether it must be used.
+fn look(
+    candidates: &[Candidate],
+    items: &[Item],
+    want: &Want,
+    replicas: u32,
+    limits: impl Fn(&Item) -> (u32, u32, bool),
+) -> Exact {
     let mut ordered = items.to_vec();
     ordered
         .sort_by_cached_key(|item| (candidates[item.of].domains[0], preference(candidates, item)));
     let options: Vec<Choice> = ordered
         .iter()
-        .map(|item| Choice {
-            domain: if want.keys.is_empty() { 0 } else { candidates[item.of].domains[0] },
-            low: if item.base > 0 { item.base } else { item.low },
-            // Below its minimum a member may stay, and does not grow.
-            high: if item.base > 0 && item.base < item.low { item.base } else { item.upper },
-            must: item.base > 0 && (steady || candidates[item.of].frozen),
+        .map(|item| {
+            let (low, high, must) = limits(item);
+            let domain = if want.keys.is_empty() { 0 } else { candidates[item.of].domains[0] };
+            Choice { domain, low, high, must }
         })
         .collect();
     let domains = want.keys.first().map_or((0, None), |(_, min, max)| (*min, *max));
@@ -459,9 +490,10 @@ fn repair(
     }
 }
 
-/// Gives the members that carry the fewest domains and members their least count. Items come in
-/// order of preference.
+/// Gives the members that carry the fewest domains and members their least count: those that hold
+/// most first, because what is taken away leaves them last. Items come in order of preference.
 fn anchor(candidates: &[Candidate], chosen: &mut [Item], want: &Want) {
+    chosen.sort_by_key(|item| Reverse(item.base));
     let mut used = Used::new(want);
     let mut anchors: u32 = 0;
     for item in chosen.iter_mut() {

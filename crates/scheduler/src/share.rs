@@ -376,11 +376,40 @@ impl Try<'_> {
         if matches!(self.strategy, DivideBy::Pack) {
             return self.emptied(total, list, gentle);
         }
+        let has_weight = |item: &Item| self.weight(item) > 0;
+        let lightest = list.iter().filter(|item| !has_weight(item));
+        let can_go: u32 = match self.strategy {
+            DivideBy::Weighted(_) => {
+                lightest.map(|item| item.floor() - self.least(item, gentle).min(item.floor())).sum()
+            }
+            _ => 0,
+        };
+        if can_go == 0 {
+            return self.lowered(total, list, gentle);
+        }
+        // What has no weight goes first.
+        let (heavy, light): (Vec<usize>, Vec<usize>) =
+            (0..list.len()).partition(|at| has_weight(&list[*at]));
+        let pick = |part: &[usize]| -> Vec<Item> { part.iter().map(|at| list[*at]).collect() };
+        let held: u32 = list.iter().map(Item::floor).sum();
+        let left = pick(&light).iter().map(Item::floor).sum::<u32>() - can_go.min(held - total);
+        let mut counts = vec![0; list.len()];
+        let parts = [(heavy, total - left), (light, left)];
+        for (part, total) in parts {
+            for (at, count) in part.iter().zip(self.lowered(total, &pick(&part), gentle)) {
+                counts[*at] = count;
+            }
+        }
+        counts
+    }
+
+    /// Fewer replicas, by weight or in proportion to what each has.
+    fn lowered(&self, total: u32, list: &[Item], gentle: bool) -> Vec<u32> {
         let shares: Vec<Share> = list
             .iter()
             .map(|item| Share {
                 weight: match self.strategy {
-                    DivideBy::Weighted(_) => u64::from(self.candidates[item.of].weight.max(1)),
+                    DivideBy::Weighted(_) => self.weight(item).max(1),
                     _ => u64::from(item.floor()),
                 },
                 lower: self.least(item, gentle),
@@ -391,12 +420,15 @@ impl Try<'_> {
         divide(total, &shares)
     }
 
-    /// Empties the member that holds least first.
+    /// Empties the member that holds least first, those that the spread stands on last.
     fn emptied(&self, total: u32, list: &[Item], gentle: bool) -> Vec<u32> {
         let mut counts: Vec<u32> = list.iter().map(Item::floor).collect();
         let mut excess = counts.iter().sum::<u32>().saturating_sub(total);
         let mut order: Vec<usize> = (0..list.len()).collect();
-        order.sort_by_cached_key(|at| (counts[*at], self.candidates[list[*at].of].tie));
+        order.sort_by_cached_key(|at| {
+            let item = &list[*at];
+            (item.hard > 0, counts[*at], self.candidates[item.of].tie)
+        });
         for at in order {
             let taken = excess.min(counts[at] - self.least(&list[at], gentle).min(counts[at]));
             counts[at] -= taken;

@@ -28,7 +28,8 @@ pub enum Rule {
     /// weights, zones and providers, a cluster maximum below the regions). Ours holds every one.
     SpreadHolds,
     /// The recorded scheduler refuses what can be placed (zones or providers alone, regions chosen
-    /// without a look at what the cluster maximum lets them use). Ours finds the placement.
+    /// without a look at what the cluster maximum lets them use, fewer replicas than the fewest
+    /// domains). Ours finds the placement.
     FeasibleIsPlaced,
     /// The recorded answer moves running replicas though none has to move (static weights
     /// recomputed at each change, aggregation of what runs). Ours moves only what has to.
@@ -37,13 +38,15 @@ pub enum Rule {
     /// one after the other, which leaves the last ones the most room for what comes.
     PackFills,
     /// Both spreads are valid, and ours stands on more domains that the constraint admits, or on
-    /// clusters with more room: the recorded scheduler takes the smallest set of regions.
+    /// clusters with more room or where more runs already: the recorded scheduler takes the smallest set of regions, and does
+    /// not choose clusters at all for static weights.
     SpreadUsesWhatItMay,
     /// Both divisions are exact for the same weights; they differ in who gets an odd replica. Ours
     /// goes by a hash of workload and cluster, so that no cluster wins or loses always.
     TieByKey,
-    /// The recorded answer adds replicas on a cluster whose taint the work does not tolerate,
-    /// because some run there. Ours keeps what runs there and adds nothing.
+    /// The recorded answer adds replicas on a cluster whose taint the work does not tolerate, or
+    /// that does not serve its kind, because some run there. Ours keeps what runs there and adds
+    /// nothing.
     ClosedTakesNothing,
     /// The recorded scheduler takes the object away everywhere when it is scaled to zero. Ours
     /// leaves it in place with no replicas, so that scaling up finds it there.
@@ -51,11 +54,17 @@ pub enum Rule {
     /// The recorded scheduler empties the placement when no cluster passes its filters. Ours keeps
     /// what runs.
     PlacementIsKept,
+    /// Asked to calculate anew, the recorded scheduler still prefers clusters that hold the work.
+    /// Ours gives what a new workload would get, so that no trace of history is left.
+    FreshForgets,
+    /// The recorded scheduler takes a cluster whose totals nobody reported for full, and takes
+    /// replicas away from it. Ours keeps what runs where nothing is known.
+    UnknownIsKept,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::RoomIsRespected,
         Self::SpreadHolds,
         Self::FeasibleIsPlaced,
@@ -66,6 +75,8 @@ impl Rule {
         Self::ClosedTakesNothing,
         Self::ZeroStaysInPlace,
         Self::PlacementIsKept,
+        Self::FreshForgets,
+        Self::UnknownIsKept,
     ];
 
     /// The rule's name.
@@ -81,6 +92,8 @@ impl Rule {
             Self::ClosedTakesNothing => "ClosedTakesNothing",
             Self::ZeroStaysInPlace => "ZeroStaysInPlace",
             Self::PlacementIsKept => "PlacementIsKept",
+            Self::FreshForgets => "FreshForgets",
+            Self::UnknownIsKept => "UnknownIsKept",
         }
     }
 }
@@ -103,16 +116,20 @@ pub(crate) fn judge(
         (Ok(decision), Some(_)) => {
             let counts = decision.assignment.iter().map(|(n, c)| (n.to_string(), c)).collect();
             let ours = Side { case, request, counts };
-            first(
-                &[(Rule::FeasibleIsPlaced, !ours.is_plain())],
-                "a plain division by free room is placed that was refused",
-            )
+            let rules = [
+                (Rule::ZeroStaysInPlace, request.replicas == 0 && ours.runs_nothing()),
+                (Rule::FeasibleIsPlaced, !ours.is_plain() || ours.has_fewer_than_wanted_domains()),
+            ];
+            first(&rules, "a plain division by free room is placed that was refused")
         }
+        (Err(_), None) if theirs.counts.is_empty() && case.previous.is_empty() => Verdict::Same,
         (Err(refusal), None) => {
             let rules = [
+                (Rule::ZeroStaysInPlace, request.replicas == 0 && theirs.counts.is_empty()),
                 (Rule::RoomIsRespected, theirs.exceeds_room()),
                 (Rule::SpreadHolds, theirs.breaks_spread()),
-                (Rule::SteadyMovesNothing, theirs.moves_running()),
+                (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
+                (Rule::SteadyMovesNothing, theirs.displaces() > 0),
             ];
             first(&rules, &format!("ours refuses: {}", refusal.why))
         }
@@ -146,7 +163,9 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
             (Rule::RoomIsRespected, theirs.exceeds_room()),
             (Rule::SpreadHolds, theirs.breaks_spread()),
             (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
+            (Rule::SteadyMovesNothing, ours.request.rules.steady && theirs.drops_more_than(ours)),
             (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
+            (Rule::FreshForgets, ours.forgets_more_than(theirs)),
             (
                 Rule::TieByKey,
                 ours.request.rules.spread.iter().any(|spread| spread.max.is_some())
@@ -159,8 +178,12 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
     if ours.is_plain() {
         // Free room decides over all clusters, or over the best few: nothing but ties may differ.
         let rules = [
+            (Rule::SpreadHolds, theirs.breaks_spread() && !ours.breaks_spread()),
             (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
+            (Rule::SteadyMovesNothing, theirs.displaces() > ours.displaces()),
             (Rule::TieByKey, ours.is_exact() && theirs.is_exact() && ours.is_tied_with(theirs)),
+            (Rule::FreshForgets, ours.forgets_more_than(theirs)),
+            (Rule::UnknownIsKept, ours.keeps_more_unseen_than(theirs)),
         ];
         return first(&rules, "a plain division by free room differs");
     }
@@ -168,11 +191,13 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
     let rules = [
         (Rule::RoomIsRespected, theirs.exceeds_room()),
         (Rule::SpreadHolds, theirs.breaks_spread()),
-        (Rule::SteadyMovesNothing, theirs.moves_running() && !ours.moves_running()),
+        (Rule::SteadyMovesNothing, theirs.displaces() > ours.displaces()),
         (Rule::PackFills, pack && plain(ours).len() <= plain(theirs).len() && ours.is_filled()),
         (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
         (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
         (Rule::TieByKey, ours.is_exact() && theirs.is_exact() && ours.is_tied_with(theirs)),
+        (Rule::FreshForgets, ours.forgets_more_than(theirs)),
+        (Rule::UnknownIsKept, ours.keeps_more_unseen_than(theirs)),
     ];
     first(&rules, "nothing explains the difference")
 }
@@ -197,8 +222,12 @@ impl Side<'_> {
         self.case.estimate.get(cluster).map_or(0, |free| u64::try_from(*free).unwrap_or(0))
     }
 
-    /// What a cluster can hold: what runs there, and what is free beside it.
+    /// What a cluster can hold: what runs there, and what is free beside it. Where no totals were
+    /// reported, room is not known, which is not the same as none.
     fn room(&self, cluster: &str) -> u64 {
+        if self.is_unseen(cluster) {
+            return u64::MAX;
+        }
         self.free(cluster) + u64::from(self.previous(cluster))
     }
 
@@ -206,6 +235,26 @@ impl Side<'_> {
     fn is_plain(&self) -> bool {
         matches!(self.request.mode, Mode::Divide(DivideBy::Capacity))
             && self.request.rules.spread.iter().all(|spread| spread.key == Topology::Cluster)
+    }
+
+    /// Whether nobody has reported the totals of a cluster.
+    fn is_unseen(&self, cluster: &str) -> bool {
+        let known = self.case.clusters.iter().find(|known| known.name == cluster);
+        known.is_some_and(|known| known.allocatable.is_none())
+    }
+
+    /// Whether more of what ran on clusters without totals stays there than in another answer.
+    fn keeps_more_unseen_than(&self, other: &Self) -> bool {
+        let kept = |side: &Self| -> u64 {
+            let unseen = side.request.previous.iter().filter(|(name, _)| side.is_unseen(name));
+            unseen.map(|(name, count)| u64::from(count.min(side.count(name)))).sum()
+        };
+        kept(self) > kept(other)
+    }
+
+    /// Whether a spread wants more domains than there are replicas.
+    fn has_fewer_than_wanted_domains(&self) -> bool {
+        self.request.rules.spread.iter().any(|spread| spread.min > self.request.replicas)
     }
 
     fn exceeds_room(&self) -> bool {
@@ -229,19 +278,21 @@ impl Side<'_> {
     }
 
     fn breaks_spread(&self) -> bool {
+        let divided = matches!(self.request.mode, Mode::Divide(_));
         self.request.rules.spread.iter().any(|spread| {
             let domains = self.domains(&spread.key);
-            let min = spread.min.min(self.request.replicas) as usize;
-            domains.len() < min
+            let most = if divided { self.request.replicas } else { u32::MAX };
+            domains.len() < spread.min.min(most) as usize
                 || domains.contains("")
                 || spread.max.is_some_and(|max| domains.len() > max as usize)
         })
     }
 
-    /// Whether replicas of a cluster that stays are moved though the whole does not need it.
-    fn moves_running(&self) -> bool {
+    /// How many replicas move, or grow where others shrink, on clusters that stay, though the
+    /// whole does not need it.
+    fn displaces(&self) -> u64 {
         if !self.request.rules.steady {
-            return false;
+            return 0;
         }
         let stays = |cluster: &str| {
             self.member(cluster).is_some_and(|member| {
@@ -251,25 +302,33 @@ impl Side<'_> {
         };
         let kept: Vec<_> = self.request.previous.iter().filter(|(name, _)| stays(name)).collect();
         let held: u64 = kept.iter().map(|(_, count)| u64::from(*count)).sum();
-        let fewer = kept.iter().any(|(name, count)| self.count(name) < *count);
-        let more = self.counts.iter().any(|(name, count)| *count > self.previous(name));
-        if held <= u64::from(self.request.replicas) { fewer } else { more }
+        if held <= u64::from(self.request.replicas) {
+            let fewer = kept.iter().map(|(name, count)| count.saturating_sub(self.count(name)));
+            fewer.map(u64::from).sum()
+        } else {
+            let grown = self.counts.iter();
+            let more = grown.map(|(name, count)| count.saturating_sub(self.previous(name)));
+            more.map(u64::from).sum()
+        }
     }
 
-    /// Whether a cluster that the work does not tolerate was given more than it had.
+    /// Whether a cluster that is closed to the work was given more than it had.
     fn grows_where_closed(&self) -> bool {
-        let tolerations = &self.case.placement.cluster_tolerations;
-        self.case.clusters.iter().any(|cluster| {
-            let closed = cluster.taints.iter().any(|taint| {
-                taint.effect != "PreferNoSchedule"
-                    && !tolerations.iter().any(|own| {
-                        (own.key.is_empty() || own.key == taint.key)
-                            && (own.operator == "Exists" || own.value == taint.value)
-                            && (own.effect.is_empty() || own.effect == taint.effect)
-                    })
-            });
-            closed && self.count(&cluster.name) > self.previous(&cluster.name)
-        })
+        let closed = self.case.clusters.iter().filter(|cluster| !self.case.is_open(cluster));
+        closed.into_iter().any(|cluster| self.count(&cluster.name) > self.previous(&cluster.name))
+    }
+
+    /// Whether it was calculated anew, and more of it stands where nothing stood than in another
+    /// answer that is as valid.
+    fn forgets_more_than(&self, other: &Self) -> bool {
+        let remembered = |side: &Self| {
+            side.counts.iter().filter(|(name, n)| **n > 0 && side.previous(name) > 0).count()
+        };
+        self.case.fresh
+            && !self.exceeds_room()
+            && !self.breaks_spread()
+            && (!matches!(self.request.mode, Mode::Divide(_)) || self.is_exact())
+            && remembered(self) < remembered(other)
     }
 
     /// Whether the object is somewhere, and no replica runs.
@@ -286,28 +345,43 @@ impl Side<'_> {
         dropped(self) > dropped(other)
     }
 
-    /// Whether all clusters that are used are full, but one.
+    /// Whether one cluster was filled after the other: of those that were given replicas, or that
+    /// keep some where the whole shrinks, all are full but one.
     fn is_filled(&self) -> bool {
-        let used = self.counts.iter().filter(|(_, count)| **count > 0);
-        used.filter(|(cluster, count)| u64::from(**count) < self.room(cluster)).count() <= 1
+        let steady = self.request.rules.steady;
+        let shrinks = steady && self.request.previous.total() >= u64::from(self.request.replicas);
+        let open = self.counts.iter().filter(|(cluster, count)| {
+            let own = self.previous(cluster);
+            let full = if shrinks { u64::from(own) } else { self.room(cluster) };
+            let takes_part = !steady || shrinks || **count > own;
+            **count > 0 && takes_part && u64::from(**count) < full
+        });
+        open.count() <= 1
     }
 
-    /// What each cluster got, its weight and its limit, in this division.
-    fn shares(&self) -> Vec<(u64, u64, u64)> {
+    /// The tier of a cluster: divisions are exact within one.
+    fn tier(&self, cluster: &str) -> usize {
+        let tiers = &self.request.rules.tiers;
+        let member = self.member(cluster);
+        tiers.iter().position(|tier| member.as_ref().is_some_and(|m| tier.admits(m))).unwrap_or(0)
+    }
+
+    /// The tier of each cluster, what it got, its weight and its limit, in this division.
+    fn shares(&self) -> Vec<(usize, u64, u64, u64)> {
         let total: u64 = self.counts.values().map(|count| u64::from(*count)).sum();
         let held = self.request.previous.total();
         let steady = self.request.rules.steady && held > 0;
         let used = self.counts.iter().filter(|(_, count)| **count > 0);
         used.map(|(cluster, count)| {
             let (count, own) = (u64::from(*count), u64::from(self.previous(cluster)));
-            let free = self.free(cluster);
+            let (free, tier) = (self.free(cluster), self.tier(cluster));
             match &self.request.mode {
                 Mode::Divide(DivideBy::Weighted(weights)) => {
-                    (count, self.given(cluster, weights), free + own)
+                    (tier, count, self.given(cluster, weights), free + own)
                 }
-                _ if steady && total >= held => (count.saturating_sub(own), free, free),
-                _ if steady => (count, own, own),
-                _ => (count, free + own, free + own),
+                _ if steady && total >= held => (tier, count.saturating_sub(own), free, free),
+                _ if steady => (tier, count, own, own),
+                _ => (tier, count, free + own, free + own),
             }
         })
         .collect()
@@ -315,7 +389,7 @@ impl Side<'_> {
 
     fn member(&self, cluster: &str) -> Option<Member> {
         let known = self.case.clusters.iter().find(|known| known.name == cluster)?;
-        member(known, &self.request.kind).ok()
+        member(known).ok()
     }
 
     fn given(&self, cluster: &str, weights: &[Weight]) -> u64 {
@@ -324,16 +398,20 @@ impl Side<'_> {
         if weights.is_empty() { 1 } else { entry.map_or(0, |entry| u64::from(entry.weight)) }
     }
 
-    /// Whether no replica could change hands without making the division worse (Webster).
+    /// Whether no replica could change hands without making the division worse (Webster), nor go
+    /// to an earlier tier.
     fn is_exact(&self) -> bool {
-        if self.moves_running() {
+        if self.displaces() > 0 {
             return false;
         }
         let shares = self.shares();
-        shares.iter().all(|(count, weight, _)| {
+        shares.iter().all(|(tier, count, weight, _)| {
             *count == 0
-                || shares.iter().all(|(other, theirs, limit)| {
-                    other >= limit || weight * (2 * other + 1) >= theirs * (2 * count - 1)
+                || shares.iter().all(|(beside, other, theirs, limit)| {
+                    // A tier is used when those before it are full.
+                    other >= limit
+                        || beside > tier
+                        || beside == tier && weight * (2 * other + 1) >= theirs * (2 * count - 1)
                 })
         })
     }
@@ -348,7 +426,7 @@ impl Side<'_> {
         };
         let values = |side: &Side<'_>| {
             let mut values: Vec<(u64, u64)> =
-                side.shares().into_iter().map(|(_, weight, limit)| (weight, limit)).collect();
+                side.shares().into_iter().map(|(.., weight, limit)| (weight, limit)).collect();
             values.sort_unstable();
             values
         };
@@ -364,21 +442,29 @@ impl Side<'_> {
 
     /// Whether a valid spread stands on more domains than another, or on clusters with more room.
     fn uses_more_of_its_spread(&self, other: &Self) -> bool {
-        let by_domain =
-            self.request.rules.spread.iter().any(|spread| spread.key != Topology::Cluster);
+        let weighted = matches!(self.request.mode, Mode::Divide(DivideBy::Weighted(_)));
+        let chooses = self
+            .request
+            .rules
+            .spread
+            .iter()
+            .any(|spread| weighted || spread.key != Topology::Cluster);
         let wider = self
             .request
             .rules
             .spread
             .iter()
             .any(|spread| self.domains(&spread.key).len() > other.domains(&spread.key).len());
-        let room = |side: &Side<'_>| -> u64 {
-            side.counts.iter().filter(|(_, n)| **n > 0).map(|(name, _)| side.room(name)).sum()
+        let used = |side: &Self, of: &dyn Fn(&str) -> u64| -> u64 {
+            let names = side.counts.iter().filter(|(_, count)| **count > 0);
+            names.fold(0, |sum, (name, _)| sum.saturating_add(of(name)))
         };
-        by_domain
+        let room = |side: &Self| used(side, &|name| side.room(name));
+        let held = |side: &Self| used(side, &|name| u64::from(side.previous(name)));
+        chooses
             && !self.breaks_spread()
             && !self.exceeds_room()
-            && (wider || room(self) >= room(other))
+            && (wider || room(self) >= room(other) || held(self) > held(other))
     }
 }
 

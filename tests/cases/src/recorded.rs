@@ -41,6 +41,31 @@ pub struct Case {
     pub error_kind: Option<String>,
 }
 
+impl Case {
+    /// Whether a cluster may take new replicas: it serves the kind, and the work tolerates its
+    /// taints.
+    pub(crate) fn is_open(&self, cluster: &Cluster) -> bool {
+        let tolerates = |taint: &Taint| {
+            self.placement.cluster_tolerations.iter().any(|own| {
+                (own.key.is_empty() || own.key == taint.key)
+                    && (own.operator == "Exists" || own.value == taint.value)
+                    && (own.effect.is_empty() || own.effect == taint.effect)
+            })
+        };
+        let kind = self.workload.kind_id();
+        let hard = cluster.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
+        cluster.apis.contains(&kind) && hard.into_iter().all(tolerates)
+    }
+
+    /// Whether a cluster passes the recorded scheduler's filters, selections apart: it is open, or
+    /// holds the work, and is not to be left.
+    pub(crate) fn may_use(&self, cluster: &Cluster) -> bool {
+        let holds = self.previous.iter().any(|held| held.cluster == cluster.name);
+        let leaves = cluster.deleting || self.evicting.contains(&cluster.name);
+        !leaves && (holds || self.is_open(cluster))
+    }
+}
+
 /// A cluster.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -123,6 +148,13 @@ pub struct Workload {
     pub replicas: u32,
     /// What one replica asks for; absent with no replicas: it runs nothing.
     pub requests: Option<BTreeMap<String, String>>,
+}
+
+impl Workload {
+    /// API version and kind, as clusters name what they serve.
+    pub(crate) fn kind_id(&self) -> String {
+        format!("{}/{}", self.api_version, self.kind)
+    }
 }
 
 /// Rules.

@@ -12,17 +12,18 @@ use crate::recorded::{Affinity, Case, Cluster, Selector, StaticWeight};
 
 /// The fleet and the request of a case.
 pub(crate) fn translate(case: &Case) -> anyhow::Result<(Fleet, Request)> {
-    let kind: Arc<str> = format!("{}/{}", case.workload.api_version, case.workload.kind).into();
-    let members = case
-        .clusters
-        .iter()
-        .map(|cluster| member(cluster, &kind))
-        .collect::<Result<Vec<_>, _>>()?;
+    let kind: Arc<str> = case.workload.kind_id().into();
+    let members = case.clusters.iter().map(member).collect::<Result<Vec<_>, _>>()?;
     let placement = &case.placement;
+    let mode = mode(case)?;
     let rules = Rules {
         tiers: tiers(case)?,
-        // The peer's core looks at one ordered group a call; its overflow tiers follow inside it.
-        tier_mode: TierMode::Overflow,
+        // The peer's core looks at one ordered group a call; its overflow tiers follow inside it,
+        // for work that is divided. A full copy does not flow over.
+        tier_mode: match mode {
+            Mode::Divide(_) => TierMode::Overflow,
+            Mode::Duplicate | Mode::Everywhere | Mode::Whole => TierMode::Fallback,
+        },
         tolerations: placement
             .cluster_tolerations
             .iter()
@@ -47,7 +48,7 @@ pub(crate) fn translate(case: &Case) -> anyhow::Result<(Fleet, Request)> {
         }),
         kind,
         replicas: case.workload.replicas,
-        mode: mode(case)?,
+        mode,
         previous: case.previous.iter().map(|p| (p.cluster.as_str(), p.replicas)).collect(),
         leaving: leaving(case),
         ..Request::default()
@@ -62,10 +63,8 @@ fn leaving(case: &Case) -> Vec<Arc<str>> {
     case.evicting.iter().chain(removed).map(|name| name.as_str().into()).collect()
 }
 
-pub(crate) fn member(cluster: &Cluster, kind: &Arc<str>) -> anyhow::Result<Member> {
+pub(crate) fn member(cluster: &Cluster) -> anyhow::Result<Member> {
     let taints = cluster.taints.iter().filter(|taint| taint.effect != "PreferNoSchedule");
-    // A list that may lack some kinds says nothing of those that it lacks.
-    let unknown = cluster.apis_incomplete && !cluster.apis.iter().any(|api| **api == **kind);
     Ok(Member {
         name: cluster.name.as_str().into(),
         provider: cluster.provider.as_str().into(),
@@ -84,7 +83,8 @@ pub(crate) fn member(cluster: &Cluster, kind: &Arc<str>) -> anyhow::Result<Membe
             })
             .collect(),
         health: if cluster.deleting { Health::NotJoined } else { Health::Good },
-        kinds: (!unknown).then(|| Arc::new(cluster.apis.iter().cloned().collect())),
+        // A kind that an incomplete list lacks does not count as served, there as here.
+        kinds: Some(Arc::new(cluster.apis.iter().cloned().collect())),
         room: room(cluster)?,
         ..Member::default()
     })
@@ -159,8 +159,8 @@ fn mode(case: &Case) -> anyhow::Result<Mode> {
     })
 }
 
-/// With the peer a cluster takes its largest weight, and all are equal when none has any; with us
-/// the first entry counts.
+/// With the peer a cluster takes its largest weight, and all are equal when no cluster that may be
+/// used has any; with us the first entry counts.
 fn weights(case: &Case, given: &[StaticWeight]) -> anyhow::Result<Vec<Weight>> {
     let mut list = given
         .iter()
@@ -171,8 +171,8 @@ fn weights(case: &Case, given: &[StaticWeight]) -> anyhow::Result<Vec<Weight>> {
     list.sort_by_key(|entry| std::cmp::Reverse(entry.weight));
     let tiers = tiers(case)?;
     let mut any = false;
-    for cluster in &case.clusters {
-        let member = member(cluster, &"".into())?;
+    for cluster in case.clusters.iter().filter(|cluster| case.may_use(cluster)) {
+        let member = member(cluster)?;
         any |= (tiers.is_empty() || tiers.iter().any(|tier| tier.admits(&member)))
             && list.iter().any(|entry| entry.weight > 0 && entry.clusters.admits(&member));
     }

@@ -4,9 +4,12 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use hanse_rt::{Mono, TaskSet, net, net::AddressMap};
-use http::{Request, StatusCode, header};
+use http::{Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Empty};
-use hyper::{body::Bytes, client::conn::http1};
+use hyper::{
+    body::{Bytes, Incoming},
+    client::conn::http1,
+};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{Semaphore, mpsc};
 
@@ -81,13 +84,37 @@ pub(super) fn run(
 
 type Idle = std::sync::Mutex<Vec<http1::SendRequest<Empty<Bytes>>>>;
 
-/// One request over an idle connection, or a new one; the cluster that answered 200.
+/// One request over an idle connection, or a new one; the cluster that answered 200. An idle
+/// connection may end as it is used again: then the request goes over another one, as any client
+/// of HTTP does with what may be sent twice (RFC 9110, section 9.2.2).
 async fn ask(target: SocketAddr, idle: &Arc<Idle>, tasks: &TaskSet) -> Option<String> {
-    let pooled = idle.lock().expect("no holder of this lock panics").pop();
-    let mut sender = match pooled {
-        Some(sender) if !sender.is_closed() => sender,
-        _ => connect(target, tasks).await?,
-    };
+    loop {
+        let pooled = idle.lock().expect("no holder of this lock panics").pop();
+        let is_new = pooled.is_none();
+        let mut sender = match pooled {
+            Some(sender) => sender,
+            None => connect(target, tasks).await?,
+        };
+        if let Some(answer) = head(target, &mut sender).await {
+            let ok = answer.status() == StatusCode::OK;
+            let cluster = answer.headers().get("x-hanse-cluster");
+            let cluster =
+                cluster.and_then(|name| name.to_str().ok()).unwrap_or_default().to_owned();
+            answer.into_body().collect().await.ok()?;
+            idle.lock().expect("no holder of this lock panics").push(sender);
+            return ok.then_some(cluster);
+        }
+        if is_new {
+            return None;
+        }
+    }
+}
+
+/// The head of the answer; nothing when the connection ended before it.
+async fn head(
+    target: SocketAddr,
+    sender: &mut http1::SendRequest<Empty<Bytes>>,
+) -> Option<Response<Incoming>> {
     sender.ready().await.ok()?;
     let request = Request::get("/")
         .header(header::HOST, target.to_string())
@@ -95,13 +122,7 @@ async fn ask(target: SocketAddr, idle: &Arc<Idle>, tasks: &TaskSet) -> Option<St
         .header("x-hanse-explain", "1")
         .body(Empty::new())
         .expect("a request of constant parts is valid");
-    let answer = sender.send_request(request).await.ok()?;
-    let ok = answer.status() == StatusCode::OK;
-    let cluster = answer.headers().get("x-hanse-cluster").and_then(|name| name.to_str().ok());
-    let cluster = cluster.unwrap_or_default().to_owned();
-    answer.into_body().collect().await.ok()?;
-    idle.lock().expect("no holder of this lock panics").push(sender);
-    ok.then_some(cluster)
+    sender.send_request(request).await.ok()
 }
 
 async fn connect(target: SocketAddr, tasks: &TaskSet) -> Option<http1::SendRequest<Empty<Bytes>>> {
@@ -113,4 +134,33 @@ async fn connect(target: SocketAddr, tasks: &TaskSet) -> Option<http1::SendReque
         }
     });
     Some(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_that_meets_the_end_of_an_idle_connection_goes_over_another_one() {
+        let listener = net::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+        let target = listener.local_addr().unwrap();
+        let tasks = TaskSet::new("test");
+        tasks.spawn("server", async move {
+            // One answer a connection; the next request is read, and the connection ends.
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut read = [0; 1024];
+                assert!(stream.read(&mut read).await.unwrap() > 0);
+                let answer = b"HTTP/1.1 200 OK\r\nx-hanse-cluster: a\r\ncontent-length: 0\r\n\r\n";
+                stream.write_all(answer).await.unwrap();
+                drop(stream.read(&mut read).await);
+            }
+        });
+        let idle = Arc::default();
+        for _ in 0..3 {
+            assert_eq!(ask(target, &idle, &tasks).await.as_deref(), Some("a"));
+        }
+        tasks.abort();
+    }
 }
