@@ -24,6 +24,8 @@ use hanse_rt::Mono;
 use hanse_xds::Level;
 use tokio::sync::watch;
 
+/// Time between two probes.
+pub(crate) const PERIOD: Duration = Duration::from_millis(400);
 /// Silence that counts as down.
 pub(crate) const DOWN_AFTER: Duration = Duration::from_millis(1500);
 /// Answers without a gap that count as up.
@@ -127,13 +129,14 @@ impl PeerHealth {
         self.fall();
     }
 
-    /// This process stood still, so that the silence proves nothing about the peer: it counts
-    /// from now. A peer that stays silent is excused three times only.
-    pub(crate) fn excuse(&self, now: Mono) {
+    /// This process stood still for so long: that part of the silence proves nothing about the
+    /// peer, nor does the time to its next answer. A peer that stays silent is excused three times
+    /// only.
+    pub(crate) fn excuse(&self, stood_still: Duration, now: Mono) {
         let mut state = self.state.lock().expect("no holder of this lock panics");
         if state.excuses < EXCUSES {
             state.excuses += 1;
-            state.heard = now;
+            state.heard = now.min(state.heard + stood_still + PERIOD);
         }
     }
 
@@ -302,14 +305,27 @@ mod tests {
         let peer = peer(now);
         for _ in 0..EXCUSES {
             now += DOWN_AFTER;
-            peer.excuse(now);
+            peer.excuse(DOWN_AFTER, now);
             peer.look(now);
             assert_eq!(peer.level(), Level::Unknown);
         }
         now += DOWN_AFTER;
-        peer.excuse(now);
+        peer.excuse(DOWN_AFTER, now);
         peer.look(now);
         assert_eq!(peer.level(), Level::Down, "a dead peer is found under any load");
+    }
+
+    #[test]
+    fn a_short_halt_excuses_no_more_silence_than_itself_and_one_probe() {
+        let start = Mono::now();
+        let peer = peer(start);
+        let halt = Duration::from_millis(150);
+        peer.excuse(halt, start + DOWN_AFTER);
+        let end = start + DOWN_AFTER + halt + PERIOD;
+        peer.look(end - Duration::from_millis(1));
+        assert_eq!(peer.level(), Level::Unknown);
+        peer.look(end);
+        assert_eq!(peer.level(), Level::Down);
     }
 
     #[test]

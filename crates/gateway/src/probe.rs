@@ -9,15 +9,13 @@ use hanse_rt::{Mono, Shutdown, TaskSet};
 use http::Request;
 
 use crate::{
-    health::DOWN_AFTER,
+    health::{DOWN_AFTER, PERIOD},
     hop::PROBE_PATH,
     pool::{CONNECT, ConnectError},
     table::PeerAddress,
     worker::Shared,
 };
 
-/// Time between two probes.
-const PERIOD: Duration = Duration::from_millis(400);
 /// A timer that is later than this was held up by this process, not by the network.
 const STUNNED: Duration = Duration::from_millis(100);
 /// Every so many probes one is a request.
@@ -77,9 +75,10 @@ async fn connection(
     loop {
         count = count.wrapping_add(1);
         let began = Mono::now();
+        let left = DOWN_AFTER.saturating_sub(peer.health.silence(began)).max(STUNNED);
         let answered = hanse_rt::select! {
             () = shutdown.cancelled() => return,
-            answered = hanse_rt::timeout(DOWN_AFTER, look(&mut pings, &sender, count)) => answered,
+            answered = hanse_rt::timeout(left, look(&mut pings, &sender, count)) => answered,
         };
         match answered {
             Ok(true) => {
@@ -92,9 +91,9 @@ async fn connection(
             // The connection broke: the next attempt tells whether somebody is there.
             Ok(false) => return,
             Err(_) => {
-                excuse_if_stunned(peer, began + DOWN_AFTER);
+                excuse_if_stunned(peer, began + left);
                 peer.health.look(Mono::now());
-                if peer.health.silence(Mono::now()) >= began.elapsed() {
+                if peer.health.silence(Mono::now()) >= DOWN_AFTER {
                     return;
                 }
             }
@@ -109,8 +108,9 @@ async fn connection(
 /// A timer that fires late says that this process did not run: pongs may wait unread.
 fn excuse_if_stunned(peer: &Arc<PeerAddress>, due: Mono) {
     let now = Mono::now();
-    if now.saturating_duration_since(due) > STUNNED {
-        peer.health.excuse(now);
+    let late = now.saturating_duration_since(due);
+    if late > STUNNED {
+        peer.health.excuse(late, now);
     }
 }
 
