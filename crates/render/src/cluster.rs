@@ -126,7 +126,7 @@ mod tests {
         let labels = BTreeMap::new();
         let target = Target {
             cluster: Member { name: "m", provider: "p", region, zone: "", labels: &labels },
-            share: Some(Share { before: 0, own: 4, total: 9 }),
+            share: Some(Share { own: 4, total: 9, ..Share::default() }),
             marks: Marks {
                 hub_id: "hub-1",
                 binding_namespace: "shop",
@@ -186,7 +186,7 @@ mod tests {
             binding_name: "deployment-0123456789",
             template_uid: "uid-1",
         };
-        let share = Some(Share { before: 0, own: 4, total: 9 });
+        let share = Some(Share { own: 4, total: 9, ..Share::default() });
         let plain = manifest(&crate::strip(&template()), share, marks);
         assert_eq!(made.manifest, Ok(plain));
     }

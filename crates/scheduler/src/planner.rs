@@ -537,7 +537,7 @@ impl Answer<'_> {
         }
         let holder = self.candidates.iter().find(|c| c.holds);
         match (room, holder) {
-            (Some(best), Some(holder)) if steady && best.at != holder.at => {
+            (Some(best), Some(holder)) if steady && !best.holds => {
                 let missing = request.replicas.saturating_sub(holder.upper(true));
                 let shortfall = self.shortfall(u64::from(missing));
                 Err(Unplaceable { why: Cause::FitsOnlyByMoving, report, shortfall })
