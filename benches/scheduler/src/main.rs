@@ -1,6 +1,7 @@
-//! What a placement decision costs: processor time and allocations, beside the recorded figures
-//! of a peer, over the same fleets. Exits 1 when a target is missed.
+//! What a placement decision costs: processor time, instructions and allocations, beside the
+//! recorded figures of a peer, over the same fleets. Exits 1 when a target is missed.
 
+mod instructions;
 mod peer;
 
 use std::{
@@ -11,6 +12,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use hanse_scheduler::{Bounds, DivideBy, Fleet, Mode, Planner, Request, Rules, Selection};
 use serde::Serialize;
+
+use instructions::{By, Instructions};
 
 use hanse_bench_scheduler::{
     count,
@@ -32,6 +35,13 @@ struct Arguments {
     /// Only these scenarios, `a` to `f3`.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Where the processor has no counter, instructions of a decision over at most so many members
+    /// are counted by stepping through it, which takes seconds for each 1,000.
+    #[arg(long, default_value_t = 1000)]
+    step_up_to: u64,
+    /// Makes one decision for a parent that steps through it.
+    #[arg(long, hide = true)]
+    stepped: Option<String>,
 }
 
 /// One row.
@@ -47,6 +57,8 @@ struct Figure {
     /// The first decision of a policy and a shape that the planner has not met.
     first_micros: f64,
     allocations: f64,
+    /// Instructions of a decision; absent where they were not counted.
+    instructions: Option<Instructions>,
     /// The peer's, milliseconds, best and typical; absent where it was not measured.
     peer_millis: Option<(f64, f64)>,
     target_micros: Option<f64>,
@@ -58,6 +70,9 @@ const MOST_ALLOCATIONS: f64 = 100.0;
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(name) = &arguments.stepped {
+        return be_stepped(name, arguments.members.first().copied().unwrap_or(0));
+    }
     let budget = Duration::from_millis(arguments.millis);
     let mut figures = Vec::new();
     let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|o| o == name);
@@ -69,6 +84,9 @@ fn main() -> anyhow::Result<ExitCode> {
     if arguments.only.is_empty() {
         growth(&mut figures, budget);
         large(&mut figures, budget);
+    }
+    for figure in &mut figures {
+        figure.instructions = count_instructions(figure, arguments.step_up_to);
     }
     print(&figures)?;
     if let Some(file) = &arguments.json {
@@ -94,11 +112,66 @@ fn scenario_figure(members: u64, scenario: &Scenario, budget: Duration) -> Figur
     figure
 }
 
+/// What stands behind a row.
+fn case(name: &str, members: u64) -> Option<(Fleet, Request)> {
+    if name == FEW {
+        return Some((fleet::fleet(members), fleet::few()));
+    }
+    if let Some(replicas) = name.strip_suffix(REPLICAS) {
+        return replicas.parse().ok().map(|replicas| large_case(members, replicas));
+    }
+    let found = fleet::scenarios(members).into_iter().find(|scenario| scenario.name == name)?;
+    Some((found.fleet, found.request))
+}
+
+/// A planner that has met the case before.
+fn warm(fleet: &Fleet, request: &Request) -> Planner {
+    let mut planner = Planner::default();
+    for key in 0..4 {
+        drop(black_box(planner.schedule(fleet, request, key)));
+    }
+    planner
+}
+
+fn be_stepped(name: &str, members: u64) -> anyhow::Result<ExitCode> {
+    let (fleet, request) = case(name, members).context("there is no such scenario")?;
+    let mut planner = warm(&fleet, &request);
+    instructions::be_stepped(|| {
+        drop(black_box(planner.schedule(black_box(&fleet), black_box(&request), 7)));
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn count_instructions(figure: &Figure, step_up_to: u64) -> Option<Instructions> {
+    let (fleet, request) = case(&figure.scenario, figure.members)?;
+    let mut planner = warm(&fleet, &request);
+    let counted = instructions::by_counter(|| {
+        drop(black_box(planner.schedule(black_box(&fleet), black_box(&request), 7)));
+    });
+    if counted.is_some() || figure.members > step_up_to {
+        return counted;
+    }
+    let members = figure.members.to_string();
+    let arguments = ["--stepped", &figure.scenario, "--members", &members];
+    match instructions::by_steps(&arguments.map(str::to_owned)) {
+        Ok(stepped) => Some(stepped),
+        Err(error) => {
+            let mut out = std::io::stderr().lock();
+            // The row without it is all that is left to say then.
+            drop(writeln!(out, "instructions are not counted: {error:#}"));
+            None
+        }
+    }
+}
+
+/// Name of the row with ten members that a policy admits.
+const FEW: &str = "10 admitted";
+/// How rows with many replicas are called.
+const REPLICAS: &str = " replicas";
+
 /// Ten members that a policy admits cost the same, however many others there are.
 fn growth(figures: &mut Vec<Figure>, budget: Duration) {
-    let of = |members: u64| {
-        measure("10 admitted", members, &fleet::fleet(members), &fleet::few(), budget)
-    };
+    let of = |members: u64| measure(FEW, members, &fleet::fleet(members), &fleet::few(), budget);
     let small = of(50);
     let mut large = of(5000);
     // Within what batches differ by on a shared machine.
@@ -111,34 +184,35 @@ fn growth(figures: &mut Vec<Figure>, budget: Duration) {
 /// Many replicas over many members.
 fn large(figures: &mut Vec<Figure>, budget: Duration) {
     for (members, replicas, target) in [(200, 10_000, 1000.0), (5000, 1_000_000, 10_000.0)] {
-        let fleet = fleet::fleet(members);
-        let mut dice = Dice(members);
-        let bounds = fleet.iter().map(|member| {
-            let min = u32::try_from(dice.within(0, 20)).unwrap_or(0);
-            let most = 100 + u32::try_from(dice.within(0, 900)).unwrap_or(0);
-            let names = vec![member.name.to_string()];
-            Bounds {
-                clusters: Selection { names, ..Selection::default() },
-                min,
-                max: Some(min + most),
-            }
-        });
-        // A policy has 64 entries at most; each is for one member, and the rest are free.
-        let rules = Rules { bounds: bounds.take(64).collect(), ..Rules::default() };
-        let mut request = fleet::request(Mode::Divide(DivideBy::Weighted(Arc::default())), rules);
-        request.replicas = replicas;
-        request.needs = Arc::default();
-        let mut roomy = fleet.clone();
-        for member in fleet.iter() {
-            roomy.set_room(&member.name, hanse_scheduler::Room::Unknown);
-        }
-        let placed = hanse_scheduler::schedule(&roomy, &request, 7).map(|d| d.assignment.total());
-        let name = format!("{replicas} replicas");
-        let mut figure = measure(&name, members, &roomy, &request, budget);
+        let (fleet, request) = large_case(members, replicas);
+        let placed = hanse_scheduler::schedule(&fleet, &request, 7).map(|d| d.assignment.total());
+        let name = format!("{replicas}{REPLICAS}");
+        let mut figure = measure(&name, members, &fleet, &request, budget);
         figure.target_micros = Some(target);
         figure.met = figure.typical_micros <= target && placed == Ok(u64::from(replicas));
         figures.push(figure);
     }
+}
+
+fn large_case(members: u64, replicas: u32) -> (Fleet, Request) {
+    let mut fleet = fleet::fleet(members);
+    let mut dice = Dice(members);
+    let bounds = fleet.iter().map(|member| {
+        let min = u32::try_from(dice.within(0, 20)).unwrap_or(0);
+        let most = 100 + u32::try_from(dice.within(0, 900)).unwrap_or(0);
+        let names = vec![member.name.to_string()];
+        Bounds { clusters: Selection { names, ..Selection::default() }, min, max: Some(min + most) }
+    });
+    // A policy has 64 entries at most; each is for one member, and the rest are free.
+    let rules = Rules { bounds: bounds.take(64).collect(), ..Rules::default() };
+    let mut request = fleet::request(Mode::Divide(DivideBy::Weighted(Arc::default())), rules);
+    request.replicas = replicas;
+    request.needs = Arc::default();
+    let names: Vec<Arc<str>> = fleet.iter().map(|member| Arc::clone(&member.name)).collect();
+    for name in names {
+        fleet.set_room(&name, hanse_scheduler::Room::Unknown);
+    }
+    (fleet, request)
 }
 
 fn measure(name: &str, members: u64, fleet: &Fleet, request: &Request, budget: Duration) -> Figure {
@@ -176,6 +250,7 @@ fn measure(name: &str, members: u64, fleet: &Fleet, request: &Request, budget: D
         typical_micros: batches[batches.len() / 2],
         first_micros: first.as_secs_f64() * 1e6,
         allocations: per(allocations) / per(times),
+        instructions: None,
         peer_millis: None,
         target_micros: None,
         met: true,
@@ -190,13 +265,14 @@ fn print(figures: &[Figure]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     writeln!(
         out,
-        "{:>7}  {:<16} {:>10} {:>10} {:>10} {:>7}  {:>17}  {:>8}  {:>9}",
+        "{:>7}  {:<16} {:>10} {:>10} {:>10} {:>7} {:>12}  {:>19}  {:>8}  {:>9}",
         "members",
         "scenario",
         "best us",
         "typical us",
         "first us",
         "allocs",
+        "instructions",
         "Karmada best/typ ms",
         "times",
         "target us"
@@ -207,21 +283,31 @@ fn print(figures: &[Figure]) -> anyhow::Result<()> {
             || "-".to_owned(),
             |(b, _)| format!("{:.0}", b * 1000.0 / figure.best_micros),
         );
+        let instructions =
+            figure.instructions.map_or_else(|| "-".to_owned(), |counted| counted.count.to_string());
         let target = figure.target_micros.map_or_else(|| "-".to_owned(), |t| format!("{t:.0}"));
         writeln!(
             out,
-            "{:>7}  {:<16} {:>10.1} {:>10.1} {:>10.1} {:>7.0}  {:>19}  {:>8}  {:>9}{}",
+            "{:>7}  {:<16} {:>10.1} {:>10.1} {:>10.1} {:>7.0} {:>12}  {:>19}  {:>8}  {:>9}{}",
             figure.members,
             figure.scenario,
             figure.best_micros,
             figure.typical_micros,
             figure.first_micros,
             figure.allocations,
+            instructions,
             peer,
             times,
             target,
             if figure.met { "" } else { "  MISSED" }
         )?;
+    }
+    if let Some(counted) = figures.iter().find_map(|figure| figure.instructions) {
+        let by = match counted.by {
+            By::Counter => "the processor's counter",
+            By::Steps => "stepping through one decision: this machine has no counter",
+        };
+        writeln!(out, "instructions in user mode, by {by}")?;
     }
     writeln!(
         out,

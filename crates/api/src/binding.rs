@@ -74,6 +74,12 @@ pub struct ResourceBindingSpec {
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub clusters: Vec<ClusterReplicas>,
+    /// Where the pod numbers of each cluster start, for a StatefulSet that several clusters share;
+    /// in order of name. A cluster keeps its start until its copy is gone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 5000))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub ordinals: Vec<ClusterOrdinals>,
     /// Names of the bindings in this namespace whose clusters this companion takes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(min = 1, max = 63)))]
@@ -152,6 +158,19 @@ pub struct ClusterReplicas {
     #[serde(default)]
     #[schemars(range(min = 0, max = 10_000_000))]
     pub replicas: i32,
+}
+
+/// Pod numbers of one cluster.
+#[derive(
+    Clone, Debug, Default, Deserialize, Eq, JsonSchema, Ord, PartialEq, PartialOrd, Serialize,
+)]
+pub struct ClusterOrdinals {
+    /// Name of the MemberCluster.
+    #[schemars(length(min = 1, max = 63))]
+    pub name: String,
+    /// Its first number beyond the template's own start: 0, 1000, 2000 and so on.
+    #[schemars(range(min = 0, max = 10_000_000))]
+    pub start: i32,
 }
 
 /// What became of the decision.

@@ -84,6 +84,8 @@ pub mod reason {
     pub const AVAILABLE: &str = "Available";
     /// Errors or the time of the shift were beyond what the drill allows.
     pub const BOUND_MISSED: &str = "BoundMissed";
+    /// The policy divides a Job whose pods are told apart by their numbers.
+    pub const CANNOT_BE_DIVIDED: &str = "CannotBeDivided";
     /// A member has an object of the same name that Hanse did not make.
     pub const CONFLICT: &str = "Conflict";
     /// The hub reaches members.

@@ -23,10 +23,10 @@ mod schema;
 mod tenant;
 
 pub use binding::{
-    BindingClusterStatus, BindingDecision, BindingSummary, ClusterReplicas, DecisionNote, Move,
-    MoveReason, MoveState, PolicyRef, Rejection, ReplicaRequest, ResourceBinding,
-    ResourceBindingSpec, ResourceBindingStatus, Shortfall, TemplateRef, WorkloadHealth,
-    binding_name,
+    BindingClusterStatus, BindingDecision, BindingSummary, ClusterOrdinals, ClusterReplicas,
+    DecisionNote, Move, MoveReason, MoveState, PolicyRef, Rejection, ReplicaRequest,
+    ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Shortfall, TemplateRef,
+    WorkloadHealth, binding_name,
 };
 pub use clusters::{ClusterSelection, Member, selects};
 pub use drill::{
@@ -61,9 +61,10 @@ pub use overrides::{
 };
 pub use policy::{
     Bounds, ClusterPropagationPolicy, ClusterPropagationPolicySpec, ClusterSelector, Conflict,
-    Dependencies, Enforce, Failover, FailoverMode, Placement, PolicyStatus, PropagationPolicy,
-    PropagationPolicySpec, RemoveOld, ReplicaMode, Replicas, ResourceSelector, Spread, Standby,
-    Strategy, Survive, SurviveDomain, TierMode, Toleration, TolerationOperator, Weight,
+    Dependencies, Enforce, Failover, FailoverMode, ORDINALS_BLOCK, Ordinals, Placement,
+    PolicyStatus, PropagationPolicy, PropagationPolicySpec, RemoveOld, ReplicaMode, Replicas,
+    ResourceSelector, Spread, Standby, Strategy, Survive, SurviveDomain, TierMode, Toleration,
+    TolerationOperator, Weight,
 };
 pub use schema::{crd_file_name, crd_yaml, crds};
 pub use tenant::{Quota, Tenant, TenantSpec, TenantStatus};

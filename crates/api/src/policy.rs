@@ -36,6 +36,8 @@ use crate::ClusterSelection;
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.replicas) || !has(self.placement.replicas.ordinals) || self.resourceSelectors.exists(s, s.kind == 'StatefulSet')")
+    .message("placement.replicas.ordinals numbers the pods of StatefulSets, and no selector names that kind: add one with kind: StatefulSet, or leave ordinals out"))]
 pub struct PropagationPolicySpec {
     /// What is placed: objects of this policy's namespace that one of these matches.
     #[schemars(length(min = 1, max = 64))]
@@ -87,6 +89,8 @@ pub struct PropagationPolicySpec {
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.placement) || !has(self.placement.replicas) || !has(self.placement.replicas.ordinals) || self.resourceSelectors.exists(s, s.kind == 'StatefulSet')")
+    .message("placement.replicas.ordinals numbers the pods of StatefulSets, and no selector names that kind: add one with kind: StatefulSet, or leave ordinals out"))]
 pub struct ClusterPropagationPolicySpec {
     /// What is placed.
     #[schemars(length(min = 1, max = 64))]
@@ -357,9 +361,14 @@ pub enum TolerationOperator {
     .message("weights count with strategy: Weighted only; write it, or leave weights out"))]
 #[x_kube(validation = Rule::new("!has(self.mode) || self.mode != 'Duplicate' || (!has(self.weights) && !has(self.bounds))")
     .message("mode: Duplicate gives every cluster the full count; leave weights and bounds out, or write mode: Divide"))]
+#[x_kube(validation = Rule::new("!has(self.ordinals) || !has(self.mode) || self.mode != 'Duplicate'")
+    .message("ordinals: Partition divides a StatefulSet, and mode: Duplicate gives every cluster all of it; leave ordinals out, or write mode: Divide"))]
+#[x_kube(validation = Rule::new("!has(self.ordinals) || !has(self.bounds) || self.bounds.all(b, !has(b.min) || b.min <= 1000)")
+    .message("with ordinals: Partition a cluster has 1000 pod numbers: write a min of at most 1000"))]
 pub struct Replicas {
     /// Divide the replicas, or give each cluster all of them. Default: Divide for kinds that run
-    /// replicas; a DaemonSet is always Duplicate, a StatefulSet or Job goes whole to one cluster.
+    /// replicas; a DaemonSet is always Duplicate, a StatefulSet goes whole to one cluster unless
+    /// `ordinals` divide it, and a Job unless Divide is written here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<ReplicaMode>,
     /// By what shares are made. Default: Capacity.
@@ -380,6 +389,23 @@ pub struct Replicas {
     /// Keep running replicas where they are when scaling. Default: true.
     #[serde(default = "default_steady")]
     pub steady: bool,
+    /// Partition: a StatefulSet may stand in several clusters, each with pod numbers of its own.
+    /// A cluster gets a block of 1000 numbers when it is first used, keeps it while it has a copy,
+    /// and holds no more replicas than that. Members need Kubernetes 1.27 or newer. Default: a
+    /// StatefulSet goes whole to one cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ordinals: Option<Ordinals>,
+}
+
+/// Pod numbers in a block: the most replicas of a StatefulSet that one cluster holds when several
+/// share it. A name such as `web-4017` shows the block (the fifth) and the number in it.
+pub const ORDINALS_BLOCK: u32 = 1000;
+
+/// How pods of a StatefulSet are numbered in several clusters.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub enum Ordinals {
+    /// Each cluster has numbers of its own.
+    Partition,
 }
 
 const fn default_steady() -> bool {
@@ -395,6 +421,7 @@ impl Default for Replicas {
             bounds: Vec::new(),
             partial: false,
             steady: default_steady(),
+            ordinals: None,
         }
     }
 }

@@ -224,7 +224,7 @@ mod tests {
         let labels = BTreeMap::new();
         let target = Target {
             cluster: Member { name: "a", provider: "p", region: "r", zone: "", labels: &labels },
-            share: Some(hanse_render::Share { before: 0, own: 4, total: 9 }),
+            share: Some(hanse_render::Share { own: 4, total: 9, ..hanse_render::Share::default() }),
             marks: Marks {
                 hub_id: "hub",
                 binding_namespace: "shop",

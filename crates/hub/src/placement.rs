@@ -11,8 +11,10 @@ pub mod fleet;
 mod headroom;
 mod hold;
 mod illusions;
+mod jobs;
 pub mod moves;
 mod observe;
+mod ordinals;
 mod plan;
 mod wake;
 
@@ -31,6 +33,7 @@ use jiff::Timestamp;
 use tracing::Instrument as _;
 
 pub(crate) use convert::Compiled;
+pub(crate) use jobs::is_divided;
 pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 pub(crate) use plan::{key, request};

@@ -304,17 +304,21 @@ fn taints(value: &Value) -> Vec<Taint> {
         .collect()
 }
 
-/// The workload behind a pod. A ReplicaSet of a Deployment is named `<deployment>-<hash>`.
+/// Who makes ReplicaSets, by the label in which each keeps the hash of the pod template.
+const MAKERS: [(&str, &str); 2] =
+    [("pod-template-hash", "Deployment"), ("rollouts-pod-template-hash", "Rollout")];
+
+/// The workload behind a pod. A ReplicaSet of a Deployment is named `<deployment>-<hash>`, and one
+/// of an Argo Rollout likewise.
 fn owner_of(namespace: &str, pod: &Value) -> Option<Owner> {
     let owners = pod["metadata"]["ownerReferences"].as_array()?;
     let owner = owners.iter().find(|owner| owner["controller"] == true)?;
     let (kind, name) = (owner["kind"].as_str()?, owner["name"].as_str()?);
-    let hash = pod["metadata"]["labels"]["pod-template-hash"].as_str();
-    let deployment = hash.and_then(|hash| name.strip_suffix(hash)?.strip_suffix('-'));
-    let (kind, name) = match (kind, deployment) {
-        ("ReplicaSet", Some(deployment)) => ("Deployment", deployment),
-        _ => (kind, name),
-    };
+    let maker = MAKERS.iter().filter(|_| kind == "ReplicaSet").find_map(|(label, maker)| {
+        let hash = pod["metadata"]["labels"][*label].as_str()?;
+        Some((*maker, name.strip_suffix(hash)?.strip_suffix('-')?))
+    });
+    let (kind, name) = maker.unwrap_or((kind, name));
     Some((namespace.to_owned(), kind.to_owned(), name.to_owned()))
 }
 

@@ -97,7 +97,7 @@ pub(crate) fn input(
     use std::hash::{DefaultHasher, Hash as _, Hasher as _};
     let mut hasher = DefaultHasher::new();
     template.hash.hash(&mut hasher);
-    share.map(|share| (share.before, share.own, share.total)).hash(&mut hasher);
+    share.map(|share| (share.before, share.own, share.total, share.start)).hash(&mut hasher);
     if ruling.revision != 0 {
         (ruling.revision, place).hash(&mut hasher);
     }

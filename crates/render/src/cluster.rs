@@ -5,8 +5,8 @@ use hanse_api::Member;
 use serde_json::Value;
 
 use crate::{
-    Change, InterpretError, Interpreters, Manifest, Marks, Overridden, OverrideError, Overrides,
-    Removal, Share, changes, manifest, strip_explained,
+    Change, InterpretError, Interpreters, Kind, Manifest, Marks, Overridden, OverrideError,
+    Overrides, Removal, Share, changes, manifest, strip_explained,
 };
 
 /// What a manifest is made with.
@@ -94,8 +94,20 @@ fn override_for(
 ) -> Result<Vec<Overridden>, RenderError> {
     let text = |name: &str| object[name].as_str().unwrap_or_default().to_owned();
     let (api, kind) = (text("apiVersion"), text("kind"));
-    let replicas = rules.interpreters.replica_paths(&api, &kind);
+    let mut replicas = rules.interpreters.replica_paths(&api, &kind);
+    if target.share.is_some_and(|share| share.start > 0 || share.own < share.total) {
+        replicas.extend(shared_paths(Kind::of(&api, &kind)));
+    }
     Ok(rules.overrides.apply(object, target.cluster, &replicas)?)
+}
+
+/// What the clusters that share an object have apart, beside its replicas.
+const fn shared_paths(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::StatefulSet => &["/spec/ordinals"],
+        Kind::Job => &["/spec/parallelism", "/spec/completions"],
+        _ => &[],
+    }
 }
 
 #[cfg(test)]
@@ -126,7 +138,7 @@ mod tests {
         let labels = BTreeMap::new();
         let target = Target {
             cluster: Member { name: "m", provider: "p", region, zone: "", labels: &labels },
-            share: Some(Share { before: 0, own: 4, total: 9 }),
+            share: Some(Share { own: 4, total: 9, ..Share::default() }),
             marks: Marks {
                 hub_id: "hub-1",
                 binding_namespace: "shop",
@@ -186,8 +198,36 @@ mod tests {
             binding_name: "deployment-0123456789",
             template_uid: "uid-1",
         };
-        let share = Some(Share { before: 0, own: 4, total: 9 });
+        let share = Some(Share { own: 4, total: 9, ..Share::default() });
         let plain = manifest(&crate::strip(&template()), share, marks);
         assert_eq!(made.manifest, Ok(plain));
+    }
+
+    #[test]
+    fn no_override_renumbers_the_pods_of_a_shared_stateful_set() {
+        let patch = json!({"op": "add", "path": "/spec/ordinals", "value": {"start": 0}});
+        let mut policy = policy("eu", &patch);
+        policy.spec.resource_selectors[0].kind = "StatefulSet".to_owned();
+        let overrides = Overrides::new([], [&policy]);
+        let rules = Rules { interpreters: &Interpreters::shipped(), overrides: &overrides };
+        let mut set = template();
+        set["kind"] = json!("StatefulSet");
+        let labels = BTreeMap::new();
+        let rendered = |share| {
+            let cluster =
+                Member { name: "m", provider: "p", region: "eu", zone: "", labels: &labels };
+            let marks = Marks {
+                hub_id: "hub-1",
+                binding_namespace: "shop",
+                binding_name: "statefulset-0123456789",
+                template_uid: "uid-1",
+            };
+            render(&crate::strip(&set), Target { cluster, share: Some(share), marks }, rules)
+        };
+        let part = Share { own: 4, total: 9, start: 1000, ..Share::default() };
+        let error = rendered(part).unwrap_err().to_string();
+        assert!(error.contains("replicas are decided by the placement"), "{error}");
+        let whole = Share { own: 9, total: 9, ..Share::default() };
+        assert_eq!(rendered(whole).unwrap().object["spec"]["ordinals"]["start"], 0);
     }
 }

@@ -4,7 +4,10 @@
 mod custom;
 mod shipped;
 
-use std::{collections::BTreeMap, collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
 use hanse_api::ResourceInterpreter;
 use serde_json::Value;
@@ -187,6 +190,12 @@ impl Interpreters {
 
     /// Fields that belong to the member once the object stands there: JSON pointers.
     pub fn retained(&self, api_version: &str, kind: &str) -> &[String] {
+        // API servers refuse to change how often a Job has to succeed.
+        static COMPLETIONS: LazyLock<[String; 1]> =
+            LazyLock::new(|| ["/spec/completions".to_owned()]);
+        if Kind::of(api_version, kind) == Kind::Job {
+            return COMPLETIONS.as_slice();
+        }
         self.of(api_version, kind).map_or(&[], |one| &one.retain)
     }
 

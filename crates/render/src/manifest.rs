@@ -30,6 +30,9 @@ pub struct Share {
     pub own: u32,
     /// Replicas of all clusters.
     pub total: u32,
+    /// First pod number of this cluster beyond the template's own start, for a StatefulSet that
+    /// several clusters share; otherwise 0.
+    pub start: u32,
 }
 
 /// Names that are put on every applied object.
@@ -105,6 +108,13 @@ pub(crate) fn take_share(object: &mut Value, share: Share) {
     match kind {
         kind if kind.has_replicas_field() => {
             spec.insert("replicas".to_owned(), json!(share.own));
+            if kind == Kind::StatefulSet && share.start > 0 {
+                number_from(spec, share.start);
+            }
+        }
+        Kind::Job if share.own < share.total => {
+            divide_field(spec, "parallelism", share, 0, u64::MAX);
+            divide_field(spec, "completions", share, 0, u64::MAX);
         }
         Kind::HorizontalPodAutoscaler => {
             divide_field(spec, "minReplicas", share, 1, u64::MAX);
@@ -116,6 +126,15 @@ pub(crate) fn take_share(object: &mut Value, share: Share) {
             divide_field(spec, "maxUnavailable", share, 1, u64::MAX);
         }
         _ => {}
+    }
+}
+
+/// Pod numbers begin so much later than the template says.
+fn number_from(spec: &mut Map<String, Value>, start: u32) {
+    let ordinals = spec.entry("ordinals").or_insert_with(|| json!({}));
+    if let Some(ordinals) = ordinals.as_object_mut() {
+        let own = ordinals.get("start").and_then(Value::as_u64).unwrap_or(0);
+        ordinals.insert("start".to_owned(), json!(own.saturating_add(start.into())));
     }
 }
 
@@ -152,7 +171,7 @@ mod tests {
         let mut before = 0;
         owns.iter()
             .map(|own| {
-                let share = Share { before, own: *own, total };
+                let share = Share { before, own: *own, total, ..Share::default() };
                 before += own;
                 share
             })
@@ -178,7 +197,7 @@ mod tests {
     #[test]
     fn the_digest_changes_with_the_content_only() {
         let web = object("apps/v1", "Deployment", json!({"replicas": 9}));
-        let share = |own| Some(Share { before: 0, own, total: 9 });
+        let share = |own| Some(Share { own, total: 9, ..Share::default() });
         let digest = |share| manifest(&web, share, MARKS).digest;
         assert_eq!(digest(share(3)), digest(share(3)));
         assert_ne!(digest(share(3)), digest(share(4)));
@@ -187,10 +206,50 @@ mod tests {
     #[test]
     fn a_cluster_gets_its_replicas() {
         let web = object("apps/v1", "Deployment", json!({"replicas": 9}));
-        assert_eq!(field(&web, Share { before: 3, own: 4, total: 9 }, "replicas"), 4);
+        assert_eq!(field(&web, Share { before: 3, own: 4, total: 9, start: 0 }, "replicas"), 4);
         let job = object("batch/v1", "Job", json!({"parallelism": 3}));
-        let made = manifest(&job, Some(Share { before: 0, own: 3, total: 3 }), MARKS);
+        let made = manifest(&job, Some(whole(3)), MARKS);
         assert_eq!(made.object["spec"], json!({"parallelism": 3}));
+    }
+
+    const fn whole(count: u32) -> Share {
+        Share { before: 0, own: count, total: count, start: 0 }
+    }
+
+    #[test]
+    fn pods_of_a_shared_stateful_set_are_numbered_from_their_clusters_start() {
+        let share = |start| Some(Share { before: 0, own: 2, total: 5, start });
+        let spec =
+            |template: &Value, share| manifest(template, share, MARKS).object["spec"].clone();
+        let plain = object("apps/v1", "StatefulSet", json!({"replicas": 5}));
+        assert_eq!(spec(&plain, share(0)), json!({"replicas": 2}));
+        let later = json!({"replicas": 2, "ordinals": {"start": 3000}});
+        assert_eq!(spec(&plain, share(3000)), later);
+        let own = json!({"replicas": 5, "ordinals": {"start": 7}});
+        let from_seven = object("apps/v1", "StatefulSet", own);
+        assert_eq!(spec(&from_seven, share(0))["ordinals"]["start"], 7);
+        assert_eq!(spec(&from_seven, share(1000))["ordinals"]["start"], 1007);
+        let web = object("apps/v1", "Deployment", json!({"replicas": 5}));
+        assert_eq!(spec(&web, share(1000)), json!({"replicas": 2}));
+    }
+
+    #[test]
+    fn a_job_is_divided_without_remainder_and_a_work_queue_stays_one() {
+        let job = object("batch/v1", "Job", json!({"parallelism": 5, "completions": 23}));
+        let list = shares(5, &[1, 3, 1]);
+        let sum = |name: &str| list.iter().map(|share| field(&job, *share, name)).sum::<u64>();
+        assert_eq!((sum("parallelism"), sum("completions")), (5, 23));
+        assert!(list.iter().all(|share| field(&job, *share, "completions") >= 4));
+        assert_eq!(field(&job, whole(5), "completions"), 23);
+        let queue = object("batch/v1", "Job", json!({"parallelism": 5}));
+        let made = manifest(&queue, Some(list[1]), MARKS);
+        assert_eq!(made.object["spec"], json!({"parallelism": 3}));
+        // What is scaled later is divided as it was at first.
+        let more = object("batch/v1", "Job", json!({"parallelism": 10, "completions": 23}));
+        let parts: Vec<u64> =
+            list.iter().map(|share| field(&more, *share, "parallelism")).collect();
+        assert_eq!(parts, [2, 6, 2]);
+        assert_eq!(field(&more, list[1], "completions"), field(&job, list[1], "completions"));
     }
 
     #[test]
@@ -213,7 +272,7 @@ mod tests {
             assert_eq!(field(&budget, share, "minAvailable"), 0);
         }
         let percent = object("policy/v1", "PodDisruptionBudget", json!({"minAvailable": "50%"}));
-        let made = manifest(&percent, Some(Share { before: 0, own: 1, total: 3 }), MARKS);
+        let made = manifest(&percent, Some(Share { own: 1, total: 3, ..Share::default() }), MARKS);
         assert_eq!(made.object["spec"]["minAvailable"], "50%");
     }
 }

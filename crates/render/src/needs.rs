@@ -36,8 +36,8 @@ pub struct NodeToleration {
     pub effect: Option<String>,
 }
 
-/// Replicas that a template asks for: of a Job its parallelism; absent for kinds that run none,
-/// or as many as there are nodes.
+/// Replicas that a template asks for: of a Job as many pods as it runs at once; absent for kinds
+/// that run none, or as many as there are nodes.
 pub fn replicas(template: &Value) -> Option<u32> {
     let count = |pointer: &str| {
         let value = template.pointer(pointer).and_then(Value::as_u64).unwrap_or(1);
@@ -45,7 +45,11 @@ pub fn replicas(template: &Value) -> Option<u32> {
     };
     match Kind::of_object(template) {
         kind if kind.has_replicas_field() => count("/spec/replicas"),
-        Kind::Job => count("/spec/parallelism"),
+        Kind::Job => {
+            let completions = template.pointer("/spec/completions").and_then(Value::as_u64);
+            let most = completions.map_or(u32::MAX, |most| u32::try_from(most).unwrap_or(u32::MAX));
+            count("/spec/parallelism").map(|parallelism| parallelism.min(most))
+        }
         Kind::CronJob => count("/spec/jobTemplate/spec/parallelism"),
         _ => None,
     }
@@ -226,6 +230,9 @@ mod tests {
         assert_eq!(replicas(&unset), Some(1));
         let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"parallelism": 4}});
         assert_eq!(replicas(&job), Some(4));
+        let short = json!({"parallelism": 4, "completions": 3});
+        let short = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": short});
+        assert_eq!(replicas(&short), Some(3));
         assert_eq!(replicas(&json!({"apiVersion": "v1", "kind": "ConfigMap"})), None);
     }
 

@@ -64,7 +64,8 @@ pub struct Folded {
 pub struct Template<'a> {
     /// The template, with the status it has now.
     pub object: &'a Value,
-    /// Whether the decision was made for this generation of the template.
+    /// Whether the decision was made for this generation of the template, and no part of a Job is
+    /// out of sight.
     pub decided: bool,
     /// Time of a condition that flips now, RFC 3339.
     pub now: &'a str,

@@ -21,6 +21,9 @@ pub(crate) struct Candidate {
     pub(crate) max: u32,
     pub(crate) domains: [u32; 2],
     pub(crate) tie: u64,
+    /// How far it is from the workload's other replicas: 0 in a zone with some, 1 in a region with
+    /// some, 2 at a provider with some, 3 elsewhere.
+    pub(crate) far: u8,
     /// What it holds.
     pub(crate) previous: u32,
     /// Whether the object is there, with replicas or without.
@@ -46,16 +49,57 @@ impl Candidate {
         self.previous.saturating_add(more).min(most).min(self.max)
     }
 
-    /// Order of preference among equals: already there, lower tier, more room, keyed hash.
+    /// Order of preference among equals: already there, lower tier, more room, nearer, keyed hash.
     pub(crate) fn rank(
         &self,
         steady: bool,
         elastic: bool,
-    ) -> (bool, u16, Reverse<u32>, Reverse<u64>) {
+    ) -> (bool, u16, Reverse<u32>, u8, Reverse<u64>) {
         let there = steady && self.holds;
-        (!there, self.tier, Reverse(self.upper(elastic)), Reverse(self.tie))
+        (!there, self.tier, Reverse(self.upper(elastic)), self.far, Reverse(self.tie))
     }
 }
+
+/// Whether it matters how far members are from each other: where some are chosen before others.
+/// A plain division goes by shares alone.
+fn chooses(request: &Request) -> bool {
+    match &request.mode {
+        Mode::Everywhere | Mode::Whole => false,
+        Mode::Duplicate => !request.rules.spread.is_empty(),
+        Mode::Divide(by) => {
+            matches!(by, DivideBy::Pack)
+                || !request.rules.spread.is_empty()
+                || request.rules.bounds.iter().any(|bounds| bounds.min > 1)
+        }
+    }
+}
+
+/// Measures how far each candidate is from those that hold replicas; where none does, from the
+/// one that is the first choice. There are no measured distances here: a zone counts, then a
+/// region, then a provider.
+fn measure(fleet: &Fleet, request: &Request, list: &mut [Candidate]) {
+    if !chooses(request) {
+        return;
+    }
+    let index = fleet.index();
+    let mut marked = vec![false; index.areas];
+    let mut mark = |candidate: &Candidate| {
+        index.spots[candidate.at as usize].iter().for_each(|area| marked[*area as usize] = true);
+    };
+    list.iter().filter(|candidate| candidate.previous > 0).for_each(&mut mark);
+    if list.iter().all(|candidate| candidate.previous == 0) {
+        let first = list.iter().filter(|c| !c.closed).min_by_key(|c| c.rank(false, false));
+        first.into_iter().for_each(mark);
+    }
+    for candidate in list {
+        let spot = &index.spots[candidate.at as usize];
+        let near = spot.iter().position(|area| marked[*area as usize]);
+        candidate.far = near.and_then(|far| u8::try_from(far).ok()).unwrap_or(FAR);
+    }
+}
+
+/// As far as can be told apart.
+const FAR: u8 = 3;
 
 /// Finds the candidates of a request, in order of name, and puts them into `list`, whose memory is
 /// used again. `fits` counts the room of one place.
@@ -124,6 +168,7 @@ pub(crate) fn candidates(
         closed_holder(fleet, request, selected, key, *holder, &leaving, &mut fits, &mut list);
     }
     rejected.tell(fleet, &mut report);
+    measure(fleet, request, &mut list);
     (list, report)
 }
 
@@ -176,6 +221,7 @@ fn candidate(
         max: standing.max,
         domains: standing.domains,
         tie: tie(key, standing.name_hash),
+        far: FAR,
         previous: own.unwrap_or(0),
         holds: own.is_some(),
         closed,

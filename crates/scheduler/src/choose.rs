@@ -216,14 +216,15 @@ fn look(
     }
 }
 
-/// Those that hold replicas first, then lower tiers, then more room, then the keyed hash: the
-/// lower the better.
+/// Those that hold replicas first, then lower tiers, then more room, then nearer ones, then the
+/// keyed hash: the lower the better.
 pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> u128 {
     let candidate = &candidates[item.of];
     u128::from(item.base == 0) << 112
         | u128::from(candidate.tier) << 96
         | u128::from(!item.upper) << 64
-        | u128::from(!candidate.tie)
+        | u128::from(candidate.far) << 62
+        | u128::from(!candidate.tie >> 2)
 }
 
 /// Items in order of preference. With a limit of members no more of one domain than that can be
@@ -404,7 +405,8 @@ fn greedy(candidates: &[Candidate], ordered: &[Item], want: &Want) -> Vec<Item> 
 }
 
 /// With one key: the domains to use, in order of number. Those that hold replicas come first,
-/// then lower tiers, then the ones that can hold most with the members they may use.
+/// then lower tiers, then the ones that can hold most with the members they may use, then those
+/// near to other replicas.
 fn allowed_domains(
     candidates: &[Candidate],
     ordered: &[Item],
@@ -433,13 +435,14 @@ fn allowed_domains(
             let mut uppers: Vec<u32> = items.iter().map(|item| item.upper).collect();
             uppers.sort_unstable_by_key(|upper| Reverse(*upper));
             let room: u64 = uppers.iter().take(each).map(|upper| u64::from(*upper)).sum();
+            let far = items.iter().map(|item| candidates[item.of].far).min();
             let tie = items.iter().map(|item| candidates[item.of].tie).max();
-            (Reverse(held), tier, Reverse(room), Reverse(tie), *domain)
+            (Reverse(held), tier, Reverse(room), far, Reverse(tie), *domain)
         })
         .collect();
     ranked.sort_unstable();
     ranked.truncate(count);
-    let mut allowed: Vec<u32> = ranked.into_iter().map(|entry| entry.4).collect();
+    let mut allowed: Vec<u32> = ranked.into_iter().map(|entry| entry.5).collect();
     allowed.sort_unstable();
     Some(allowed)
 }

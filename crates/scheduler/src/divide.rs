@@ -7,6 +7,8 @@
 
 use std::{cmp::Ordering, collections::BinaryHeap};
 
+use crate::scratch::Pool;
+
 /// One taker of replicas.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Share {
@@ -24,6 +26,11 @@ pub struct Share {
 /// the rest goes by weight up to `upper`. The result is shorter than `replicas` in sum exactly
 /// when the shares with a weight are full.
 pub fn divide(replicas: u32, shares: &[Share]) -> Vec<u32> {
+    divide_with(replicas, shares, &Pool::default())
+}
+
+/// As [`divide`], with memory for the bids.
+pub(crate) fn divide_with(replicas: u32, shares: &[Share], memory: &Pool<Bid>) -> Vec<u32> {
     let mut seats: Vec<u32> = shares.iter().map(|share| share.lower).collect();
     let held = total(&seats);
     let mut left = u64::from(replicas).saturating_sub(held);
@@ -32,12 +39,14 @@ pub fn divide(replicas: u32, shares: &[Share]) -> Vec<u32> {
         buy(replicas, shares, &mut seats);
         left = u64::from(replicas).saturating_sub(total(&seats));
     }
-    let mut bids: Vec<Bid> = shares
-        .iter()
-        .enumerate()
-        .filter(|(at, share)| share.weight > 0 && seats[*at] < share.upper)
-        .map(|(at, share)| Bid::new(at, share, seats[at]))
-        .collect();
+    let mut bids = memory.take();
+    bids.extend(
+        shares
+            .iter()
+            .enumerate()
+            .filter(|(at, share)| share.weight > 0 && seats[*at] < share.upper)
+            .map(|(at, share)| Bid::new(at, share, seats[at])),
+    );
     // A share whose first bid is beaten by as many as there are seats left wins none of them.
     if let Ok(left) = usize::try_from(left)
         && left > 0
@@ -57,6 +66,7 @@ pub fn divide(replicas: u32, shares: &[Share]) -> Vec<u32> {
             queue.push(Bid::new(bid.at, &shares[bid.at], seats[bid.at]));
         }
     }
+    memory.put_back(queue.into_vec());
     seats
 }
 
@@ -100,7 +110,7 @@ fn bought(share: &Share, scale: u128, weights: u128) -> u32 {
 
 /// The next seat of one share.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Bid {
+pub(crate) struct Bid {
     weight: u64,
     divisor: u64,
     tie: u64,

@@ -125,7 +125,15 @@ pub(crate) struct Index {
     /// Members whose kinds are known.
     pub(crate) known: Bits,
     pub(crate) kinds: BTreeMap<String, Bits>,
+    /// Where each member is.
+    pub(crate) spots: Vec<Spot>,
+    /// How many numbers the spots use.
+    pub(crate) areas: usize,
 }
+
+/// Numbers of a member's zone, region and provider, the smallest first. Zones of one name in two
+/// regions are two, and all numbers differ; a member that names no zone has one of its own.
+pub(crate) type Spot = [u32; 3];
 
 /// Sets of places by what opens and closes a member for new work.
 #[derive(Clone, Debug, Default)]
@@ -331,11 +339,14 @@ impl Index {
     fn new(fleet: &Fleet) -> Self {
         let length = fleet.len();
         let mut index = Self { version: fresh(), known: Bits::none(length), ..Self::default() };
+        index.spots = Vec::with_capacity(length);
+        let mut areas = Areas::default();
         // Most members serve the same kinds; each distinct set is spelt out once.
         let mut kinds: Vec<(Arc<BTreeSet<String>>, Bits)> = Vec::new();
         for (at, member) in fleet.iter().enumerate() {
             index.places.insert(Arc::clone(&member.name), at);
             index.note(at, member, length);
+            index.spots.push(areas.spot(member));
             if let Some(served) = &member.kinds {
                 index.known.insert(at);
                 let same = |set: &Arc<_>| Arc::ptr_eq(set, served) || set == served;
@@ -354,6 +365,7 @@ impl Index {
                 }
             }
         }
+        index.areas = areas.0.len();
         index
     }
 
@@ -377,6 +389,24 @@ impl Index {
             }
             values.get_mut(value).expect("it was put in just now").insert(at);
         }
+    }
+}
+
+/// Numbers of zones, regions and providers, by their names from the provider down.
+#[derive(Default)]
+struct Areas<'a>(BTreeMap<[&'a str; 4], u32>);
+
+impl<'a> Areas<'a> {
+    fn spot(&mut self, member: &'a Member) -> Spot {
+        let (provider, region, zone) = (&*member.provider, &*member.region, &*member.zone);
+        let own = if zone.is_empty() { &*member.name } else { "" };
+        [[provider, region, zone, own], [provider, region, "", ""], [provider, "", "", ""]]
+            .map(|names| self.number(names))
+    }
+
+    fn number(&mut self, names: [&'a str; 4]) -> u32 {
+        let next = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        *self.0.entry(names).or_insert(next)
     }
 }
 

@@ -15,6 +15,7 @@ mod planner;
 mod report;
 mod request;
 mod room;
+mod scratch;
 mod share;
 mod survive;
 

@@ -14,6 +14,7 @@ use crate::{
     filter::Selected,
     report::Row,
     room::Fits,
+    scratch::Scratch,
     share::{Counts, Try},
     survive,
 };
@@ -35,6 +36,7 @@ pub struct Planner {
     columns: Vec<Column>,
     /// Memory of the last candidates: large fleets would give it back and ask for it each time.
     list: Vec<Candidate>,
+    scratch: Scratch,
     turn: u64,
 }
 
@@ -109,7 +111,8 @@ impl Planner {
             return Ok(decision);
         }
         let (list, report) = self.candidates(fleet, request, &selected, key);
-        let answer = Answer { fleet, request, candidates: &list }.decide(report);
+        let answer =
+            Answer { fleet, request, candidates: &list, scratch: &self.scratch }.decide(report);
         self.list = list;
         answer
     }
@@ -124,7 +127,9 @@ impl Planner {
         let (list, report) = self.candidates(fleet, request, &selected, key);
         let outcome = match unchanged(fleet, request, &selected) {
             Some(decision) => Ok(Decision { report, ..decision }),
-            None => Answer { fleet, request, candidates: &list }.decide(report),
+            None => {
+                Answer { fleet, request, candidates: &list, scratch: &self.scratch }.decide(report)
+            }
         };
         let rows = list.iter().map(|candidate| row(fleet, candidate, outcome.as_ref().ok()));
         Explanation { rows: rows.collect(), outcome }
@@ -297,6 +302,7 @@ struct Answer<'a> {
     fleet: &'a Fleet,
     request: &'a Request,
     candidates: &'a [Candidate],
+    scratch: &'a Scratch,
 }
 
 impl Answer<'_> {
@@ -334,6 +340,7 @@ impl Answer<'_> {
             replicas,
             steady: request.rules.steady,
             elastic: false,
+            scratch: self.scratch,
         };
         let mut counts = tried.run();
         if counts.placed < u64::from(replicas)
@@ -530,7 +537,7 @@ impl Answer<'_> {
         }
         let holder = self.candidates.iter().find(|c| c.holds);
         match (room, holder) {
-            (Some(best), Some(holder)) if steady && best.at != holder.at => {
+            (Some(best), Some(holder)) if steady && !best.holds => {
                 let missing = request.replicas.saturating_sub(holder.upper(true));
                 let shortfall = self.shortfall(u64::from(missing));
                 Err(Unplaceable { why: Cause::FitsOnlyByMoving, report, shortfall })

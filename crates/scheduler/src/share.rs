@@ -10,7 +10,8 @@ use crate::{
     Cause, DivideBy, Request, TierMode,
     candidate::Candidate,
     choose::{Exact, Item, Want, choose, choose_exactly, preference},
-    divide::{Share, divide},
+    divide::{Share, divide_with},
+    scratch::Scratch,
 };
 
 /// One way to look at a request: which candidates, how much of history, which room.
@@ -23,6 +24,7 @@ pub(crate) struct Try<'a> {
     pub(crate) replicas: u32,
     pub(crate) steady: bool,
     pub(crate) elastic: bool,
+    pub(crate) scratch: &'a Scratch,
 }
 
 /// Counts of one try, one for each candidate.
@@ -94,6 +96,7 @@ impl Try<'_> {
         };
         let mut counts = self.share(&chosen.items);
         counts.bounded = chosen.bounded;
+        self.scratch.items.put_back(chosen.items);
         let wanted = u64::from(self.replicas);
         if exactly && counts.placed < wanted && room >= wanted {
             let items = self.items(open);
@@ -102,6 +105,7 @@ impl Try<'_> {
                 Exact::Nothing => {}
                 Exact::GivenUp => counts.bounded = true,
             }
+            self.scratch.items.put_back(items);
         }
         if counts.placed < wanted {
             counts.cause = Some(if room < wanted {
@@ -116,7 +120,8 @@ impl Try<'_> {
     }
 
     fn items(&self, open: &dyn Fn(u16) -> bool) -> Vec<Item> {
-        let mut items = Vec::with_capacity(self.candidates.len());
+        let mut items = self.scratch.items.take();
+        items.reserve(self.candidates.len());
         for (of, candidate) in self.candidates.iter().enumerate() {
             let held = candidate.previous.min(candidate.max);
             let base = if self.steady || candidate.frozen { held } else { 0 };
@@ -220,24 +225,27 @@ impl Try<'_> {
             tie: self.candidates[item.of].tie,
         };
         if !(self.steady && matches!(self.strategy, DivideBy::Capacity)) {
-            let shares: Vec<Share> = list.iter().map(share).collect();
-            return divide(total, &shares);
+            return self.divide(total, list.iter().map(share));
         }
         // What is missing goes by free room, whatever each one has already.
         let held: u32 = list.iter().map(|item| item.base).sum();
-        let shares: Vec<Share> = list
-            .iter()
-            .map(|item| {
-                let lower = item.hard.saturating_sub(item.base);
-                Share {
-                    lower,
-                    upper: item.upper.saturating_sub(item.base).max(lower),
-                    ..share(item)
-                }
-            })
-            .collect();
-        let more = divide(total.saturating_sub(held), &shares);
-        list.iter().zip(more).map(|(item, more)| item.base + more).collect()
+        let shares = list.iter().map(|item| {
+            let lower = item.hard.saturating_sub(item.base);
+            Share { lower, upper: item.upper.saturating_sub(item.base).max(lower), ..share(item) }
+        });
+        let mut counts = self.divide(total.saturating_sub(held), shares);
+        for (count, item) in counts.iter_mut().zip(list) {
+            *count += item.base;
+        }
+        counts
+    }
+
+    fn divide(&self, replicas: u32, shares: impl Iterator<Item = Share>) -> Vec<u32> {
+        let mut list = self.scratch.shares.take();
+        list.extend(shares);
+        let counts = divide_with(replicas, &list, &self.scratch.bids);
+        self.scratch.shares.put_back(list);
+        counts
     }
 
     /// The weight of an item: given, or its room. What it runs already counts as its room where
@@ -260,9 +268,10 @@ impl Try<'_> {
         let mut counts: Vec<u32> = list.iter().map(Item::floor).collect();
         let mut left = total.saturating_sub(counts.iter().sum());
         // Most of the time a few members are enough: they come off a heap as they are needed.
+        let mut ranks = self.scratch.ranks.take();
         let keyed = list.iter().enumerate();
-        let keyed = keyed.map(|(at, item)| Reverse((preference(self.candidates, item), at)));
-        let mut queue: BinaryHeap<_> = keyed.collect();
+        ranks.extend(keyed.map(|(at, item)| Reverse((preference(self.candidates, item), at))));
+        let mut queue = BinaryHeap::from(ranks);
         let mut order: Vec<usize> = Vec::new();
         while left > 0 {
             let Some(Reverse((_, at))) = queue.pop() else {
@@ -295,6 +304,7 @@ impl Try<'_> {
             counts[*at] += more;
             left -= more;
         }
+        self.scratch.ranks.put_back(queue.into_vec());
         counts
     }
 
@@ -341,21 +351,13 @@ impl Try<'_> {
         }
         if excess > 0 {
             // Even what is out of reach must shrink once it can: the others hold nothing then.
-            let shares: Vec<Share> = items
-                .iter()
-                .map(|item| {
-                    let frozen = self.candidates[item.of].frozen;
-                    let upper = if frozen { item.floor() } else { item.hard };
-                    let tie = self.candidates[item.of].tie;
-                    Share {
-                        weight: u64::from(item.floor()),
-                        lower: item.hard.min(upper),
-                        upper,
-                        tie,
-                    }
-                })
-                .collect();
-            return divide(self.replicas, &shares);
+            let shares = items.iter().map(|item| {
+                let frozen = self.candidates[item.of].frozen;
+                let upper = if frozen { item.floor() } else { item.hard };
+                let tie = self.candidates[item.of].tie;
+                Share { weight: u64::from(item.floor()), lower: item.hard.min(upper), upper, tie }
+            });
+            return self.divide(self.replicas, shares);
         }
         counts
     }
@@ -405,19 +407,16 @@ impl Try<'_> {
 
     /// Fewer replicas, by weight or in proportion to what each has.
     fn lowered(&self, total: u32, list: &[Item], gentle: bool) -> Vec<u32> {
-        let shares: Vec<Share> = list
-            .iter()
-            .map(|item| Share {
-                weight: match self.strategy {
-                    DivideBy::Weighted(_) => self.weight(item).max(1),
-                    _ => u64::from(item.floor()),
-                },
-                lower: self.least(item, gentle),
-                upper: item.floor(),
-                tie: self.candidates[item.of].tie,
-            })
-            .collect();
-        divide(total, &shares)
+        let shares = list.iter().map(|item| Share {
+            weight: match self.strategy {
+                DivideBy::Weighted(_) => self.weight(item).max(1),
+                _ => u64::from(item.floor()),
+            },
+            lower: self.least(item, gentle),
+            upper: item.floor(),
+            tie: self.candidates[item.of].tie,
+        });
+        self.divide(total, shares)
     }
 
     /// Empties the member that holds least first, those that the spread stands on last.

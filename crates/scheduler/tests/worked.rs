@@ -492,3 +492,47 @@ fn the_same_spare_room_is_not_promised_twice() {
     let beside = schedule(&fleet, &asked, 2).unwrap();
     assert!(matches!(beside.notes[..], [Note::WouldNotSurvive(_, 1)]), "{:?}", beside.notes);
 }
+
+#[test]
+fn among_equal_members_the_nearer_to_the_other_replicas_comes_first() {
+    let at = |name: &str, zone: &str, rooms: u64| {
+        let place = member(name, rooms);
+        Member { zone: zone.into(), region: name.split('/').next().unwrap().into(), ..place }
+    };
+    // One member is full; all others have the same room.
+    let all = [
+        at("x-1/full", "a", 0),
+        at("x-1/same-zone", "a", 4),
+        at("x-1/same-region", "b", 4),
+        at("x-2/same-provider", "a", 4),
+        at("y-1/elsewhere", "a", 4),
+    ];
+    let fleet = Fleet::new(all.clone());
+    let mut packed = request(4 + 4);
+    packed.mode = Mode::Divide(DivideBy::Pack);
+    packed.previous = map(&[("x-1/full", 4)]);
+    let second = |fleet: &Fleet, key: u64| {
+        let placed = schedule(fleet, &packed, key).unwrap().assignment;
+        let new = placed.iter().find(|(name, _)| ***name != *"x-1/full");
+        new.map(|(name, _)| name.to_string()).unwrap()
+    };
+    let nearest = ["x-1/same-zone", "x-1/same-region", "x-2/same-provider", "y-1/elsewhere"];
+    for (gone, expected) in nearest.iter().enumerate() {
+        let left = fleet.without(|member| nearest[..gone].contains(&&*member.name));
+        for key in 0..32 {
+            assert_eq!(second(&left, key), *expected);
+        }
+    }
+    // A fresh request gathers around its first member, whichever that is.
+    packed.previous = Assignment::default();
+    let fleet = Fleet::new(["x-1", "x-2", "y-1", "y-2", "z-1", "z-2"].map(|name| member(name, 4)));
+    let mut seen = std::collections::BTreeSet::new();
+    for key in 0..64 {
+        let placed = schedule(&fleet, &packed, key).unwrap().assignment;
+        let providers: std::collections::BTreeSet<String> =
+            placed.iter().map(|(name, _)| name.chars().take(1).collect()).collect();
+        assert_eq!(providers.len(), 1, "{placed:?}");
+        seen.extend(providers);
+    }
+    assert_eq!(seen.len(), 3, "no provider is preferred for itself");
+}

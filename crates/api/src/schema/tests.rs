@@ -256,14 +256,40 @@ fn combinations_of_placement_that_make_no_sense_are_refused_with_the_remedy() {
             json!({"replicas": {"mode": "Duplicate", "bounds": [{"max": 2}]}}),
             "leave weights and bounds out, or write mode: Divide",
         ),
+        (
+            json!({"replicas": {"mode": "Duplicate", "ordinals": "Partition"}}),
+            "leave ordinals out, or write mode: Divide",
+        ),
+        (
+            json!({"replicas": {"ordinals": "Partition", "bounds": [{"min": 1001}]}}),
+            "write a min of at most 1000",
+        ),
     ];
     for (placement, remedy) in table {
         let said = refusal::<PropagationPolicy>(json!({
             "metadata": {"name": "p", "namespace": "shop"},
-            "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+            "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "StatefulSet"}],
                 "placement": placement}}));
         assert!(said.contains(remedy), "{placement}: {said}");
     }
+}
+
+#[test]
+fn ordinals_are_for_policies_that_select_stateful_sets() {
+    let ordinals = json!({"replicas": {"ordinals": "Partition"}});
+    let text = refusal::<PropagationPolicy>(policy(&ordinals));
+    assert!(text.contains("add one with kind: StatefulSet, or leave ordinals out"), "{text}");
+    let mut good = policy(&ordinals);
+    good["spec"]["resourceSelectors"][0]["kind"] = json!("StatefulSet");
+    assert_eq!(refusal::<PropagationPolicy>(good), "");
+    let definition = serde_json::to_value(PropagationPolicy::crd()).unwrap();
+    let ordinals = definition
+        .pointer(
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/placement\
+             /properties/replicas/properties/ordinals/enum",
+        )
+        .unwrap();
+    assert!(ordinals.as_array().unwrap().contains(&json!("Partition")), "{ordinals}");
 }
 
 fn overrides(rule: &Value) -> Value {

@@ -30,7 +30,7 @@ pub(super) async fn apply(
     let key = Key::of(seen.as_ref());
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &key);
     let moves = seen.status.as_ref().map(|status| status.moves.as_slice());
-    if seen.spec.clusters != placed.clusters && moves.unwrap_or_default() == placed.moves {
+    if !placed.stands_in(&seen.spec) && moves.unwrap_or_default() == placed.moves {
         // Without moves nothing is lost in between, and members need not wait for a status.
         let Some(written) = place(&api, seen, placed).await? else {
             return Ok(());
@@ -43,7 +43,7 @@ pub(super) async fn apply(
         return Ok(());
     };
     tell(world, seen, placed);
-    if seen.spec.clusters == placed.clusters || written.spec != seen.spec {
+    if placed.stands_in(&seen.spec) || written.spec != seen.spec {
         // Somebody may have changed the request meanwhile: that event brings the binding again.
         return Ok(());
     }
@@ -56,10 +56,13 @@ async fn place(
     known: &ResourceBinding,
     placed: &Placed,
 ) -> Result<Option<ResourceBinding>, kube::Error> {
-    let body = json!({
+    let mut body = json!({
         "metadata": {"resourceVersion": known.resource_version()},
         "spec": {"clusters": placed.clusters},
     });
+    if placed.ordinals != known.spec.ordinals {
+        body["spec"]["ordinals"] = json!(placed.ordinals);
+    }
     match api.patch(&known.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await {
         Ok(written) => Ok(Some(written)),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),

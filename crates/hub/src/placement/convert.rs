@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use hanse_api::{ClusterSelection, Placement, ReplicaMode, Strategy, TierMode, TolerationOperator};
+use hanse_api::{
+    ClusterSelection, ORDINALS_BLOCK, Placement, ReplicaMode, Strategy, TierMode,
+    TolerationOperator,
+};
 use hanse_render::Kind;
 use hanse_scheduler::{
     Bounds, DivideBy, LabelRule, Mode, PodNeeds, Rules, Selection, Skew, Spread, Survive,
@@ -19,12 +22,26 @@ use crate::{Lease, room::resources};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Compiled {
     pub(super) rules: Arc<Rules>,
+    /// The same with no more replicas in a member than a block has pod numbers.
+    numbered: Arc<Rules>,
     weights: Arc<Vec<Weight>>,
     /// The rules inside of tenants, by name of the tenant, with its generation.
     within: Arc<Mutex<Within>>,
 }
 
-type Within = BTreeMap<String, (i64, Arc<Rules>)>;
+/// How a workload is handed out, apart from what its policy says of all.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Parts {
+    /// As is usual for its kind.
+    #[default]
+    Usual,
+    /// Divided, although its kind goes whole.
+    Divided,
+    /// Divided, with pod numbers by cluster.
+    Numbered,
+}
+
+type Within = BTreeMap<(String, bool), (i64, Arc<Rules>)>;
 
 /// Rules inside of so many tenants are kept for each policy.
 const TENANTS_KEPT: usize = 256;
@@ -58,16 +75,24 @@ impl Compiled {
             weight: count(weight.weight),
         });
         let weights = Arc::new(weights.collect());
-        Self { rules: Arc::new(rules), weights, within: Arc::default() }
+        let rules = Arc::new(rules);
+        let numbered = match replicas.ordinals {
+            Some(hanse_api::Ordinals::Partition) => Arc::new(within_blocks(&rules)),
+            None => Arc::clone(&rules),
+        };
+        Self { rules, numbered, weights, within: Arc::default() }
     }
 
     /// The rules inside of a tenant: one value for all that it has of this policy.
-    pub(super) fn within(&self, lease: Option<&Lease>) -> Arc<Rules> {
+    pub(super) fn within(&self, lease: Option<&Lease>, parts: Parts) -> Arc<Rules> {
+        let numbered = parts == Parts::Numbered;
+        let own = if numbered { &self.numbered } else { &self.rules };
         let Some(lease) = lease else {
-            return Arc::clone(&self.rules);
+            return Arc::clone(own);
         };
         let mut all = self.within.lock().expect("no holder of this lock panics");
-        if let Some((generation, rules)) = all.get(&lease.tenant)
+        let key = (lease.tenant.clone(), numbered);
+        if let Some((generation, rules)) = all.get(&key)
             && *generation == lease.generation
         {
             return Arc::clone(rules);
@@ -76,28 +101,42 @@ impl Compiled {
             all.clear();
         }
         let tenant = Some(selection(&lease.clusters));
-        let rules = Arc::new(Rules { tenant, ..Rules::clone(&self.rules) });
-        all.insert(lease.tenant.clone(), (lease.generation, Arc::clone(&rules)));
+        let rules = Arc::new(Rules { tenant, ..Rules::clone(own) });
+        all.insert(key, (lease.generation, Arc::clone(&rules)));
         rules
     }
 
     /// How a kind's replicas are handed out. A DaemonSet runs on every node of every cluster; a
-    /// StatefulSet or a Job goes whole to one cluster, because its replicas are not alike.
-    pub(super) fn mode(&self, placement: &Placement, kind: Kind) -> Mode {
+    /// StatefulSet or a Job goes whole to one cluster, because its replicas are not alike, unless
+    /// it is in parts.
+    pub(super) fn mode(&self, placement: &Placement, kind: Kind, parts: Parts) -> Mode {
         let duplicate = placement.replicas.mode == Some(ReplicaMode::Duplicate);
         match kind {
+            _ if parts != Parts::Usual => Mode::Divide(self.strategy(placement)),
             Kind::Deployment | Kind::ReplicaSet | Kind::StatefulSet if duplicate => Mode::Duplicate,
             Kind::StatefulSet | Kind::Job | Kind::CronJob => Mode::Whole,
-            Kind::Deployment | Kind::ReplicaSet => {
-                Mode::Divide(match placement.replicas.strategy {
-                    Strategy::Capacity => DivideBy::Capacity,
-                    Strategy::Pack => DivideBy::Pack,
-                    Strategy::Weighted => DivideBy::Weighted(Arc::clone(&self.weights)),
-                })
-            }
+            Kind::Deployment | Kind::ReplicaSet => Mode::Divide(self.strategy(placement)),
             _ => Mode::Everywhere,
         }
     }
+
+    fn strategy(&self, placement: &Placement) -> DivideBy {
+        match placement.replicas.strategy {
+            Strategy::Capacity => DivideBy::Capacity,
+            Strategy::Pack => DivideBy::Pack,
+            Strategy::Weighted => DivideBy::Weighted(Arc::clone(&self.weights)),
+        }
+    }
+}
+
+/// The rules with no more replicas in a member than a block has pod numbers.
+fn within_blocks(rules: &Rules) -> Rules {
+    let mut rules = rules.clone();
+    for bounds in &mut rules.bounds {
+        bounds.max = Some(bounds.max.unwrap_or(ORDINALS_BLOCK).min(ORDINALS_BLOCK));
+    }
+    rules.bounds.push(Bounds { max: Some(ORDINALS_BLOCK), ..Bounds::default() });
+    rules
 }
 
 fn spread(spread: &hanse_api::Spread) -> Spread {
@@ -233,8 +272,23 @@ mod tests {
             (&copies, Kind::DaemonSet, Mode::Everywhere),
             (&plain, Kind::Other, Mode::Everywhere),
         ] {
-            assert_eq!(Compiled::new(rules).mode(rules, kind), expected, "{kind:?}");
+            let mode = Compiled::new(rules).mode(rules, kind, Parts::Usual);
+            assert_eq!(mode, expected, "{kind:?}");
         }
+        let mode = Compiled::new(&plain).mode(&plain, Kind::Job, Parts::Divided);
+        assert_eq!(mode, Mode::Divide(DivideBy::Capacity));
+    }
+
+    #[test]
+    fn no_member_holds_more_of_a_numbered_set_than_a_block_has_numbers() {
+        let rules = placement(json!({"replicas": {"ordinals": "Partition", "bounds": [
+            {"clusters": {"names": ["a"]}, "max": 3}, {"clusters": {"names": ["b"]}, "min": 2}]}}));
+        let compiled = Compiled::new(&rules);
+        let most = |parts| -> Vec<Option<u32>> {
+            compiled.within(None, parts).bounds.iter().map(|bounds| bounds.max).collect()
+        };
+        assert_eq!(most(Parts::Usual), [Some(3), None]);
+        assert_eq!(most(Parts::Numbered), [Some(3), Some(1000), Some(1000)]);
     }
 
     #[test]
@@ -259,7 +313,7 @@ mod tests {
         assert!(!found.steady);
         assert_eq!(found.survive.as_ref().map(|survive| survive.min_percent), Some(60));
         let weight = Weight { clusters: Selection::default(), weight: 3 };
-        let mode = compiled.mode(&rules, Kind::Deployment);
+        let mode = compiled.mode(&rules, Kind::Deployment, Parts::Usual);
         assert_eq!(mode, Mode::Divide(DivideBy::Weighted(Arc::new(vec![weight]))));
     }
 }

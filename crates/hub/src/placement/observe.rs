@@ -144,6 +144,7 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     let moves = binding.status.iter().flat_map(|status| &status.moves);
     let mut names: Vec<&String> = binding.spec.clusters.iter().map(|c| &c.name).collect();
     names.extend(moves.filter(|item| !item.state.is_final()).map(|item| &item.from));
+    names.extend(binding.spec.ordinals.iter().map(|block| &block.name));
     names.sort();
     names.dedup();
     for name in names {

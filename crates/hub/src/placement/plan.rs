@@ -1,11 +1,15 @@
 //! Where a binding's replicas go. Pure: it asks the scheduler and keeps the moves.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use hanse_api::{
-    BindingDecision, ClusterReplicas, ClusterSelection, DecisionNote, FailoverMode, Move,
-    MoveReason, MoveState, Placement, Rejection, ReplicaMode, ResourceBinding, ResourceBindingSpec,
-    Shortfall, conditions::reason,
+    BindingDecision, ClusterOrdinals, ClusterReplicas, ClusterSelection, DecisionNote,
+    FailoverMode, Move, MoveReason, MoveState, Ordinals, Placement, Rejection, ReplicaMode,
+    ResourceBinding, ResourceBindingSpec, Shortfall, conditions::reason,
 };
 use hanse_render::Kind;
 use hanse_scheduler::{
@@ -18,8 +22,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use super::{
-    convert::Compiled,
+    convert::{Compiled, Parts},
+    jobs,
     moves::{self, Members},
+    ordinals,
 };
 use crate::{Evacuation, Evacuations, Policy, Template, Tenancy, room::quantities};
 
@@ -74,6 +80,8 @@ pub struct Stuck {
 pub struct Placed {
     /// The decision.
     pub clusters: Vec<ClusterReplicas>,
+    /// Pod numbers by cluster, where several share a StatefulSet.
+    pub ordinals: Vec<ClusterOrdinals>,
     /// The moves.
     pub moves: Vec<Move>,
     /// The reasons; its time is set when it is written.
@@ -98,12 +106,20 @@ pub struct Placed {
 impl PartialEq for Placed {
     fn eq(&self, other: &Self) -> bool {
         self.clusters == other.clusters
+            && self.ordinals == other.ordinals
             && self.moves == other.moves
             && self.decision == other.decision
             && self.outcome == other.outcome
             && self.waits_for_turn == other.waits_for_turn
             && self.survival == other.survival
             && self.violations == other.violations
+    }
+}
+
+impl Placed {
+    /// Whether the decision is the one that a binding names already.
+    pub(super) fn stands_in(&self, spec: &ResourceBindingSpec) -> bool {
+        self.clusters == spec.clusters && self.ordinals == spec.ordinals
     }
 }
 
@@ -154,6 +170,7 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
     let spec = &seen.binding.spec;
     let keep = |outcome| Placed {
         clusters: staying(seen),
+        ordinals: spec.ordinals.clone(),
         moves: known_moves(&seen.binding),
         decision: known_decision(&seen.binding),
         outcome,
@@ -178,6 +195,12 @@ pub fn plan(seen: &Seen, planner: &mut Planner, turn: impl FnMut() -> bool) -> P
     }
     if seen.policy.is_none() && spec.clusters.is_empty() {
         return keep(Outcome::PolicyGone);
+    }
+    if let Some(words) = jobs::refusal(seen) {
+        return keep(Outcome::Short(reason::CANNOT_BE_DIVIDED, words));
+    }
+    if jobs::is_divided(&seen.binding) {
+        return keep(Outcome::Scheduled);
     }
     Work::new(seen).run(planner, turn)
 }
@@ -243,6 +266,7 @@ struct Before {
 struct Work<'a> {
     seen: &'a Seen,
     request: Request,
+    parts: Parts,
     moves: Vec<Move>,
     /// What the decision names, old copies included.
     held: Counts,
@@ -260,13 +284,15 @@ impl<'a> Work<'a> {
             own = (Compiled::new(&placement), placement);
             (&own.1, &own.0)
         };
+        let parts = parts(seen, rules);
+        let lease = seen.tenancy.lease().filter(|_| seen.policy.is_some());
         let request = Request {
-            rules: compiled.within(seen.tenancy.lease().filter(|_| seen.policy.is_some())),
+            rules: compiled.within(lease, parts),
             quota: seen.tenancy.lease().and_then(|lease| lease.replicas),
             needs: Arc::clone(&seen.needs),
             kind: format!("{}/{}", spec.template.api_version, spec.template.kind).into(),
             replicas: count(spec.replicas),
-            mode: compiled.mode(rules, kind),
+            mode: compiled.mode(rules, kind, parts),
             partial: rules.replicas.partial,
             others: seen.others.clone(),
             spare: seen.spare.clone(),
@@ -280,7 +306,7 @@ impl<'a> Work<'a> {
                 item.state = MoveState::Done;
             }
         }
-        Self { seen, request, moves, held }
+        Self { seen, request, parts, moves, held }
     }
 
     fn run(mut self, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
@@ -618,8 +644,10 @@ impl<'a> Work<'a> {
             name,
             replicas: i32::try_from(replicas).unwrap_or(i32::MAX),
         });
+        let clusters: Vec<ClusterReplicas> = clusters.collect();
         Placed {
-            clusters: clusters.collect(),
+            ordinals: blocks(self.seen, &clusters, self.parts == Parts::Numbered),
+            clusters,
             moves: self.moves,
             decision: decision_of(report, shortfall, self.request.mode == Mode::Duplicate),
             outcome,
@@ -631,6 +659,28 @@ impl<'a> Work<'a> {
             violations: Vec::new(),
         }
     }
+}
+
+/// Whether a workload is divided although its kind goes whole.
+fn parts(seen: &Seen, rules: &Placement) -> Parts {
+    let kind = seen.template.as_ref().map_or(Kind::Other, |template| template.kind);
+    match rules.replicas.ordinals {
+        Some(Ordinals::Partition) if kind == Kind::StatefulSet => Parts::Numbered,
+        _ if jobs::divides(seen) => Parts::Divided,
+        _ => Parts::Usual,
+    }
+}
+
+/// Pod numbers for the clusters of a decision.
+fn blocks(seen: &Seen, clusters: &[ClusterReplicas], numbered: bool) -> Vec<ClusterOrdinals> {
+    let spec = &seen.binding.spec;
+    let held: BTreeSet<&str> = clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let stood: BTreeSet<&str> = spec.clusters.iter().map(|cluster| cluster.name.as_str()).collect();
+    let is_gone = |name: &str| {
+        let known = seen.fleet.get(name).is_some() && !seen.leaving.iter().any(|left| left == name);
+        !known || seen.members.absent.iter().any(|absent| absent == name)
+    };
+    ordinals::blocks(&spec.ordinals, &held, &stood, is_gone, numbered)
 }
 
 fn note(note: &Note) -> DecisionNote {
@@ -657,6 +707,7 @@ fn where_it_is(spec: &ResourceBindingSpec, decision: &BindingDecision) -> Placem
         ..Placement::default()
     };
     placement.replicas.mode = decision.duplicated.then_some(ReplicaMode::Duplicate);
+    placement.replicas.ordinals = (!spec.ordinals.is_empty()).then_some(Ordinals::Partition);
     placement
 }
 

@@ -93,6 +93,10 @@ fn wanted(seen: &Seen, template: &Template) -> Option<ResourceBindingSpec> {
         (None, true, None) => return None,
         (.., known) => known.unwrap_or_default(),
     };
+    if spec.template.uid != template.uid {
+        // Another object of that name has not finished anywhere.
+        spec.finished.clear();
+    }
     spec.template = TemplateRef {
         api_version: template.key.api_version.clone(),
         kind: template.key.kind.clone(),
@@ -194,11 +198,13 @@ mod tests {
         let mut seen = seen(template("Deployment", "u1", 3));
         let mut spec = created(&seen);
         spec.clusters = vec![ClusterReplicas { name: "a".to_owned(), replicas: 3 }];
+        spec.finished = vec!["a".to_owned()];
         bound(&mut seen, spec.clone());
         seen.template = Some(template("Deployment", "u2", 5));
         let Plan::Change(_, changed) = plan(&seen) else { panic!("a change is due") };
         assert_eq!(changed.clusters, spec.clusters);
         assert_eq!((changed.replicas, changed.template.uid.as_str()), (5, "u2"));
+        assert!(changed.finished.is_empty(), "another object of that name has not run yet");
     }
 
     #[test]

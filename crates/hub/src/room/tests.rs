@@ -104,3 +104,24 @@ fn extended_resources_are_counted_on_each_node() {
     let free: Vec<u64> = seen.shapes.iter().map(|s| s.free.others["nvidia.com/gpu"]).collect();
     assert_eq!(free, [1, 4]);
 }
+
+#[test]
+fn pods_of_custom_kinds_are_counted_for_who_made_them() {
+    let mut book = RoomBook::default();
+    book.set_node("n1", &node("4", true));
+    let owned = |label: &str, kind: &str, name: &str| {
+        let mut pod = pod("n1", "1");
+        pod["metadata"] = json!({"labels": {label: "abc"},
+            "ownerReferences": [{"kind": kind, "name": name, "controller": true}]});
+        pod
+    };
+    let now = Mono::now();
+    let rollout = owned("rollouts-pod-template-hash", "ReplicaSet", "web-abc");
+    book.set_pod("shop", "1", &rollout, now);
+    book.set_pod("shop", "2", &owned("other", "CloneSet", "web"), now);
+    book.set_pod("shop", "3", &owned("pod-template-hash", "ReplicaSet", "bare"), now);
+    let bound: Vec<(String, String, u32)> =
+        book.sum().bound.into_iter().map(|((_, kind, name), count)| (kind, name, count)).collect();
+    let one = |kind: &str, name: &str| (kind.to_owned(), name.to_owned(), 1);
+    assert_eq!(bound, [one("CloneSet", "web"), one("ReplicaSet", "bare"), one("Rollout", "web")]);
+}

@@ -2,10 +2,11 @@
 
 use hanse_api::{ClusterReplicas, ResourceBinding};
 use hanse_render::Share;
+use serde_json::Value;
 
 use crate::{
     Key, Ruling, Template, World,
-    placement::moves,
+    placement::{is_divided, moves},
     propagation::{key_of_binding, key_of_template},
     status::plan::{MemberSeen, Seen},
     sync::{Place, Stand, SyncTable, input, share_of},
@@ -32,6 +33,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
     let orders = world.evacuations();
     let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
     let interpreters = world.rules().interpreters();
+    let divided = is_divided(&binding);
     let copies = Copies {
         world,
         table,
@@ -43,7 +45,12 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
     let members = binding.spec.clusters.iter().map(|cluster| {
         let mut seen =
             copies.of(cluster, share_of(&interpreters, &binding, &followed, &cluster.name));
-        seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
+        if divided {
+            // A part of a Job does not move: it counts where it is, and for good once it ended.
+            seen.counts |= seen.copy.as_ref().is_some_and(|copy| has_ended(&copy.status));
+        } else {
+            seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
+        }
         seen
     });
     let held = binding.spec.clusters.iter().map(|c| i64::from(c.replicas));
@@ -55,6 +62,15 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         interpreters,
         template,
         binding,
+    })
+}
+
+/// Whether a Job's status says that it has ended.
+fn has_ended(status: &Value) -> bool {
+    let conditions = status["conditions"].as_array().into_iter().flatten();
+    conditions.into_iter().any(|condition| {
+        condition["status"] == "True"
+            && matches!(condition["type"].as_str(), Some("Complete" | "Failed"))
     })
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
-use crate::{Template, sync::Stand};
+use crate::{Template, placement::is_divided, sync::Stand};
 
 /// At most so many clusters stand in a binding's status.
 const SHOWN: usize = 100;
@@ -77,7 +77,8 @@ pub fn plan(seen: &Seen) -> Told {
     let object = seen.template.as_ref().map(|template| with_status(template));
     let folded = object.as_ref().map(|object| {
         let now = seen.now.to_string();
-        let template = hanse_render::Template { object, decided: is_decided(seen), now: &now };
+        let decided = is_decided(seen) && !owes(seen);
+        let template = hanse_render::Template { object, decided, now: &now };
         seen.interpreters.fold(template, &counting)
     });
     let (folded, fault) = match folded {
@@ -167,6 +168,11 @@ fn is_decided(seen: &Seen) -> bool {
     let short = status.and_then(|status| status.decision.as_ref()?.shortfall.as_ref()).is_some();
     let placed = seen.settled == asked || seen.settled == asked.saturating_mul(clusters);
     !spec.clusters.is_empty() && (placed || short)
+}
+
+/// Whether a part of a divided Job is out of sight and has not ended, as far as is known.
+fn owes(seen: &Seen) -> bool {
+    is_divided(&seen.binding) && seen.members.iter().any(|member| !member.counts)
 }
 
 /// Whether a member has what it shall have, and says that it runs.

@@ -12,7 +12,7 @@ use hanse_render::{
 use kube::ResourceExt as _;
 use serde_json::Value;
 
-use crate::{Key, Ruling, Template, TemplateKey, session::Copy};
+use crate::{Key, Ruling, Template, TemplateKey, placement::is_divided, session::Copy};
 
 /// What sync has seen of one binding in one member.
 #[derive(Clone, Debug)]
@@ -294,10 +294,11 @@ pub fn share_of(
     member: &str,
 ) -> Option<Share> {
     let template = &binding.spec.template;
-    if !interpreters.replica_paths(&template.api_version, &template.kind).is_empty() {
+    let kind = Kind::of(&template.api_version, &template.kind);
+    let counted = !interpreters.replica_paths(&template.api_version, &template.kind).is_empty();
+    if counted || is_divided(binding) {
         return cut(binding, member);
     }
-    let kind = Kind::of(&template.api_version, &template.kind);
     if !matches!(kind, Kind::HorizontalPodAutoscaler | Kind::PodDisruptionBudget) {
         return None;
     }
@@ -313,11 +314,13 @@ fn cut(binding: &ResourceBinding, member: &str) -> Option<Share> {
     let own = count(&clusters[at]);
     let replicas = u32::try_from(binding.spec.replicas).unwrap_or(0);
     let total: u32 = clusters.iter().map(count).sum();
+    let block = binding.spec.ordinals.iter().find(|block| block.name == member);
+    let start = block.map_or(0, |block| u32::try_from(block.start).unwrap_or(0));
     if clusters.iter().all(|cluster| count(cluster) == replicas) {
         // Every cluster has the full count: nothing is divided.
-        return Some(Share { before: 0, own, total: own });
+        return Some(Share { before: 0, own, total: own, start });
     }
-    Some(Share { before: clusters[..at].iter().map(count).sum(), own, total })
+    Some(Share { before: clusters[..at].iter().map(count).sum(), own, total, start })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod companions;
 mod evacuation;
 mod manifests;
 mod many;
+mod parts;
 mod privileges;
 mod restart;
 mod rules;

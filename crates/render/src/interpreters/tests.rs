@@ -94,8 +94,9 @@ fn a_rollout_is_counted_divided_and_followed() {
     assert_eq!(all.division("argoproj.io/v1alpha1", "Rollout"), Division::Divide);
     assert_eq!(all.replicas(&rollout()).unwrap(), Some(9));
     assert_eq!(all.pod_needs(&rollout()).unwrap().requests["cpu"], 500);
-    let made =
-        all.manifest(&rollout(), Some(Share { before: 0, own: 4, total: 9 }), MARKS).unwrap();
+    let made = all
+        .manifest(&rollout(), Some(Share { own: 4, total: 9, ..Share::default() }), MARKS)
+        .unwrap();
     assert_eq!(made.object["spec"]["replicas"], 4);
     assert_eq!(
         names(&rollout()),
@@ -206,7 +207,8 @@ fn a_ray_cluster_goes_whole_with_the_room_of_all_its_pods() {
     assert_eq!(needs.node_selector, BTreeMap::from([("arch".to_owned(), "amd64".to_owned())]));
     assert!(all.holds_data(&ray).unwrap());
     assert_eq!(names(&ray), ["PersistentVolumeClaim/data"]);
-    let made = all.manifest(&ray, Some(Share { before: 0, own: 8, total: 8 }), MARKS).unwrap();
+    let made =
+        all.manifest(&ray, Some(Share { own: 8, total: 8, ..Share::default() }), MARKS).unwrap();
     assert_eq!(made.object["spec"], ray["spec"]);
     let status = json!({"state": "ready", "observedGeneration": 7, "readyWorkerReplicas": 7,
         "availableWorkerReplicas": 7, "desiredWorkerReplicas": 7, "head": {"podIP": "10.0.0.1"},
@@ -263,7 +265,9 @@ fn replicas_that_stand_in_several_places_are_revised_together() {
     );
     assert_eq!(all.division("example.com/v1", "Farm"), Division::Divide);
     assert_eq!(all.replicas(&barns()).unwrap(), Some(6));
-    let made = all.manifest(&barns(), Some(Share { before: 0, own: 3, total: 6 }), MARKS).unwrap();
+    let made = all
+        .manifest(&barns(), Some(Share { own: 3, total: 6, ..Share::default() }), MARKS)
+        .unwrap();
     assert_eq!(made.object["spec"], json!({"barns": [{"cows": 2}, {"cows": 1}], "size": 3}));
     assert_eq!(all.replica_paths("example.com/v1", "Farm"), ["/spec/barns", "/spec/size"]);
 }
@@ -340,7 +344,9 @@ fn a_kind_without_an_interpreter_is_carried_as_it_is() {
     assert_eq!(all.replicas(&barns()).unwrap(), None);
     assert_eq!(all.division("example.com/v1", "Farm"), Division::None);
     assert!(all.pods(&barns()).unwrap().is_empty());
-    let made = all.manifest(&barns(), Some(Share { before: 0, own: 1, total: 2 }), MARKS).unwrap();
+    let made = all
+        .manifest(&barns(), Some(Share { own: 1, total: 2, ..Share::default() }), MARKS)
+        .unwrap();
     assert_eq!(made.object["spec"], barns()["spec"]);
 }
 
@@ -353,7 +359,7 @@ fn built_in_kinds_answer_as_they_did() {
     assert_eq!(all.pod_needs(&web).unwrap(), crate::pod_needs(&web));
     assert_eq!(all.pod_labels(&web).unwrap(), [crate::pod_labels(&web)]);
     assert_eq!(all.named_by(&web).unwrap(), crate::named_by(&web));
-    let share = Some(Share { before: 0, own: 2, total: 5 });
+    let share = Some(Share { own: 2, total: 5, ..Share::default() });
     assert_eq!(all.manifest(&web, share, MARKS).unwrap(), manifest(&web, share, MARKS));
     let status = json!({"observedGeneration": 7, "readyReplicas": 2, "availableReplicas": 2,
         "updatedReplicas": 2});
@@ -390,7 +396,7 @@ proptest::proptest! {
         let mut before = 0;
         let mut sum = 0;
         for own in &owns {
-            let share = Some(Share { before, own: *own, total });
+            let share = Some(Share { before, own: *own, total, ..Share::default() });
             let made = shipped().manifest(&rollout(), share, MARKS).unwrap();
             let again = shipped().manifest(&rollout(), share, MARKS).unwrap();
             proptest::prop_assert_eq!(&made, &again);

@@ -30,7 +30,7 @@ pub(super) fn fold(template: Template<'_>, members: &[MemberState<'_>]) -> Folde
         })
     };
     let mut list = Vec::new();
-    let complete = all("Complete");
+    let complete = template.decided && all("Complete");
     let prior = &template.object["status"];
     if let Some(failed) = any("Failed").or_else(|| any("FailureTarget")) {
         list.push(retyped(failed, "FailureTarget"));

@@ -3,12 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cases;
+mod fair;
+mod huge;
+mod losses;
 mod promises;
 mod solver;
 
+use std::sync::Mutex;
+
 use cases::case;
 
-/// Runs a check over all seeds, in as many threads as there are cores.
+/// Runs a check over all seeds.
 fn for_each_fleet(check: impl Fn(u64) + Sync) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     if let Some(seed) = number("HANSE_SEED") {
@@ -26,6 +31,24 @@ fn for_each_fleet(check: impl Fn(u64) + Sync) {
 #[test]
 fn every_decision_keeps_every_promise() {
     for_each_fleet(|seed| promises::all(&case(seed), seed));
+}
+
+#[test]
+fn equal_members_get_the_odd_replica_equally_often() {
+    let all = Mutex::new(fair::Unevenness::default());
+    for_each_fleet(|seed| all.lock().unwrap().add(fair::check(seed)));
+    let off = all.into_inner().unwrap().deviations();
+    assert!(off.abs() < 6.0, "over all fleets it is {off:.1} standard deviations from chance");
+}
+
+#[test]
+fn the_loss_of_a_domain_is_survived_exactly_when_everything_finds_a_place_again() {
+    for_each_fleet(losses::check);
+}
+
+#[test]
+fn huge_weights_and_counts_add_up() {
+    for_each_fleet(|seed| huge::check(&case(seed), seed));
 }
 
 #[test]

@@ -34,7 +34,7 @@ pub(crate) fn all(case: &Case, seed: u64) {
 }
 
 /// 1, 2, 11, 13, and 15 where enough has to run already: the independent checker.
-fn decide(fleet: &Fleet, request: &Request, key: u64) -> Result<Decision, Unplaceable> {
+pub(crate) fn decide(fleet: &Fleet, request: &Request, key: u64) -> Result<Decision, Unplaceable> {
     let decision = schedule(fleet, request, key)?;
     assert_eq!(checker::check(fleet, request, &decision), [], "{request:?}\n{decision:?}");
     Ok(decision)

@@ -108,6 +108,14 @@ fn range(member: &Member, request: &Request) -> Option<(u64, u64)> {
     (low <= high && high > 0).then_some((low, high))
 }
 
+/// How many replicas of a request fit on the nodes of a member.
+pub(crate) fn places(member: &Member, request: &Request) -> u64 {
+    let Room::Nodes(nodes) = &member.room else {
+        return 0;
+    };
+    nodes.shapes.iter().map(|shape| shape.nodes * on_node(shape, member, request)).sum()
+}
+
 fn on_node(shape: &hanse_scheduler::NodeShape, member: &Member, request: &Request) -> u64 {
     let (needs, class) = (&request.needs, &shape.class);
     if !needs.node_selector.iter().all(|(key, value)| class.labels.get(key) == Some(value))

@@ -7,6 +7,8 @@ use serde_json::{Value, json};
 use super::*;
 use crate::{Evacuation, TemplateKey, propagation::binding_key};
 
+mod parts;
+
 fn member(name: &str, nodes: u64) -> Member {
     let free = Resources { cpu_milli: 1000, memory_bytes: 1 << 32, ..Resources::default() };
     Member {
@@ -102,6 +104,7 @@ fn write_back(seen: &mut Seen, placed: &Placed) {
         seen.fleet.reserve(&cluster.name, &seen.needs, count(more));
     }
     binding.spec.clusters.clone_from(&placed.clusters);
+    binding.spec.ordinals.clone_from(&placed.ordinals);
     binding.status = Some(ResourceBindingStatus {
         moves: placed.moves.clone(),
         decision: Some(placed.decision.clone()),

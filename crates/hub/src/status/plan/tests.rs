@@ -127,3 +127,36 @@ fn a_scale_is_not_observed_before_it_is_decided() {
     seen.binding = Arc::new(binding);
     assert_eq!(plan(&seen).template.unwrap()["observedGeneration"], 0);
 }
+
+#[test]
+fn a_divided_job_is_complete_when_every_part_of_it_is() {
+    let part = |name: &str, counts: bool| {
+        let done = json!({"succeeded": 2,
+            "conditions": [{"type": "Complete", "status": "True"}]});
+        let copy = Digest { generation: 1, status: Arc::new(done), ..Digest::default() };
+        MemberSeen { counts, copy: Some(Arc::new(copy)), ..member(name, 2, 0) }
+    };
+    let told = |members: Vec<MemberSeen>| {
+        let mut seen = seen(members);
+        let key = TemplateKey {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            namespace: "shop".to_owned(),
+            name: "sum".to_owned(),
+        };
+        let object = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"uid": "u"},
+            "spec": {"parallelism": 4, "completions": 4}});
+        let mut binding = ResourceBinding::clone(&seen.binding);
+        binding.spec.template.api_version = key.api_version.clone();
+        binding.spec.template.kind = key.kind.clone();
+        binding.spec.replicas = 4;
+        seen.binding = Arc::new(binding);
+        seen.template = Some(Arc::new(Template::read(key, &object)));
+        plan(&seen)
+    };
+    let all = told(vec![part("a", true), part("b", true)]);
+    assert!(all.finished);
+    assert_eq!(all.template.unwrap()["succeeded"], 4);
+    let out_of_sight = told(vec![part("a", true), part("b", false)]);
+    assert!(!out_of_sight.finished, "the part in b may still run");
+}
