@@ -9,6 +9,7 @@ mod evacuation;
 mod manifests;
 mod many;
 mod privileges;
+mod reasons;
 mod restart;
 mod rules;
 mod simulate;
