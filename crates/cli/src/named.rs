@@ -2,13 +2,17 @@
 //! need not be an object of the hub: what stands in a FederatedManifest has a binding too.
 
 use anyhow::{Context as _, Result, bail};
-use hanse_api::{ResourceBinding, SYSTEM_NAMESPACE};
+use hanse_api::{
+    FederatedManifest, ResourceBinding, SYSTEM_NAMESPACE, TemplateRef,
+    conditions::{is_true, policy::ACCEPTED},
+};
 use kube::{
-    Api, Client,
+    Api, Client, ResourceExt as _,
     api::{DynamicObject, ListParams},
     core::discovery::Scope,
     discovery::Discovery,
 };
+use serde_json::{Value, json};
 
 use crate::{
     args::Global,
@@ -73,13 +77,73 @@ impl Named {
     /// # Errors
     /// The API refuses or does not answer.
     pub(crate) async fn binding(&self) -> Result<Option<ResourceBinding>> {
+        Ok(self.bindings().await?.into_iter().find(|binding| self.is_of(binding)))
+    }
+
+    /// All bindings beside its own, its own included.
+    ///
+    /// # Errors
+    /// The API refuses or does not answer.
+    pub(crate) async fn bindings(&self) -> Result<Vec<ResourceBinding>> {
         let home = if self.is_wide { SYSTEM_NAMESPACE } else { &self.namespace };
         let api: Api<ResourceBinding> = Api::namespaced(self.client.clone(), home);
-        let all = within("listing bindings", api.list(&ListParams::default())).await?;
-        Ok(all.items.into_iter().find(|binding| {
-            let template = &binding.spec.template;
-            template.kind.eq_ignore_ascii_case(&self.kind) && template.name == self.name
-        }))
+        Ok(within("listing bindings", api.list(&ListParams::default())).await?.items)
+    }
+
+    /// Whether a binding is that of the template.
+    pub(crate) fn is_of(&self, binding: &ResourceBinding) -> bool {
+        let template = &binding.spec.template;
+        template.kind.eq_ignore_ascii_case(&self.kind) && template.name == self.name
+    }
+
+    /// The template of a binding: an object of the hub, or one that stands in a FederatedManifest.
+    ///
+    /// # Errors
+    /// It is in neither, or the API cannot be reached.
+    pub(crate) async fn template(&self, of: &TemplateRef) -> Result<Value> {
+        if of.manifest.is_empty() {
+            return Ok(serde_json::to_value(self.object().await?)?);
+        }
+        let manifest = manifest_of(&self.client, of).await?;
+        let same = |object: &&Value| names(object, &of.kind, &of.name);
+        let mut object = manifest.spec.manifests.iter().find(same).cloned().with_context(|| {
+            format!("FederatedManifest `{}` holds no {} `{}`", of.manifest, of.kind, of.name)
+        })?;
+        object["metadata"]["namespace"] = json!(of.namespace);
+        object["metadata"]["uid"] = json!(of.uid);
+        Ok(object)
+    }
+
+    /// What no policy has placed: an object of the hub.
+    ///
+    /// # Errors
+    /// There is none; where it stands in a FederatedManifest, why it is not placed.
+    pub(crate) async fn unplaced(&self) -> Result<DynamicObject> {
+        let missing = match self.object().await {
+            Ok(object) => return Ok(object),
+            Err(missing) => missing,
+        };
+        let api: Api<FederatedManifest> = Api::namespaced(self.client.clone(), &self.namespace);
+        let all = within("listing FederatedManifests", api.list(&ListParams::default())).await?;
+        let holds = |one: &&FederatedManifest| {
+            one.spec.manifests.iter().any(|object| names(object, &self.kind, &self.name))
+        };
+        let Some(holder) = all.iter().find(holds) else {
+            return Err(missing);
+        };
+        let told = holder.status.as_ref().map(|status| status.conditions.as_slice());
+        let told = told.unwrap_or_default();
+        let refusal = told.iter().find(|one| one.type_ == ACCEPTED && !is_true(told, ACCEPTED));
+        let why = refusal.map_or_else(
+            || "it is not placed yet".to_owned(),
+            |refusal| format!("it is refused: {}: {}", refusal.reason, refusal.message),
+        );
+        bail!(
+            "{}/{} stands in FederatedManifest `{}`; {why}",
+            self.kind,
+            self.name,
+            holder.name_any()
+        );
     }
 
     /// The object on the hub.
@@ -93,4 +157,18 @@ impl Named {
         let object = within("reading the template", api.get_opt(name)).await?;
         object.with_context(|| format!("no {kind} `{name}` in namespace `{namespace}`"))
     }
+}
+
+/// The FederatedManifest in which a template stands.
+///
+/// # Errors
+/// It is gone, or the API cannot be reached.
+pub(crate) async fn manifest_of(client: &Client, of: &TemplateRef) -> Result<FederatedManifest> {
+    let api: Api<FederatedManifest> = Api::namespaced(client.clone(), &of.namespace);
+    within("reading the FederatedManifest", api.get(&of.manifest)).await
+}
+
+fn names(object: &Value, kind: &str, name: &str) -> bool {
+    let is_kind = object["kind"].as_str().is_some_and(|own| own.eq_ignore_ascii_case(kind));
+    is_kind && object["metadata"]["name"] == name
 }

@@ -68,3 +68,42 @@ async fn room_that_comes_free_goes_to_what_is_most_important() {
     assert_eq!(total(&stage, "aaa").await, 0);
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_to_be_near_a_workload_is_looked_at_when_that_goes_elsewhere() {
+    let stage = Stage::with_nodes(1).await;
+    let selectors =
+        |name: &str| json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}]);
+    let of = |name: &str, placement: serde_json::Value| {
+        policy(name, json!({"resourceSelectors": selectors(name), "placement": placement}))
+    };
+    stage.create(of("db", json!({"clusters": [{"names": ["aws-1"]}]}))).await;
+    stage.create(of("web", json!({"near": [{"matchLabels": {"app": "db"}}]}))).await;
+    stage
+        .create(of(
+            "quiet",
+            json!({"away": [{"matchLabels": {"app": "db"}}],
+        "clusters": [{"names": ["aws-1"]}]}),
+        ))
+        .await;
+    // There is nothing to be near to, until there is.
+    stage.create(deployment("web", 4)).await;
+    refused(&stage, "web", "NoClusterFits").await;
+    stage.create(deployment("db", 2)).await;
+    eventually("web beside it", async || (total(&stage, "web").await == 4).then_some(())).await;
+    assert_eq!(stage.replicas("web").await.keys().collect::<Vec<_>>(), ["aws-1"]);
+    stage.create(deployment("quiet", 1)).await;
+    refused(&stage, "quiet", "NoClusterFits").await;
+    // aws-1 has room for two more; the rest waits until the other one is somewhere else too.
+    stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 8}})).await;
+    refused(&stage, "web", "NoRoom").await;
+    let away = json!({"spec": {"placement": {"clusters": [{"names": ["gcp-1"]}]}}});
+    stage.patch("hanse.dev/v1alpha1", "PropagationPolicy", "db", away).await;
+    eventually("the rest of web", async || (total(&stage, "web").await == 8).then_some(())).await;
+    assert!(stage.replicas("web").await.contains_key("gcp-1"));
+    eventually("what wants to be alone", async || {
+        (total(&stage, "quiet").await == 1).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
