@@ -104,6 +104,8 @@ async fn finds_what_stands_in_a_manifest(up: &Up, fleet: &Fleet) -> Result<()> {
     let render = ["render", "deployment/inner", "--cluster", "gcp-us-east1-b", "-o", "json"];
     let told: Value = serde_json::from_str(&up.must(&render).await?)?;
     ensure!(told["manifest"]["metadata"]["name"] == "inner", "{told:#}");
+    let lost = up.hanse(&["explain", "deployment/web", "-n", "kube-system"]).await?;
+    ensure!(lost.stderr.contains("there is one in `default`: write -n default"), "{lost:?}");
     // One that is refused says so, instead of not being there.
     let clash = DEPLOYMENT.replace("NAME", "web").replace('\n', "\n      ");
     let clash = manifest(&clash).replace("{name: app,", "{name: second,");

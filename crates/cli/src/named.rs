@@ -8,7 +8,7 @@ use hanse_api::{
 };
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{DynamicObject, ListParams},
+    api::{ApiResource, DynamicObject, ListParams},
     core::discovery::Scope,
     discovery::Discovery,
 };
@@ -30,8 +30,8 @@ pub(crate) struct Named {
     pub(crate) namespace: String,
     /// Whether the hub's API knows the kind, and keeps it out of namespaces.
     is_wide: bool,
-    /// Where it is if it is an object of the hub; absent when the hub does not serve its kind.
-    api: Option<Api<DynamicObject>>,
+    /// Its kind as the hub serves it, if it does.
+    resource: Option<ApiResource>,
     client: Client,
 }
 
@@ -56,15 +56,10 @@ impl Named {
                 || short(&wanted) == Some(resource.kind.as_str())
         });
         let is_wide = found.as_ref().is_some_and(|(_, can)| can.scope == Scope::Cluster);
-        let api = found.as_ref().map(|(resource, _)| {
-            if is_wide {
-                Api::all_with(client.clone(), resource)
-            } else {
-                Api::namespaced_with(client.clone(), &namespace, resource)
-            }
-        });
-        let kind = found.map_or_else(|| kind.to_owned(), |(resource, _)| resource.kind);
-        Ok(Self { kind, name: name.to_owned(), namespace, is_wide, api, client })
+        let resource = found.map(|(resource, _)| resource);
+        let kind =
+            resource.as_ref().map_or_else(|| kind.to_owned(), |resource| resource.kind.clone());
+        Ok(Self { kind, name: name.to_owned(), namespace, is_wide, resource, client })
     }
 
     /// A client of the federation's API.
@@ -152,10 +147,37 @@ impl Named {
     /// It is not there, or the API cannot be reached.
     pub(crate) async fn object(&self) -> Result<DynamicObject> {
         let Self { kind, name, namespace, .. } = self;
-        let api = self.api.as_ref();
-        let api = api.with_context(|| format!("the federation serves no kind `{kind}`"))?;
+        let resource = self.resource.as_ref();
+        let resource =
+            resource.with_context(|| format!("the federation serves no kind `{kind}`"))?;
+        let api: Api<DynamicObject> = if self.is_wide {
+            Api::all_with(self.client.clone(), resource)
+        } else {
+            Api::namespaced_with(self.client.clone(), namespace, resource)
+        };
         let object = within("reading the template", api.get_opt(name)).await?;
-        object.with_context(|| format!("no {kind} `{name}` in namespace `{namespace}`"))
+        match object {
+            Some(object) => Ok(object),
+            None if self.is_wide => bail!("no {kind} `{name}`"),
+            None => {
+                bail!("no {kind} `{name}` in namespace `{namespace}`{}", self.elsewhere().await)
+            }
+        }
+    }
+
+    /// Where else there is one of that name, as far as this user may look.
+    async fn elsewhere(&self) -> String {
+        let Some(resource) = &self.resource else {
+            return String::new();
+        };
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), resource);
+        let named = ListParams::default().fields(&format!("metadata.name={}", self.name));
+        let found = within("looking elsewhere", api.list(&named)).await;
+        let homes = found.map(|list| list.items).unwrap_or_default();
+        match homes.first().and_then(DynamicObject::namespace) {
+            Some(home) => format!("; there is one in `{home}`: write -n {home}"),
+            None => "; name another with -n".to_owned(),
+        }
     }
 }
 

@@ -108,28 +108,7 @@ fn refusal(explained: &Explained, funnel: &Funnel) -> Vec<String> {
             say("widen placement.replicas.bounds: lower a min or raise a max".to_owned());
             say(part(funnel));
         }
-        "TooFewDomains" | "SpreadUnsatisfiable" => {
-            for spread in &funnel.spread {
-                let have = spread.possible.len();
-                let possible = spread.possible.join(", ");
-                if have < spread.min as usize {
-                    say(format!(
-                        "lower minDomains of {} in placement.spread to {have}, or bring clusters \
-                         of other {}s in",
-                        spread.key, spread.key
-                    ));
-                } else if let Some(max) = spread.max.filter(|max| have > *max as usize) {
-                    say(format!(
-                        "raise maxDomains of {} in placement.spread above {max}: {have} are \
-                         possible ({possible})",
-                        spread.key
-                    ));
-                }
-            }
-            if outcome.reason == "SpreadUnsatisfiable" {
-                say(format!("or {}", room(funnel)));
-            }
-        }
+        "TooFewDomains" | "SpreadUnsatisfiable" => lines.extend(spread(funnel)),
         "WouldNotSurvive" => {
             if let Some(survive) = &funnel.survive {
                 say(format!(
@@ -144,22 +123,51 @@ fn refusal(explained: &Explained, funnel: &Funnel) -> Vec<String> {
         {
             say(room(funnel));
         }
-        reason::NO_ROOM | "Partial" => {
-            let bounded = bounded(funnel);
-            if bounded.is_empty() {
-                say(room(funnel));
-            } else {
-                let names = bounded.join(", ");
-                say(format!("raise max in placement.replicas.bounds: {names} have room"));
-                if bounded.len() < funnel.clusters.len() {
-                    say(format!("or {}", room(funnel)));
-                }
-            }
-            if outcome.reason == reason::NO_ROOM {
-                say(part(funnel));
-            }
-        }
+        reason::NO_ROOM | "Partial" => lines.extend(no_room(funnel)),
         _ => {}
+    }
+    lines
+}
+
+fn spread(funnel: &Funnel) -> Vec<String> {
+    let mut lines = Vec::new();
+    for spread in &funnel.spread {
+        let have = spread.possible.len();
+        let possible = spread.possible.join(", ");
+        if have < spread.min as usize {
+            lines.push(format!(
+                "lower minDomains of {} in placement.spread to {have}, or bring clusters of other \
+                 {}s in",
+                spread.key, spread.key
+            ));
+        } else if let Some(max) = spread.max.filter(|max| have > *max as usize) {
+            lines.push(format!(
+                "raise maxDomains of {} in placement.spread above {max}: {have} are possible \
+                 ({possible})",
+                spread.key
+            ));
+        }
+    }
+    if funnel.outcome.reason == "SpreadUnsatisfiable" {
+        lines.push(format!("or {}", room(funnel)));
+    }
+    lines
+}
+
+fn no_room(funnel: &Funnel) -> Vec<String> {
+    let mut lines = Vec::new();
+    let bounded = bounded(funnel);
+    if bounded.is_empty() {
+        lines.push(room(funnel));
+    } else {
+        let names = bounded.join(", ");
+        lines.push(format!("raise max in placement.replicas.bounds: {names} have room"));
+        if bounded.len() < funnel.clusters.len() {
+            lines.push(format!("or {}", room(funnel)));
+        }
+    }
+    if funnel.outcome.reason == reason::NO_ROOM {
+        lines.push(part(funnel));
     }
     lines
 }

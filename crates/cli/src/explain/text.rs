@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hanse_api::conditions::reason;
 use hanse_hub::explain::{Explained, Funnel, Row, SpreadOver, Tier};
 
 use super::advice;
@@ -60,7 +61,10 @@ fn head(explained: &Explained) -> Vec<String> {
     if !explained.missing.is_empty() {
         say("missing", format!("{}: named, and not there", explained.missing.join(", ")));
     }
-    if let Some(decided) = &explained.decided {
+    // A companion has no decision of its own.
+    let follows = !explained.follows.is_empty();
+    let own = |said: &&hanse_hub::explain::Said| !follows || said.reason != reason::SCHEDULED;
+    if let Some(decided) = explained.decided.as_ref().filter(own) {
         let words = if decided.message.is_empty() { String::new() } else { ": ".to_owned() };
         say("decided", format!("{}{words}{}", decided.reason, decided.message));
     }
