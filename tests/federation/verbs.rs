@@ -99,8 +99,11 @@ async fn finds_what_stands_in_a_manifest(up: &Up, fleet: &Fleet) -> Result<()> {
         ensure!(text.starts_with("Deployment/inner in default"), "{text}");
         ensure!(text.contains("FederatedManifest default/app"), "{text}");
     }
-    let text = up.must(&["tree", "deployment/inner"]).await?;
-    ensure!(text.contains("6 replicas"), "{text}");
+    for name in ["deployment/inner", "fm/app"] {
+        let text = up.must(&["tree", name]).await?;
+        ensure!(text.starts_with("deployment/inner (namespace default)"), "{text}");
+        ensure!(text.contains("(6 replicas)"), "{text}");
+    }
     let render = ["render", "deployment/inner", "--cluster", "gcp-us-east1-b", "-o", "json"];
     let told: Value = serde_json::from_str(&up.must(&render).await?)?;
     ensure!(told["manifest"]["metadata"]["name"] == "inner", "{told:#}");

@@ -13,7 +13,7 @@ use kube::ResourceExt as _;
 use crate::{
     args::{Global, Output},
     named::Named,
-    output, questions, status, template,
+    output, questions, template,
 };
 
 pub(crate) use text::write as words;
@@ -54,9 +54,7 @@ async fn manifest(global: &Global, named: &Named) -> Result<()> {
         all.push(questions::ask::<Explained>(named.client(), &question(&key), None).await?);
     }
     if all.is_empty() {
-        let object = named.object().await?;
-        let said = status::complaints(&object.data["status"]).join("; ");
-        bail!("nothing of FederatedManifest `{}` is placed: {said}", named.name);
+        bail!(named.nothing_placed().await?);
     }
     show(global.output, &all)
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     args::Global,
     connect::{Connection, connect, within},
+    status,
     template::short,
 };
 
@@ -60,6 +61,23 @@ impl Named {
         let kind =
             resource.as_ref().map_or_else(|| kind.to_owned(), |resource| resource.kind.clone());
         Ok(Self { kind, name: name.to_owned(), namespace, is_wide, resource, client })
+    }
+
+    /// The same for an object that stands in a FederatedManifest.
+    pub(crate) fn held(&self, template: &TemplateRef) -> Self {
+        let (kind, name) = (template.kind.clone(), template.name.clone());
+        let (namespace, client) = (self.namespace.clone(), self.client.clone());
+        Self { kind, name, namespace, is_wide: false, resource: None, client }
+    }
+
+    /// Why nothing of a FederatedManifest is placed.
+    ///
+    /// # Errors
+    /// It is not there, or the API cannot be reached.
+    pub(crate) async fn nothing_placed(&self) -> Result<String> {
+        let object = self.object().await?;
+        let said = status::complaints(&object.data["status"]).join("; ");
+        Ok(format!("nothing of FederatedManifest `{}` is placed: {said}", self.name))
     }
 
     /// A client of the federation's API.

@@ -1,7 +1,7 @@
 //! One template, its binding and what became of it: `hanse tree`, and what the binding itself says
 //! when the hub cannot explain.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hanse_api::{
     MemberCluster, ResourceBinding,
     conditions::{binding::SCHEDULED, reason::POLICY_GONE},
@@ -36,10 +36,36 @@ impl Found {
 /// # Errors
 /// When there is no such template, or the API cannot be reached.
 pub(crate) async fn tree(global: &Global, name: &str) -> Result<()> {
-    let found = find(&Named::read(global, name).await?).await?;
+    let named = Named::read(global, name).await?;
+    if named.kind == "FederatedManifest" {
+        return manifest(global, &named).await;
+    }
+    let found = find(&named).await?;
     let value = json!({ "template": found.template, "binding": found.binding });
     let names = || vec![name.to_owned()];
     output::print(global.output, &value, names, |_| draw(name, &found))
+}
+
+/// Prints where each object of a FederatedManifest runs.
+async fn manifest(global: &Global, named: &Named) -> Result<()> {
+    let bindings = named.bindings().await?;
+    let mut all = Vec::new();
+    for binding in bindings.iter().filter(|one| one.spec.template.manifest == named.name) {
+        let template = &binding.spec.template;
+        let name = format!("{}/{}", template.kind.to_lowercase(), template.name);
+        all.push((name, find(&named.held(template)).await?));
+    }
+    if all.is_empty() {
+        bail!(named.nothing_placed().await?);
+    }
+    let values: Vec<_> = all
+        .iter()
+        .map(|(_, found)| json!({ "template": found.template, "binding": found.binding }))
+        .collect();
+    let names = || all.iter().map(|(name, _)| name.clone()).collect();
+    output::print(global.output, &values, names, |_| {
+        all.iter().map(|(name, found)| draw(name, found)).collect::<Vec<_>>().join("\n\n")
+    })
 }
 
 /// Prints what the binding itself says.

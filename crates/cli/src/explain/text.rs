@@ -103,11 +103,10 @@ fn narrowing(funnel: &Funnel) -> Vec<String> {
         let names = entry.names.join(", ");
         // A holder keeps what it has, and is among the possible ones for that.
         let holds = |name: &String| funnel.clusters.iter().any(|row| row.name == *name);
-        let kept: Vec<&str> =
-            entry.names.iter().filter(|name| holds(name)).map(String::as_str).collect();
-        let kept = match kept.as_slice() {
-            [] => String::new(),
-            kept => format!(" (what {} has may stay)", kept.join(", ")),
+        let kept = match entry.names.iter().filter(|name| holds(name)).count() {
+            0 => "",
+            1 => " (what it has may stay)",
+            _ => " (what they have may stay)",
         };
         lines.push(format!(
             "{:<12}{} {}: {names}{more}{kept}",
@@ -225,9 +224,9 @@ fn bounds(row: &Row) -> String {
 pub(super) fn limit(row: &Row) -> &'static str {
     if row.max.is_some_and(|max| row.count >= max) {
         "at its max"
-    } else if row.closed {
+    } else if row.closed && row.fits != Some(0) {
         "takes nothing new"
-    } else if row.most().is_some_and(|most| u64::from(row.count) >= most) {
+    } else if row.closed || row.most().is_some_and(|most| u64::from(row.count) >= most) {
         "full"
     } else {
         ""
