@@ -11,3 +11,4 @@ mod pages;
 mod plan;
 mod restart;
 mod up;
+mod verbs;

@@ -43,9 +43,62 @@ async fn real_control_planes_are_a_federation_like_any_other() -> Result<()> {
             format!("{}\n{}\n{}", real.words("hub"), real.words(&relay), real.words(&gateway))
         })?;
     }
+    only_the_hub_writes_bindings(&real).await?;
     api_server_alone_moves_nothing(&mut real).await?;
     hub_away_while_pods_are_replaced(&mut real, &addresses).await?;
     a_member_dies_and_returns(&mut real).await
+}
+
+/// Who may do what, with the roles and the admission policy that are shipped. The hub itself has
+/// run under its own account until here.
+async fn only_the_hub_writes_bindings(real: &Real) -> Result<()> {
+    let kubectl = &real.fleet.kubectl;
+    let role = ["create", "rolebinding", "alice", "--clusterrole=edit", "--user=alice"];
+    kubectl.run(&[&role[..], &["-n", "default"]].concat()).await?;
+    let hub = "system:serviceaccount:hanse-system:hub";
+    let may = async |who: &str, verb: &str, what: &str| {
+        let (kind, part) = what.split_once('/').unwrap_or((what, ""));
+        let part = format!("--subresource={part}");
+        let words = ["auth", "can-i", verb, kind, &part, "-n", "default", "--as", who];
+        kubectl.run(&words).await.is_ok()
+    };
+    let create_policies =
+        || async { Ok(may("alice", "create", "propagationpolicies.hanse.dev").await) };
+    wait::until("roles to be put together", LONG, create_policies, |may| *may).await?;
+    for (who, verb, what, expected) in [
+        ("alice", "create", "deployments.apps", true),
+        ("alice", "get", "resourcebindings.hanse.dev", true),
+        ("alice", "create", "resourcebindings.hanse.dev", false),
+        ("alice", "patch", "resourcebindings.hanse.dev", false),
+        ("alice", "delete", "resourcebindings.hanse.dev", false),
+        ("alice", "patch", "propagationpolicies.hanse.dev/status", false),
+        ("alice", "create", "tenants.hanse.dev", false),
+        ("alice", "create", "clusterpropagationpolicies.hanse.dev", false),
+        (hub, "patch", "resourcebindings.hanse.dev", true),
+        (hub, "patch", "deployments.apps/status", true),
+        (hub, "patch", "deployments.apps", false),
+        (hub, "create", "secrets", false),
+        (hub, "delete", "deployments.apps", false),
+    ] {
+        ensure!(may(who, verb, what).await == expected, "{who} {verb} {what}: not {expected}");
+    }
+    let bindings = real.fleet.bindings("default").await?;
+    let name = bindings.first().and_then(|one| one.metadata.name.as_deref()).context("one")?;
+    let forge = |who: &'static [&str], part: &'static [&str]| async move {
+        let body = r#"{"spec":{"clusters":[]},"status":{"moves":[]},"metadata":{"finalizers":[]}}"#;
+        let words = ["patch", "rb", name, "-n", "default", "--type=merge", "--dry-run=server"];
+        kubectl.run(&[&words[..], &["-p", body], who, part].concat()).await
+    };
+    let refused = forge(&["--as", "alice"], &[]).await.err().context("alice wrote a binding")?;
+    ensure!(refused.to_string().contains(r#"User "alice" cannot patch"#), "{refused}");
+    // Whoever has all rights is told too, and by whom.
+    for part in [&[][..], &["--subresource=status"]] {
+        let refused = forge(&[], part).await.err().context("an administrator wrote a binding")?;
+        let words = "only the hub writes ResourceBindings, and admin is not its account: write a \
+                     policy instead";
+        ensure!(refused.to_string().contains(words), "{refused}");
+    }
+    forge(&["--as", "system:serviceaccount:hanse-system:hub"], &[]).await.map(drop)
 }
 
 async fn api_server_alone_moves_nothing(real: &mut Real) -> Result<()> {

@@ -90,6 +90,36 @@ pub struct FederatedManifestStatus {
     /// Generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// What is in force while the spec is refused: a hub that starts goes on with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_force: Option<ManifestInForce>,
+}
+
+/// An earlier spec that is still in force.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct ManifestInForce {
+    /// Its generation.
+    pub generation: i64,
+    /// The spec as JSON, at most 512 KiB; a larger one is not kept.
+    #[schemars(length(max = 524_288))]
+    pub spec: String,
+}
+
+impl ManifestInForce {
+    /// Keeps the spec of a FederatedManifest; nothing when it is too large.
+    pub fn of(manifest: &FederatedManifest) -> Option<Self> {
+        let generation = manifest.metadata.generation?;
+        let spec = serde_json::to_string(&manifest.spec).ok()?;
+        (spec.len() <= 524_288).then_some(Self { generation, spec })
+    }
+
+    /// The FederatedManifest as it was; nothing when the text is none.
+    pub fn of_now(&self, now: &FederatedManifest) -> Option<FederatedManifest> {
+        let spec = serde_json::from_str(&self.spec).ok()?;
+        let mut metadata = now.metadata.clone();
+        metadata.generation = Some(self.generation);
+        Some(FederatedManifest { metadata, spec, status: None })
+    }
 }
 
 /// A list of whole objects: the API server checks their apiVersion, kind and metadata.

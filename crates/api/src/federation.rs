@@ -6,9 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the federation.
-#[derive(
-    Clone, CustomResource, Debug, Default, Deserialize, Eq, KubeSchema, PartialEq, Serialize,
-)]
+#[derive(Clone, CustomResource, Debug, Deserialize, Eq, KubeSchema, PartialEq, Serialize)]
 #[kube(
     doc = "Settings of the federation.",
     group = "hanse.dev",
@@ -41,8 +39,9 @@ pub struct FederationSpec {
     /// Where the hub runs; without it the hub has no vote about members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hub: Option<HubPlace>,
-    /// Whether work is placed only from namespaces that belong to a Tenant. Default: false.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    /// Whether work is placed only from namespaces that belong to a Tenant. Default: true;
+    /// `hanse up` writes false into its own.
+    #[serde(default = "default_require_tenant")]
     pub require_tenant: bool,
     /// What stops automatic evacuation.
     #[serde(default)]
@@ -57,6 +56,24 @@ pub struct FederationSpec {
     /// What the operator's verbs write.
     #[serde(default)]
     pub operator: Operator,
+}
+
+const fn default_require_tenant() -> bool {
+    true
+}
+
+impl Default for FederationSpec {
+    fn default() -> Self {
+        Self {
+            templates: Templates::default(),
+            hub: None,
+            require_tenant: default_require_tenant(),
+            brakes: Brakes::default(),
+            scheduling: Scheduling::default(),
+            drains: Vec::new(),
+            operator: Operator::default(),
+        }
+    }
 }
 
 /// In which form templates are written.

@@ -34,8 +34,8 @@ pub use drill::{
     DrillTarget, DrillVerdict, DrillWorkload, Entered, Percentiles, TimelineEntry,
 };
 pub use federated_manifest::{
-    FederatedManifest, FederatedManifestSpec, FederatedManifestStatus, ManifestName,
-    ManifestOverride,
+    FederatedManifest, FederatedManifestSpec, FederatedManifestStatus, ManifestInForce,
+    ManifestName, ManifestOverride,
 };
 pub use federation::{
     Approval, BrakeUnit, Brakes, DomainKind, Drain, Federation, FederationSpec, FederationStatus,

@@ -49,6 +49,11 @@ pub struct PropagationPolicySpec {
     /// Whether what a workload needs goes with it. Default: Follow.
     #[serde(default)]
     pub dependencies: Dependencies,
+    /// What happens to an object of the same name that a member has of its own: it is left alone.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == 'Abort'")
+        .message("a policy of a namespace takes over nothing that others made: leave conflict out, or ask for a ClusterPropagationPolicy that says Overwrite"))]
+    pub conflict: Conflict,
     /// Where, and how many.
     #[serde(default)]
     pub placement: Placement,

@@ -8,26 +8,31 @@ mod text;
 use anyhow::{Result, bail};
 use hanse_hub::explain::Explained;
 
+use kube::ResourceExt as _;
+
 use crate::{
     args::{Global, Output},
-    connect::connect,
+    named::Named,
     output, questions, template,
 };
 
 pub(crate) use text::write as words;
 
-/// Prints why a template is where it is. Where the hub cannot be asked, what it wrote is all there
-/// is, and that is said.
+/// Prints why a template is where it is; of a FederatedManifest, each of its objects. Where the
+/// hub cannot be asked, what it wrote is all there is, and that is said.
 ///
 /// # Errors
 /// When there is no such template, or the API cannot be reached.
 pub(crate) async fn run(global: &Global, name: &str) -> Result<()> {
-    let connection = connect(global).await?;
-    let found = template::find(&connection, name).await?;
+    let named = Named::read(global, name).await?;
+    if named.kind == "FederatedManifest" {
+        return manifest(global, &named).await;
+    }
+    let found = template::find(&named).await?;
     let Some(binding) = found.binding() else {
         return template::written(global, name, &found);
     };
-    let asked = questions::ask::<Explained>(&connection.client, &question(&binding), None).await;
+    let asked = questions::ask::<Explained>(named.client(), &question(&binding), None).await;
     match asked {
         Ok(explained) => show(global.output, &[explained]),
         Err(error) if global.output == Output::Svg => Err(error),
@@ -38,6 +43,20 @@ pub(crate) async fn run(global: &Global, name: &str) -> Result<()> {
             template::written(global, name, &found)
         }
     }
+}
+
+/// Each object of a FederatedManifest that is placed.
+async fn manifest(global: &Global, named: &Named) -> Result<()> {
+    let bindings = named.bindings().await?;
+    let mut all = Vec::new();
+    for binding in bindings.iter().filter(|one| one.spec.template.manifest == named.name) {
+        let key = format!("{}/{}", named.namespace, binding.name_any());
+        all.push(questions::ask::<Explained>(named.client(), &question(&key), None).await?);
+    }
+    if all.is_empty() {
+        bail!(named.nothing_placed().await?);
+    }
+    show(global.output, &all)
 }
 
 fn question(binding: &str) -> String {

@@ -249,7 +249,10 @@ fn table(bindings: &[ResourceBinding]) -> String {
             .spec
             .clusters
             .iter()
-            .map(|cluster| format!("{}={}", cluster.name, cluster.replicas))
+            .map(|cluster| match cluster.replicas {
+                0 => cluster.name.clone(),
+                replicas => format!("{}={replicas}", cluster.name),
+            })
             .collect();
         vec![
             template.namespace.clone(),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use hanse_api::{
-    ClusterOverridePolicy, FederatedManifest, Federation, Member, MemberCluster, OverridePolicy,
-    ResourceBinding, ResourceInterpreter, TemplateRef,
+    ClusterOverridePolicy, Federation, Member, MemberCluster, OverridePolicy, ResourceBinding,
+    ResourceInterpreter,
 };
 use hanse_hub::sync::share_of;
 use hanse_render::{
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     args::{Global, Output, Render},
     connect::within,
-    named::Named,
+    named::{Named, manifest_of},
     output,
 };
 
@@ -37,7 +37,7 @@ pub(crate) async fn run(global: &Global, wanted: &Render) -> Result<()> {
     let member = within("reading the cluster", members.get_opt(&wanted.cluster)).await?;
     let member = member.with_context(|| format!("there is no cluster `{}`", wanted.cluster))?;
     let placed = binding.spec.clusters.iter().any(|one| one.name == wanted.cluster);
-    let template = template(client, &named, &binding.spec.template).await?;
+    let template = named.template(&binding.spec.template).await?;
     let explanation = explained(client, &template, &binding, &member).await?;
     let refusal = explanation.manifest.as_ref().err().map(ToString::to_string);
     let object = explanation.manifest.as_ref().ok().map(|manifest| &manifest.object);
@@ -73,28 +73,6 @@ pub(crate) async fn run(global: &Global, wanted: &Render) -> Result<()> {
     }
 }
 
-/// The template: an object of the hub, or one that stands in a FederatedManifest.
-async fn template(client: &Client, named: &Named, of: &TemplateRef) -> Result<Value> {
-    if of.manifest.is_empty() {
-        return Ok(serde_json::to_value(named.object().await?)?);
-    }
-    let manifest = held_in(client, of).await?;
-    let same = |object: &&Value| {
-        object["kind"] == of.kind.as_str() && object["metadata"]["name"] == of.name.as_str()
-    };
-    let mut object = manifest.spec.manifests.iter().find(same).cloned().with_context(|| {
-        format!("FederatedManifest `{}` holds no {} `{}`", of.manifest, of.kind, of.name)
-    })?;
-    object["metadata"]["namespace"] = json!(of.namespace);
-    object["metadata"]["uid"] = json!(of.uid);
-    Ok(object)
-}
-
-async fn held_in(client: &Client, of: &TemplateRef) -> Result<FederatedManifest> {
-    let api: Api<FederatedManifest> = Api::namespaced(client.clone(), &of.namespace);
-    within("reading the FederatedManifest", api.get(&of.manifest)).await
-}
-
 async fn list<K>(what: &str, api: Api<K>) -> Result<Vec<K>>
 where
     K: Clone + std::fmt::Debug + serde::de::DeserializeOwned,
@@ -119,7 +97,7 @@ async fn explained(
     };
     let mut overrides = Overrides::new(&wide, &narrow);
     if !of.manifest.is_empty() {
-        overrides = overrides.with_manifest(&held_in(client, of).await?);
+        overrides = overrides.with_manifest(&manifest_of(client, of).await?);
     }
     let kinds: Vec<ResourceInterpreter> =
         list("listing ResourceInterpreters", Api::all(client.clone())).await?;

@@ -1,7 +1,7 @@
 //! One template, its binding and what became of it: `hanse tree`, and what the binding itself says
 //! when the hub cannot explain.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use hanse_api::{
     MemberCluster, ResourceBinding,
     conditions::{binding::SCHEDULED, reason::POLICY_GONE},
@@ -9,16 +9,10 @@ use hanse_api::{
 use kube::{
     Api, ResourceExt as _,
     api::{DynamicObject, ListParams},
-    core::discovery::Scope,
-    discovery::Discovery,
 };
 use serde_json::json;
 
-use crate::{
-    args::Global,
-    connect::{Connection, connect, within},
-    output, status,
-};
+use crate::{args::Global, connect::within, named::Named, output, status};
 
 /// A template with what belongs to it.
 pub(crate) struct Found {
@@ -42,10 +36,36 @@ impl Found {
 /// # Errors
 /// When there is no such template, or the API cannot be reached.
 pub(crate) async fn tree(global: &Global, name: &str) -> Result<()> {
-    let found = find(&connect(global).await?, name).await?;
+    let named = Named::read(global, name).await?;
+    if named.kind == "FederatedManifest" {
+        return manifest(global, &named).await;
+    }
+    let found = find(&named).await?;
     let value = json!({ "template": found.template, "binding": found.binding });
     let names = || vec![name.to_owned()];
     output::print(global.output, &value, names, |_| draw(name, &found))
+}
+
+/// Prints where each object of a FederatedManifest runs.
+async fn manifest(global: &Global, named: &Named) -> Result<()> {
+    let bindings = named.bindings().await?;
+    let mut all = Vec::new();
+    for binding in bindings.iter().filter(|one| one.spec.template.manifest == named.name) {
+        let template = &binding.spec.template;
+        let name = format!("{}/{}", template.kind.to_lowercase(), template.name);
+        all.push((name, find(&named.held(template)).await?));
+    }
+    if all.is_empty() {
+        bail!(named.nothing_placed().await?);
+    }
+    let values: Vec<_> = all
+        .iter()
+        .map(|(_, found)| json!({ "template": found.template, "binding": found.binding }))
+        .collect();
+    let names = || all.iter().map(|(name, _)| name.clone()).collect();
+    output::print(global.output, &values, names, |_| {
+        all.iter().map(|(name, found)| draw(name, found)).collect::<Vec<_>>().join("\n\n")
+    })
 }
 
 /// Prints what the binding itself says.
@@ -64,52 +84,26 @@ pub(crate) fn written(global: &Global, name: &str, found: &Found) -> Result<()> 
     output::print(global.output, &value, names, |_| reasons(name, found))
 }
 
-/// Finds a template and what belongs to it.
+/// Finds what belongs to a template.
 ///
 /// # Errors
 /// When there is no such template, or the API cannot be reached.
-pub(crate) async fn find(connection: &Connection, name: &str) -> Result<Found> {
-    let Some((kind, name)) = name.split_once('/') else {
-        bail!("`{name}` is not KIND/NAME; write for instance deployment/frontend");
+pub(crate) async fn find(named: &Named) -> Result<Found> {
+    let bindings = named.bindings().await?;
+    let binding = bindings.iter().find(|binding| named.is_of(binding));
+    let template = match binding {
+        Some(binding) => serde_json::from_value(named.template(&binding.spec.template).await?)?,
+        None => named.unplaced().await?,
     };
-    let Connection { client, namespace } = connection;
-    let discovery = within("asking for the kinds", Discovery::new(client.clone()).run_aggregated());
-    let discovery = discovery.await?;
-    let wanted = kind.to_lowercase();
-    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
-    let (resource, capabilities) = resources
-        .into_iter()
-        .find(|(resource, _)| {
-            resource.kind.to_lowercase() == wanted
-                || resource.plural == wanted
-                || short(&wanted) == Some(resource.kind.as_str())
-        })
-        .with_context(|| format!("the federation serves no kind `{kind}`"))?;
-    let namespaced = capabilities.scope == Scope::Namespaced;
-    let api: Api<DynamicObject> = if namespaced {
-        Api::namespaced_with(client.clone(), namespace, &resource)
-    } else {
-        Api::all_with(client.clone(), &resource)
-    };
-    let template = within("reading the template", api.get_opt(name)).await?;
-    let template = template.with_context(|| {
-        format!("no {} `{name}` in namespace `{namespace}`; name another with -n", resource.kind)
-    })?;
-    let home = if namespaced { namespace.as_str() } else { hanse_api::SYSTEM_NAMESPACE };
-    let bindings: Api<ResourceBinding> = Api::namespaced(client.clone(), home);
-    let bindings = within("listing bindings", bindings.list(&ListParams::default())).await?;
-    let binding = bindings.items.iter().find(|binding| {
-        binding.spec.template.kind == resource.kind && binding.spec.template.name == name
-    });
     let follows = |other: &&ResourceBinding| {
         binding.is_some_and(|binding| binding.spec.follows.contains(&other.name_any()))
     };
-    let named = |other: &ResourceBinding| {
+    let said = |other: &ResourceBinding| {
         format!("{}/{}", other.spec.template.kind.to_lowercase(), other.spec.template.name)
     };
-    let followed = bindings.items.iter().filter(follows).map(named).collect();
+    let followed = bindings.iter().filter(follows).map(said).collect();
     let binding = binding.cloned();
-    let members: Api<MemberCluster> = Api::all(client.clone());
+    let members: Api<MemberCluster> = Api::all(named.client().clone());
     let members = within("listing members", members.list(&ListParams::default())).await?.items;
     Ok(Found { template, binding, followed, members })
 }
@@ -124,6 +118,7 @@ pub(crate) fn short(name: &str) -> Option<&'static str> {
         "cm" => "ConfigMap",
         "sa" => "ServiceAccount",
         "gs" => "GlobalService",
+        "fm" => "FederatedManifest",
         _ => return None,
     })
 }

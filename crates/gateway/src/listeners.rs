@@ -30,7 +30,7 @@ use crate::{
 /// A client sends its next request head within this time, counted from the last answer on. It is
 /// longer than common clients keep an idle connection (Go's net/http and hyper-util: 90 s), so that
 /// they end it and none of their requests meets its end.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(120);
+const HEAD_TIMEOUT: Duration = Duration::from_mins(2);
 /// Largest request head.
 const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADER_LIST: u32 = 64 << 10;

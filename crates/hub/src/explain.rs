@@ -18,13 +18,14 @@ pub use report::{
     SpreadOver, Step, SurviveCheck, Tier,
 };
 
-use crate::{Key, Policies, Policy, World};
+use crate::{Key, Policies, Policy, World, placement::Waits};
 
 /// Answers questions about placement. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Explainer {
     world: World,
     policies: Policies,
+    waits: Waits,
     /// A look at the whole fleet is not cheap: one at a time.
     turn: Arc<Mutex<()>>,
 }
@@ -44,14 +45,14 @@ pub enum QuestionError {
 }
 
 impl Explainer {
-    pub(crate) fn new(world: World, policies: Policies) -> Self {
-        Self { world, policies, turn: Arc::default() }
+    pub(crate) fn new(world: World, policies: Policies, waits: Waits) -> Self {
+        Self { world, policies, waits, turn: Arc::default() }
     }
 
     /// Why the template of a binding is where it is; absent when there is no such binding.
     pub fn explain(&self, key: &Key) -> Option<Explained> {
         let _turn = self.turn.lock().expect("no holder of this lock panics");
-        gather::explain(&self.world, &self.policies, key)
+        gather::explain(&self.world, &self.policies, &self.waits, key)
     }
 
     /// What policies would move if they stood as they are given.

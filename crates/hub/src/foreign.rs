@@ -77,12 +77,15 @@ async fn is_observed(api: &Api<Deployment>) -> Result<bool, kube::Error> {
     Ok(false)
 }
 
-/// Makes the federation's own namespace.
+/// Makes the federation's own namespace where it is not there yet.
 ///
 /// # Errors
 /// The API does not answer, or refuses.
 pub async fn ensure_namespace(client: &Client) -> Result<(), kube::Error> {
     let api: Api<Namespace> = Api::all(client.clone());
+    if api.get_opt(SYSTEM_NAMESPACE).await?.is_some() {
+        return Ok(());
+    }
     let mut namespace = Namespace::default();
     namespace.metadata.name = Some(SYSTEM_NAMESPACE.to_owned());
     match api.create(&PostParams::default(), &namespace).await {

@@ -29,7 +29,7 @@ use crate::{
     manifests::Manifests,
     membership::Membership,
     metrics::HubMetrics,
-    placement::Placement,
+    placement::{Placement, Waits},
     propagation::Propagation,
     rules::{RuleBook, Rules},
     status::Status,
@@ -152,6 +152,7 @@ pub struct Hub {
     world: World,
     policies: Policies,
     table: SyncTable,
+    waits: Waits,
     relays: Option<SocketAddr>,
 }
 
@@ -206,6 +207,7 @@ impl Hub {
             world,
             policies: Policies::default(),
             table: SyncTable::default(),
+            waits: Waits::default(),
             relays: None,
         };
         let senses = hub.listen(tasks, &config)?;
@@ -247,7 +249,7 @@ impl Hub {
 
     /// Answers questions about placement.
     pub fn explainer(&self) -> Explainer {
-        Explainer::new(self.world.clone(), self.policies.clone())
+        Explainer::new(self.world.clone(), self.policies.clone(), self.waits.clone())
     }
 
     /// All policies in common form.
@@ -270,7 +272,12 @@ impl Hub {
         let membership = Membership::new(world.clone());
         let propagation = Propagation::new(world.clone(), self.policies.clone());
         let manifests = Manifests::new(world.clone(), self.policies.clone());
-        let placement = Placement::new(world.clone(), self.policies.clone(), metrics.clone());
+        let placement = Placement::new(
+            world.clone(),
+            self.policies.clone(),
+            self.waits.clone(),
+            metrics.clone(),
+        );
         let sync = Sync::new(
             world.clone(),
             self.policies.clone(),

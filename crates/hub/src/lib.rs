@@ -35,6 +35,7 @@ pub mod write;
 
 pub use cache::{Cache, Key};
 pub use hub::{Hub, HubConfig, HubError, Traffic};
+pub use metrics::{DECISIONS, VIOLATIONS};
 pub use policies::{Policies, Policy, PolicyKey, PolicyKind, Selector, Specificity};
 pub use queue::Queue;
 pub use rules::{RuleBook, Ruling};

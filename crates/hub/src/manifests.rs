@@ -8,7 +8,7 @@ use std::{
 };
 
 use hanse_api::{
-    FederatedManifest, FederatedManifestStatus,
+    FederatedManifest, FederatedManifestStatus, ManifestInForce,
     conditions::{self, binding::AVAILABLE, is_true, policy, reason},
 };
 use hanse_render::{Interpreters, ManifestCause, check_manifest, unreadable};
@@ -147,8 +147,9 @@ impl Manifests {
             return Ok(());
         };
         let judged = self.judge(&known);
-        if let Ok(objects) = &judged {
-            self.put_into_force(key, &known, objects);
+        match &judged {
+            Ok(objects) => self.put_into_force(key, &known, objects),
+            Err(_) => self.go_on_with_the_last(key, &known),
         }
         self.tell(key, &known, judged.map(|objects| objects.len())).await
     }
@@ -168,6 +169,22 @@ impl Manifests {
         self.policies.set(&policy.key.clone(), Some(policy));
         self.world.rules().set_manifest(key, Some(Arc::clone(known)));
         templates.set_manifest(key, objects);
+    }
+
+    /// After a start nothing is in force yet. What was, when the spec was refused, is judged again
+    /// and goes on.
+    fn go_on_with_the_last(&self, key: &Key, known: &FederatedManifest) {
+        if self.world.rules().manifest(key).is_some() {
+            return;
+        }
+        let kept = known.status.as_ref().and_then(|status| status.in_force.as_ref());
+        let Some(last) = kept.and_then(|kept| kept.of_now(known)) else {
+            return;
+        };
+        match self.judge(&last) {
+            Ok(objects) => self.put_into_force(key, &Arc::new(last), &objects),
+            Err((why, words)) => tracing::warn!(%key, why, words, "nothing of it is in force"),
+        }
     }
 
     /// Its objects as templates, or why it is refused: reason and words.
@@ -265,6 +282,9 @@ impl Manifests {
         let made = |type_: &str, holds: bool, why: &str, words: String| {
             conditions::condition(type_, holds, why, words, generation, now.clone())
         };
+        let in_force = judged.is_err().then(|| self.world.rules().manifest(key)).flatten();
+        let in_force = in_force.as_deref().and_then(ManifestInForce::of);
+        let refused = judged.is_err();
         let accepted = match judged.map(|_| self.outranked(key, known)) {
             Err((why, words)) => made(policy::ACCEPTED, false, why, words),
             Ok(Some(words)) => made(policy::ACCEPTED, false, reason::OUTRANKED, words),
@@ -276,6 +296,9 @@ impl Manifests {
         };
         let change = |status: &mut FederatedManifestStatus| {
             status.observed_generation = generation;
+            if !refused || in_force.is_some() {
+                status.in_force.clone_from(&in_force);
+            }
             conditions::set(&mut status.conditions, accepted.clone());
             conditions::set(&mut status.conditions, available.clone());
         };

@@ -6,6 +6,11 @@ use hanse_rt::{
     metrics::{Counters, Histograms},
 };
 
+/// Counter of decisions by reason.
+pub const DECISIONS: &str = "hanse_placement_decisions";
+/// Counter of promises that decisions broke: a series of it is a fault of the scheduler.
+pub const VIOLATIONS: &str = "hanse_placement_violations";
+
 /// Counters of the hub.
 #[derive(Clone, Debug)]
 pub(crate) struct HubMetrics {
@@ -20,10 +25,9 @@ impl HubMetrics {
     /// Registers them.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         Self {
-            decisions: metrics
-                .counters("hanse_placement_decisions", "Placement decisions by reason"),
+            decisions: metrics.counters(DECISIONS, "Placement decisions by reason"),
             violations: metrics.counters(
-                "hanse_placement_violations",
+                VIOLATIONS,
                 "Promises that placement decisions broke, by an independent check: always 0",
             ),
             writes: metrics.counters("hanse_member_writes", "Writes to members by result"),

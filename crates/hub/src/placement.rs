@@ -32,7 +32,9 @@ use hanse_scheduler::{Planner, Request};
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
+pub(crate) use affected::Waits;
 pub(crate) use convert::Compiled;
+pub(crate) use hold::leave_out_held;
 pub(crate) use jobs::is_divided;
 pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
@@ -60,13 +62,13 @@ pub(crate) struct Placement {
     queue: Queue<Key>,
     fleet: Arc<Mutex<FleetBook>>,
     planner: Arc<Mutex<Planner>>,
-    affected: Arc<Mutex<Affected>>,
+    waits: Waits,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
 
 impl Placement {
-    pub(crate) fn new(world: World, policies: Policies, metrics: HubMetrics) -> Self {
+    pub(crate) fn new(world: World, policies: Policies, waits: Waits, metrics: HubMetrics) -> Self {
         let queue = Queue::new(world.means().rng.fork("queue", "placement"));
         let this = Self {
             world,
@@ -74,7 +76,7 @@ impl Placement {
             queue,
             fleet: Arc::default(),
             planner: Arc::default(),
-            affected: Arc::default(),
+            waits,
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -98,7 +100,7 @@ impl Placement {
     }
 
     fn affected<R>(&self, change: impl FnOnce(&mut Affected) -> R) -> R {
-        change(&mut self.affected.lock().expect("no holder of this lock panics"))
+        self.waits.with(change)
     }
 
     async fn reconcile(&self, key: &Key) -> Result<(), kube::Error> {
@@ -153,10 +155,14 @@ impl Placement {
             book.refresh(&self.world);
             let mut seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
             let mut planner = self.planner.lock().expect("no holder of this lock panics");
-            let hold = self.hold();
-            let waiting = self.affected(|all| all.held(binding.spec.importance, hold));
-            let placed =
-                hold::plan_beside(&mut seen, &waiting, &mut planner, || self.removals.try_take());
+            let hold = hold::length(&self.world);
+            let waiting = self.affected(|all| {
+                all.note_looking(key, seen.policy.as_ref());
+                all.held(binding.spec.importance, hold)
+            });
+            let named = |key: &Key| hold::named(&self.world, key);
+            let turn = || self.removals.try_take();
+            let placed = hold::plan_beside(&mut seen, &waiting, named, &mut planner, turn);
             let needs = Arc::clone(&seen.needs);
             self.world.tenants().note(key, binding, &placed.clusters);
             let held = placed.outcome.reason() == reason::HELD_FOR_HIGHER_IMPORTANCE;
@@ -171,13 +177,6 @@ impl Placement {
             book.note_loss(key, loss(binding, &placed));
             (placed, look_again)
         })
-    }
-
-    /// How long room is held for work of higher importance.
-    fn hold(&self) -> Duration {
-        let spec = self.world.federation().map(|federation| federation.spec.scheduling.clone());
-        let seconds = spec.unwrap_or_default().hold_seconds;
-        Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
     }
 }
 

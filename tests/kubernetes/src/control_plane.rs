@@ -177,7 +177,8 @@ impl ControlPlane {
             }
             Controllers::Hub => {
                 "namespace-controller,garbage-collector-controller,\
-                 serviceaccount-token-controller,ttl-after-finished-controller"
+                 serviceaccount-token-controller,ttl-after-finished-controller,\
+                 clusterrole-aggregation-controller"
             }
         };
         let at = |name: &str| self.folder.path().join(name).to_string_lossy().into_owned();

@@ -20,13 +20,21 @@ use hanse_sim::{
 };
 use hanse_tests_bodies::{Fleet, Turn, fleet::LONG, wait};
 use hanse_topology::Topology;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 
 use crate::{ControlPlane, Controllers};
 
 const CRDS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/crds");
+const ROLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../manifests/hub");
+/// Whoever runs a federation says whose the namespaces are.
+const TENANT: &str = "
+apiVersion: hanse.dev/v1alpha1
+kind: Tenant
+metadata: {name: tests}
+spec: {namespaces: [default]}
+";
 const HUB_XDS: &str = "127.0.0.1:25010";
 const FLEET: &str = "
 hub: {provider: aws, region: eu}
@@ -77,7 +85,7 @@ impl Real {
         let processes = BTreeMap::new();
         let hanse = hanse.to_owned();
         let mut real = Self { fleet, planes, hanse, folder, hub, processes, tasks, _turn: turn };
-        real.fleet.kubectl.run(&["apply", "--server-side", "-f", CRDS]).await?;
+        real.install().await?;
         real.start_hub()?;
         for (index, cluster) in topology.clusters.iter().enumerate() {
             real.run_nodes(index, cluster).await?;
@@ -85,6 +93,30 @@ impl Real {
         }
         real.fleet.healthy().await.with_context(|| real.words("hub"))?;
         Ok(real)
+    }
+
+    /// Kinds, roles, the hub's own account and a Tenant, as a user would install them.
+    async fn install(&self) -> Result<()> {
+        let kubectl = &self.fleet.kubectl;
+        kubectl.run(&["apply", "--server-side", "-f", CRDS]).await?;
+        kubectl.run(&["apply", "--server-side", "-k", ROLES]).await?;
+        let tenant = self.folder.path().join("tenant.yaml");
+        std::fs::write(&tenant, TENANT)?;
+        kubectl.run(&["apply", "-f", &tenant.to_string_lossy()]).await?;
+        let create = ["create", "token", "hub", "-n", "hanse-system", "--duration", "24h"];
+        let token = kubectl.run(&create).await?;
+        let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(self.hub.kubeconfig())?)?;
+        kubeconfig["users"][0]["user"] = json!({"token": token.trim()});
+        std::fs::write(self.account(), kubeconfig.to_string())?;
+        let hub = "system:serviceaccount:hanse-system:hub";
+        let words = ["auth", "can-i", "create", "federations.hanse.dev", "--as", hub];
+        let may = || kubectl.run(&words);
+        wait::until("the hub's account to have its rights", LONG, may, |_| true).await.map(drop)
+    }
+
+    /// The kubeconfig of the hub's own account.
+    fn account(&self) -> PathBuf {
+        self.folder.path().join("hub.kubeconfig")
     }
 
     /// Nodes and pods of a member: the hollow kubelet and the scheduler, as ordinary clients.
@@ -100,12 +132,13 @@ impl Real {
         Nodes { client, scope: Scope::NodesOnly, kubelet, wall, rng }.run(&self.tasks);
         Ok(())
     }
-    /// Starts the hub's process.
+
+    /// Starts the hub's process, with the rights that its account has and no others.
     ///
     /// # Errors
     /// When it cannot be started.
     pub fn start_hub(&mut self) -> Result<()> {
-        let kubeconfig = self.hub.kubeconfig();
+        let kubeconfig = self.account();
         let kubeconfig = kubeconfig.to_string_lossy();
         let arguments = [
             "hub",

@@ -1,14 +1,18 @@
 //! A federation under virtual time: a fleet of three regions, a workload, and a hub that can die
 //! alone. Every host has a clock of its own.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use hanse_api::{HubPlace, MemberCluster};
+use hanse_api::{HubPlace, MemberCluster, ResourceBinding};
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
 use hanse_member::{Connecting, Connection, Connector};
-use hanse_rt::{Mono, Rng, TaskSet, Wall};
+use hanse_rt::{Metrics, Mono, Rng, TaskSet, Wall};
 use hanse_sim::{connector::SimulatedConnector, faults::HUB, member::Options, world::World};
 use hanse_topology::Topology;
 use hanse_xds::ReportTable;
@@ -46,6 +50,8 @@ pub(crate) struct Case {
     api: ApiServer,
     pub(crate) trace: Trace,
     reports: ReportTable,
+    /// Metrics of each hub that has run.
+    metrics: Mutex<Vec<Metrics>>,
     /// The hub's clock.
     wall: Wall,
     pub(crate) rng: Rng,
@@ -77,7 +83,8 @@ impl Case {
         }
         let reports = ReportTable::default();
         gateways::run(&tasks, world.clone(), reports.clone());
-        let case = Self { world, api, trace, reports, wall, rng, tasks };
+        let metrics = Mutex::default();
+        let case = Self { world, api, trace, reports, metrics, wall, rng, tasks };
         case.write_objects().await?;
         Ok(case)
     }
@@ -92,7 +99,10 @@ impl Case {
         let service = Traced::new(self.api.as_user("system:admin"), HUB, &self.trace);
         let links = SimulatedConnector { world: self.world.clone() };
         let connector = Linked { links, trace: self.trace.clone() };
+        let metrics = Metrics::new();
+        self.metrics.lock().expect("no holder of this lock panics").push(metrics.clone());
         let config = HubConfig {
+            metrics,
             wall: self.wall.clone(),
             rng: self.rng.fork("hub", &incarnation.to_string()),
             place: Some(HubPlace { provider: "aws".to_owned(), region: "eu".to_owned() }),
@@ -108,6 +118,11 @@ impl Case {
             let body = serde_json::to_value(&definition)?;
             self.apply("apiextensions.k8s.io/v1", "CustomResourceDefinition", None, body).await?;
         }
+        let federation = json!({
+            "apiVersion": "hanse.dev/v1alpha1", "kind": "Federation",
+            "metadata": {"name": "default"}, "spec": {"requireTenant": false},
+        });
+        self.apply("hanse.dev/v1alpha1", "Federation", None, federation).await?;
         for member in self.world.members() {
             let cluster = member.cluster();
             let body = json!({
@@ -202,7 +217,8 @@ impl Case {
         }
     }
 
-    /// In the end the sum is exact, everything is ready, and every member is healthy.
+    /// In the end the sum is exact, everything is ready, every member is healthy, and no promise
+    /// was broken on the way.
     pub(crate) async fn settled(&self) -> Result<()> {
         self.healthy().await.context("after the calm")?;
         let holding = checkers::look(&self.world, "default", "web").await?;
@@ -210,11 +226,25 @@ impl Case {
         ensure!(sum == REPLICAS, "{sum} replicas instead of {REPLICAS}: {holding:?}");
         let ready: i32 = holding.ready.values().sum();
         ensure!(ready == REPLICAS, "{ready} ready instead of {REPLICAS}: {holding:?}");
-        Ok(())
+        self.promises_kept().await
+    }
+
+    /// No decision of any hub broke a promise, and what stands in the end breaks none.
+    pub(crate) async fn promises_kept(&self) -> Result<()> {
+        let pages: Vec<String> = {
+            let all = self.metrics.lock().expect("no holder of this lock panics");
+            all.iter().map(Metrics::encode).collect()
+        };
+        checkers::no_promise_broken(&pages)?;
+        let api: Api<ResourceBinding> = Api::namespaced(self.client(), "default");
+        let bindings = api.list(&ListParams::default()).await?;
+        let is_web = |binding: &&ResourceBinding| binding.spec.template.kind == "Deployment";
+        let web = bindings.iter().find(is_web).context("the binding of web")?;
+        checkers::stands_well(self.world.topology(), &web.spec.clusters, REPLICAS)
     }
 
     pub(crate) async fn moves(&self) -> Result<usize> {
-        let api: Api<hanse_api::ResourceBinding> = Api::namespaced(self.client(), "default");
+        let api: Api<ResourceBinding> = Api::namespaced(self.client(), "default");
         let bindings = api.list(&ListParams::default()).await?;
         let status = bindings.iter().filter_map(|binding| binding.status.as_ref());
         Ok(status.map(|status| status.moves.len()).sum())

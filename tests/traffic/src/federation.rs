@@ -148,7 +148,10 @@ impl Federation {
         let federations: Api<FederationObject> = Api::all(client.clone());
         let body = json!({
             "apiVersion": "hanse.dev/v1alpha1", "kind": "Federation", "metadata": {"name": "default"},
-            "spec": {"hub": {"provider": format!("provider-of-{place}"), "region": place}},
+            "spec": {
+                "hub": {"provider": format!("provider-of-{place}"), "region": place},
+                "requireTenant": false,
+            },
         });
         apply(&federations, "default", body).await;
         let clusters: Api<MemberCluster> = Api::all(client.clone());

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::FederationSpec;
 
 fn folder() -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests/crds")
@@ -214,6 +215,35 @@ fn the_federation_is_named_default() {
     let named = |name: &str| json!({"metadata": {"name": name}, "spec": {}});
     assert_eq!(refusal::<Federation>(named("default")), "");
     assert!(refusal::<Federation>(named("other")).contains("write metadata.name: default"));
+}
+
+#[test]
+fn tenants_are_required_unless_the_federation_says_otherwise() {
+    let spec = |value: Value| serde_json::from_value::<FederationSpec>(value).unwrap();
+    assert!(spec(json!({})).require_tenant && FederationSpec::default().require_tenant);
+    assert!(!spec(json!({"requireTenant": false})).require_tenant);
+    let definition = serde_json::to_value(Federation::crd()).unwrap();
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/requireTenant";
+    assert_eq!(definition.pointer(path).unwrap()["default"], true);
+}
+
+#[test]
+fn a_policy_of_a_namespace_takes_nothing_over() {
+    let with = |conflict: &str| {
+        let mut policy = policy(&json!({}));
+        policy["spec"]["conflict"] = json!(conflict);
+        refusal::<PropagationPolicy>(policy)
+    };
+    assert_eq!(with("Abort"), "");
+    assert_eq!(
+        with("Overwrite"),
+        "a policy of a namespace takes over nothing that others made: leave conflict out, or ask \
+         for a ClusterPropagationPolicy that says Overwrite"
+    );
+    let definition = serde_json::to_value(PropagationPolicy::crd()).unwrap();
+    let path = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/conflict";
+    let field = definition.pointer(path).unwrap();
+    assert!(field["x-kubernetes-validations"].is_array(), "the refusal names the field: {field}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use hanse_api::conditions::reason;
 use hanse_hub::explain::{Explained, Funnel, Row, SpreadOver, Tier};
 
 use super::advice;
@@ -36,12 +37,18 @@ pub(crate) fn write(explained: &Explained, wide: bool) -> String {
 fn head(explained: &Explained) -> Vec<String> {
     let mut lines = vec![explained.template.clone()];
     let mut say = |what: &str, text: String| lines.push(format!("{what:<12}{text}"));
-    match &explained.policy {
-        Some(policy) => say("policy", policy.clone()),
-        None => say("policy", "none any more: the placement stays as it was".to_owned()),
+    if let Some(policy) = &explained.policy {
+        say("policy", policy.clone());
+    } else {
+        let who = explained.former_policy.as_deref().unwrap_or("its policy");
+        let words = "is gone or no longer selects it: the placement stays as it was";
+        say("policy", format!("{who} {words}"));
     }
     for other in &explained.outranked {
         say("", format!("{} does not decide: {}", other.policy, other.why));
+    }
+    if let Some(tenant) = &explained.tenant {
+        say("tenant", tenant.clone());
     }
     if explained.replicas > 0 {
         let needs = amounts(&explained.needs);
@@ -54,9 +61,15 @@ fn head(explained: &Explained) -> Vec<String> {
     if !explained.missing.is_empty() {
         say("missing", format!("{}: named, and not there", explained.missing.join(", ")));
     }
-    if let Some(decided) = &explained.decided {
+    // A companion has no decision of its own.
+    let follows = !explained.follows.is_empty();
+    let own = |said: &&hanse_hub::explain::Said| !follows || said.reason != reason::SCHEDULED;
+    if let Some(decided) = explained.decided.as_ref().filter(own) {
         let words = if decided.message.is_empty() { String::new() } else { ": ".to_owned() };
         say("decided", format!("{}{words}{}", decided.reason, decided.message));
+    }
+    for note in &explained.noted {
+        say("", format!("{}: {}", note.reason, note.message));
     }
     let standing: Vec<String> = explained
         .standing
@@ -88,7 +101,17 @@ fn narrowing(funnel: &Funnel) -> Vec<String> {
         let more = entry.count.saturating_sub(entry.names.len());
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let names = entry.names.join(", ");
-        lines.push(format!("{:<12}{} {}: {names}{more}", "ruled out", entry.count, entry.reason));
+        // A holder keeps what it has, and is among the possible ones for that.
+        let holds = |name: &String| funnel.clusters.iter().any(|row| row.name == *name);
+        let kept = match entry.names.iter().filter(|name| holds(name)).count() {
+            0 => "",
+            1 => " (what it has may stay)",
+            _ => " (what they have may stay)",
+        };
+        lines.push(format!(
+            "{:<12}{} {}: {names}{more}{kept}",
+            "ruled out", entry.count, entry.reason
+        ));
     }
     let possible = many(funnel.clusters.len() as u64, "cluster");
     lines.push(format!("{:<12}{possible}", "possible"));
@@ -105,6 +128,10 @@ fn narrowing(funnel: &Funnel) -> Vec<String> {
     lines.push(format!("{:<12}{replicas}{partial}, {strategy}", "division"));
     if let Some(quota) = funnel.quota {
         lines.push(format!("{:<12}the tenant's quota leaves room for {quota}", "quota"));
+    }
+    if !funnel.held_for.is_empty() {
+        let who = funnel.held_for.join(", ");
+        lines.push(format!("{:<12}room for {who} is left out of what fits", "held back"));
     }
     lines
 }
@@ -197,9 +224,9 @@ fn bounds(row: &Row) -> String {
 pub(super) fn limit(row: &Row) -> &'static str {
     if row.max.is_some_and(|max| row.count >= max) {
         "at its max"
-    } else if row.closed {
+    } else if row.closed && row.fits != Some(0) {
         "takes nothing new"
-    } else if row.most().is_some_and(|most| u64::from(row.count) >= most) {
+    } else if row.closed || row.most().is_some_and(|most| u64::from(row.count) >= most) {
         "full"
     } else {
         ""

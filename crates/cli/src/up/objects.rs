@@ -6,7 +6,7 @@ use std::{net::Ipv4Addr, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
-use hanse_api::HubPlace;
+use hanse_api::{FederationSpec, HubPlace};
 use hanse_hub::{Hub, HubConfig, Traffic, traffic::RoundTrips};
 use hanse_member::{Connecting, Connection, Connector, DirectConnector};
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
@@ -20,7 +20,7 @@ use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
-    api::{Patch, PatchParams},
+    api::{Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
 
@@ -43,12 +43,17 @@ pub(crate) async fn write(client: &Client, world: &World) -> Result<BTreeMap<Str
     apply(&namespaces, hanse_api::SYSTEM_NAMESPACE, namespace).await?;
     let hub = world.topology().hub.clone();
     let federations: Api<hanse_api::Federation> = Api::all(client.clone());
-    let federation = json!({
-        "apiVersion": "hanse.dev/v1alpha1", "kind": "Federation",
-        "metadata": {"name": "default"},
-        "spec": {"hub": {"provider": hub.provider, "region": hub.region}},
-    });
-    apply(&federations, "default", federation).await?;
+    // Whoever tries a federation alone needs no Tenants. What they write later stays.
+    let spec = FederationSpec {
+        hub: Some(HubPlace { provider: hub.provider, region: hub.region }),
+        require_tenant: false,
+        ..FederationSpec::default()
+    };
+    let federation = hanse_api::Federation::new("default", spec);
+    match federations.create(&PostParams::default(), &federation).await {
+        Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+        other => drop(other.context("writing the Federation into the hub")?),
+    }
     let members: Api<hanse_api::MemberCluster> = Api::all(client.clone());
     let secrets: Api<Secret> = Api::namespaced(client.clone(), hanse_api::SYSTEM_NAMESPACE);
     let tokens = futures::stream::iter(world.members()).map(|member| {

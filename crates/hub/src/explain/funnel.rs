@@ -69,6 +69,7 @@ pub(super) fn tell(
         history: history(request, &clusters),
         survive: survive(fleet, request, told, &clusters),
         quota: request.quota,
+        held_for: Vec::new(),
         outcome: outcome(told),
         clusters,
     }

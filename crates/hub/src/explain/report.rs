@@ -15,6 +15,10 @@ pub struct Explained {
     pub template: String,
     /// The policy that decides; absent when there is none any more.
     pub policy: Option<String>,
+    /// The policy that placed it, and is gone or selects it no longer.
+    pub former_policy: Option<String>,
+    /// The Tenant of its namespace.
+    pub tenant: Option<String>,
     /// Policies that select it too and do not decide.
     pub outranked: Vec<Outranked>,
     /// Workloads that it follows, as `Kind/name`.
@@ -31,6 +35,8 @@ pub struct Explained {
     pub moves: Vec<Move>,
     /// What the hub said when it wrote it; absent before its first decision.
     pub decided: Option<Said>,
+    /// What it noted then that the counts do not show.
+    pub noted: Vec<Said>,
     /// The same decision, made again over the fleet as it is now; absent for what follows others
     /// or has no decision to make.
     pub funnel: Option<Funnel>,
@@ -52,6 +58,8 @@ pub struct Outranked {
     pub policy: String,
     /// By what the other one wins.
     pub why: String,
+    /// What would make it decide.
+    pub remedy: String,
 }
 
 /// From all clusters to counts.
@@ -82,6 +90,8 @@ pub struct Funnel {
     pub survive: Option<SurviveCheck>,
     /// Most replicas that the tenant's quota leaves; absent: no quota.
     pub quota: Option<u32>,
+    /// More important work for which room is held: what fits is beside that.
+    pub held_for: Vec<String>,
     /// How it ends.
     pub outcome: Outcome,
 }

@@ -4,21 +4,35 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use hanse_api::{Move, ResourceBinding};
+use hanse_api::{Move, ResourceBinding, selects};
 use hanse_rt::Mono;
 use hanse_scheduler::{Member, PodNeeds, Request, Rules};
 
-use crate::{Key, policies::PolicyKey};
+use crate::{
+    Key,
+    policies::{Policy, PolicyKey},
+};
 
 /// A binding that waits is tried again after this long when room appears, twice as long after each
 /// failure, up to [`LONGEST_STEP`].
 const FIRST_STEP: Duration = super::fleet::REFRESH;
 /// The longest of these times.
 const LONGEST_STEP: Duration = Duration::from_secs(5);
+
+/// The one [`Affected`] of a hub: placement keeps it, and who explains decisions asks it. Cloning
+/// shares it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waits(Arc<Mutex<Affected>>);
+
+impl Waits {
+    pub(super) fn with<R>(&self, change: impl FnOnce(&mut Affected) -> R) -> R {
+        change(&mut self.0.lock().expect("no holder of this lock panics"))
+    }
+}
 
 /// Indices from what events are about to bindings.
 #[derive(Debug, Default)]
@@ -29,6 +43,8 @@ pub(super) struct Affected {
     known: BTreeMap<Key, (Option<PolicyKey>, BTreeSet<String>)>,
     /// Bindings that may go to members that they are not in, with the rules that say to which.
     roaming: BTreeMap<Key, Arc<Rules>>,
+    /// Bindings whose policy looks at where other workloads of the namespace are.
+    looking: BTreeMap<Key, Arc<Policy>>,
     waiting: BTreeMap<Key, Waiting>,
 }
 
@@ -66,6 +82,7 @@ impl Affected {
         }
         if binding.is_none() {
             self.roaming.remove(key);
+            self.looking.remove(key);
             self.waiting.remove(key);
             return;
         }
@@ -84,6 +101,36 @@ impl Affected {
             Some(rules) => drop(self.roaming.insert(key.clone(), rules)),
             None => drop(self.roaming.remove(key)),
         }
+    }
+
+    /// Notes whether the policy of a binding wants it near to other workloads, or away from them.
+    pub(super) fn note_looking(&mut self, key: &Key, policy: Option<&Arc<Policy>>) {
+        let looks = |policy: &&Arc<Policy>| {
+            !policy.placement.near.is_empty() || !policy.placement.away.is_empty()
+        };
+        match policy.filter(looks) {
+            Some(policy) => drop(self.looking.insert(key.clone(), Arc::clone(policy))),
+            None => drop(self.looking.remove(key)),
+        }
+    }
+
+    /// Bindings of a namespace that look at where a workload with these labels is; all that look
+    /// anywhere while its labels are not known.
+    pub(super) fn looking_at(
+        &self,
+        namespace: &str,
+        labels: Option<&BTreeMap<String, String>>,
+    ) -> Vec<Key> {
+        let sees = |policy: &Policy| {
+            let mut selectors = policy.placement.near.iter().chain(&policy.placement.away);
+            labels.is_none_or(|labels| selectors.any(|selector| selects(selector, labels)))
+        };
+        self.looking
+            .range(Key::new(namespace, "")..)
+            .take_while(|(key, _)| key.namespace == namespace)
+            .filter(|(_, policy)| sees(policy))
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// Notes that a binding waits, since `since` if it does not already.
@@ -265,5 +312,30 @@ mod tests {
         assert_eq!(all.of_policy(&policy("q")), [key("b")]);
         all.note_binding(&key("b"), None);
         assert!(all.of_policy(&policy("q")).is_empty() && all.by_policy.is_empty());
+    }
+
+    #[test]
+    fn who_looks_at_other_workloads_is_found_by_their_labels_and_namespace() {
+        let mut all = Affected::default();
+        let policy = |selector: &str, labels: serde_json::Value| {
+            let policy: hanse_api::PropagationPolicy = serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "p", "namespace": "shop"},
+                "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}],
+                    "placement": {selector: [{"matchLabels": labels}]}}}))
+            .unwrap();
+            Arc::new(Policy::of_namespaced(&policy))
+        };
+        let db = serde_json::json!({"app": "db"});
+        all.note_looking(&key("near"), Some(&policy("near", db.clone())));
+        all.note_looking(&key("away"), Some(&policy("away", serde_json::json!({"app": "noisy"}))));
+        all.note_looking(&Key::new("other", "near"), Some(&policy("near", db)));
+        let labels = |app: &str| BTreeMap::from([("app".to_owned(), app.to_owned())]);
+        assert_eq!(all.looking_at("shop", Some(&labels("db"))), [key("near")]);
+        assert_eq!(all.looking_at("shop", Some(&labels("noisy"))), [key("away")]);
+        assert!(all.looking_at("shop", Some(&labels("web"))).is_empty());
+        assert_eq!(all.looking_at("shop", None), [key("away"), key("near")]);
+        all.note_looking(&key("near"), None);
+        all.note_binding(&key("away"), None);
+        assert!(all.looking_at("shop", None).is_empty());
     }
 }

@@ -1,21 +1,60 @@
 //! Room that is held for work of higher importance while it waits for more of it.
 
+use std::time::Duration;
+
+use hanse_api::conditions::reason;
 use hanse_scheduler::{Fleet, Planner, Request};
 
 use super::{
-    affected::Waiting,
+    affected::{Waiting, Waits},
     plan::{Outcome, Placed, Seen, plan},
 };
-use crate::Key;
-use hanse_api::conditions::reason;
+use crate::{Key, World, propagation::key_of_template};
 
 /// Room is held for so many at most.
 const MOST: usize = 32;
+
+/// How long room is held for work of higher importance.
+pub(super) fn length(world: &World) -> Duration {
+    let spec = world.federation().map(|federation| federation.spec.scheduling.clone());
+    let seconds = spec.unwrap_or_default().hold_seconds;
+    Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+}
+
+/// The template of a binding in words.
+pub(super) fn named(world: &World, key: &Key) -> String {
+    let binding = world.objects().bindings.get(key);
+    binding.map_or_else(
+        || key.to_string(),
+        |binding| key_of_template(&binding.spec.template).to_string(),
+    )
+}
+
+/// Takes what is held for more important work out of the room that is seen, and says for whom.
+pub(crate) fn leave_out_held(
+    world: &World,
+    waits: &Waits,
+    seen: &mut Seen,
+    planner: &mut Planner,
+) -> Vec<String> {
+    let importance = seen.binding.spec.importance;
+    let waiting = waits.with(|all| all.held(importance, length(world)));
+    seen.fleet = without_held(&seen.fleet, &waiting, planner);
+    in_words(&waiting, |key| named(world, key))
+}
+
+fn in_words(waiting: &[(Key, Waiting)], named: impl Fn(&Key) -> String) -> Vec<String> {
+    let first = waiting.iter().take(3);
+    let words =
+        |(key, who): &(Key, Waiting)| format!("{} (importance {})", named(key), who.importance);
+    first.map(words).collect()
+}
 
 /// Where the replicas go, when room is held for those who wait with higher importance.
 pub(super) fn plan_beside(
     seen: &mut Seen,
     waiting: &[(Key, Waiting)],
+    named: impl Fn(&Key) -> String,
     planner: &mut Planner,
     mut turn: impl FnMut() -> bool,
 ) -> Placed {
@@ -30,11 +69,7 @@ pub(super) fn plan_beside(
     let mut beside = plan(seen, planner, &mut turn);
     let fewer = total(&beside) < total(&free);
     if let (true, Outcome::Short(_, words)) = (fewer, &mut beside.outcome) {
-        let names: Vec<String> = waiting
-            .iter()
-            .take(3)
-            .map(|(key, who)| format!("{key} (importance {})", who.importance))
-            .collect();
+        let names = in_words(waiting, named);
         let words = format!("room is held for {}; {words}", names.join(", "));
         beside.outcome = Outcome::Short(reason::HELD_FOR_HIGHER_IMPORTANCE, words);
     }

@@ -242,7 +242,9 @@ type Counts = BTreeMap<String, u32>;
 pub(crate) fn request(seen: &Seen) -> Option<Request> {
     let spec = &seen.binding.spec;
     let homeless = seen.policy.is_none() && spec.clusters.is_empty();
-    if seen.template.is_none() || homeless {
+    let refused = matches!(seen.tenancy, Tenancy::Refused(..));
+    let template = seen.template.as_ref()?;
+    if homeless || refused || template.fault.is_some() {
         return None;
     }
     let mut work = Work::new(seen);
@@ -565,13 +567,17 @@ impl<'a> Work<'a> {
         match &refusal.why {
             Cause::NoRoom => self.short_words(&refusal.shortfall, &refusal.report),
             none @ Cause::NoClusterFits => format!("{none}: {}", refusal.report.in_words()),
-            other => format!(
-                "{} of {} replicas are not placed: {other}; {} clusters considered: {}",
-                refusal.shortfall.replicas,
-                self.request.replicas,
-                refusal.report.considered,
-                why(&refusal.report)
-            ),
+            other => {
+                let report = &refusal.report;
+                let ruled_out = match report.rejected.as_slice() {
+                    [] => String::new(),
+                    _ => format!(": {}", report.in_words()),
+                };
+                format!(
+                    "{} of {} replicas are not placed: {other}; {} clusters considered{ruled_out}",
+                    refusal.shortfall.replicas, self.request.replicas, report.considered,
+                )
+            }
         }
     }
 
@@ -587,8 +593,19 @@ impl<'a> Work<'a> {
             short.replicas,
             self.request.replicas,
             report.considered,
-            why(report)
+            self.why(report)
         )
+    }
+
+    /// Why clusters were ruled out, or that none was.
+    fn why(&self, report: &Report) -> String {
+        if !report.rejected.is_empty() {
+            report.in_words()
+        } else if self.request.rules.bounds.is_empty() {
+            "the possible clusters are full".to_owned()
+        } else {
+            "the possible clusters are full or at their max".to_owned()
+        }
     }
 
     fn begin(&mut self, from: &str, to: String, replicas: u32) {
@@ -740,15 +757,6 @@ pub(crate) fn key(binding: &ResourceBinding) -> u64 {
     name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
-}
-
-/// Why clusters were ruled out, or that none was.
-fn why(report: &Report) -> String {
-    if report.rejected.is_empty() {
-        "the possible clusters are full".to_owned()
-    } else {
-        report.in_words()
-    }
 }
 
 fn entry((member, count): (&String, &u32)) -> (Arc<str>, u32) {

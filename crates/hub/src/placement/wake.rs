@@ -1,6 +1,9 @@
 //! What wakes a binding: each event wakes those that it can affect.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hanse_api::{
     ClusterPropagationPolicy, ClusterReplicas, MemberCluster, PropagationPolicy, ResourceBinding,
@@ -13,7 +16,7 @@ use super::{
     moves,
 };
 use crate::{
-    Evacuations, Key, SessionEvent,
+    Evacuations, Key, SessionEvent, Template,
     policies::PolicyKey,
     propagation::{key_of_binding, key_of_template},
 };
@@ -25,7 +28,14 @@ impl Placement {
         self.listen_to_members();
         self.listen_to_tenants();
         let this = self.clone();
-        self.world.templates().on_change(move |key, _, new| {
+        self.world.templates().on_change(move |key, old, new| {
+            let labels = |template: &Arc<Template>| template.labels.clone();
+            if let (Some(old), Some(new)) = (old.map(labels), new.map(labels))
+                && old != new
+            {
+                this.wake_looking(&key.namespace, Some(&old));
+                this.wake_looking(&key.namespace, Some(&new));
+            }
             let Some(template) = new else { return };
             let key = key_of_binding(key);
             this.book(|book| book.note_needs(&key, &template.needs));
@@ -75,6 +85,7 @@ impl Placement {
             for cluster in old.iter().flat_map(|old| old.spec.clusters.iter().filter(more)) {
                 this.wake_for_room(&cluster.name);
             }
+            this.wake_neighbours(old, new);
             let Some(new) = new else { return };
             let asks = |binding: &ResourceBinding| binding.spec.clone();
             if old.is_none_or(|old| asks(old) != asks(new)) {
@@ -82,6 +93,30 @@ impl Placement {
                 this.wake_companions(new);
             }
         });
+    }
+
+    /// A workload is in other clusters than before: that concerns who wants to be near to it, or
+    /// away from it.
+    fn wake_neighbours(
+        &self,
+        old: Option<&Arc<ResourceBinding>>,
+        new: Option<&Arc<ResourceBinding>>,
+    ) {
+        let clusters = |binding: Option<&Arc<ResourceBinding>>| -> BTreeSet<String> {
+            let clusters = binding.into_iter().flat_map(|binding| &binding.spec.clusters);
+            let held = clusters.filter(|cluster| cluster.replicas > 0);
+            held.map(|cluster| cluster.name.clone()).collect()
+        };
+        let Some(binding) = new.or(old).filter(|_| clusters(old) != clusters(new)) else {
+            return;
+        };
+        let template = &binding.spec.template;
+        let known = self.world.templates().get(&key_of_template(template));
+        self.wake_looking(&template.namespace, known.as_ref().map(|known| &known.labels));
+    }
+
+    fn wake_looking(&self, namespace: &str, labels: Option<&BTreeMap<String, String>>) {
+        self.wake(self.affected(|all| all.looking_at(namespace, labels)));
     }
 
     /// Bindings whose policy is gone, or may select them no longer, stay where they are and say so.

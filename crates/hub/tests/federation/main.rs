@@ -10,6 +10,7 @@ mod manifests;
 mod many;
 mod parts;
 mod privileges;
+mod reasons;
 mod restart;
 mod rules;
 mod simulate;

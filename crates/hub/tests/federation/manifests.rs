@@ -100,6 +100,16 @@ async fn a_restart_and_a_bad_edit_leave_what_stands() {
     stage.start().await;
     hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
     assert_eq!(stage.replicas("web").await, before);
+    // What is in force is kept up, as if the bad edit had not been.
+    let (member, count) = before.iter().next().unwrap();
+    let copies = dynamic(&stage.member(member), "apps/v1", "Deployment", "shop");
+    let drift = Patch::Merge(json!({"spec": {"replicas": count + 5}}));
+    copies.patch("web", &PatchParams::default(), &drift).await.unwrap();
+    eventually("the drift to be corrected", async || {
+        (stage.replicas("web").await == before).then_some(())
+    })
+    .await;
+    stage.condition(GROUP, "FederatedManifest", "shop", "app", "Accepted", "False").await;
     let good = json!({"spec": {"manifests": [deployment("web", 5)]}});
     stage.patch(GROUP, "FederatedManifest", "app", good).await;
     eventually("five replicas", async || {

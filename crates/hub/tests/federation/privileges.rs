@@ -1,7 +1,7 @@
 //! Attempts to get more from the federation than one has been given. Each one is refused, and
 //! told why. The attacker has the rights of an editor in the namespace `shop`.
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::{
@@ -159,10 +159,16 @@ async fn a_members_own_object_cannot_be_taken_over_by_a_policy_of_a_namespace() 
     create(&there, json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}))
         .await;
     create(&there, deployment("web", 7)).await;
-    // The field exists in cluster policies only: here it is dropped.
-    stage.create(policy("all", json!({"conflict": "Overwrite"}))).await;
-    let written = stage.get(GROUP, "PropagationPolicy", "all").await.unwrap();
-    assert!(written["spec"].get("conflict").is_none(), "{written}");
+    let wanted = policy("all", json!({"conflict": "Overwrite"}));
+    let policies = dynamic(&stage.client(), GROUP, "PropagationPolicy", "shop");
+    let wanted = serde_json::from_value(wanted).unwrap();
+    let refused = policies.create(&PostParams::default(), &wanted).await.unwrap_err().to_string();
+    assert!(refused.contains("spec.conflict"), "{refused}");
+    assert!(
+        refused.contains("ask for a ClusterPropagationPolicy that says Overwrite"),
+        "{refused}"
+    );
+    stage.create(policy("all", json!({}))).await;
     stage.create(deployment("web", 6)).await;
     eventually("the conflict", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;

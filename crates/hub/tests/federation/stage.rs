@@ -138,6 +138,11 @@ impl Stage {
             let api: Api<CustomResourceDefinition> = Api::all(client.clone());
             api.create(&PostParams::default(), &crd).await.unwrap();
         }
+        let spec = json!({"requireTenant": false});
+        stage
+            .create(json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "Federation",
+            "metadata": {"name": "default"}, "spec": spec}))
+            .await;
         stage.start().await;
         for (name, region) in MEMBERS {
             let provider = name.split('-').next().unwrap();
@@ -191,7 +196,7 @@ impl Stage {
     /// Ends everything. Whatever a test was about, no decision broke a promise.
     pub(crate) async fn end(mut self) {
         let page = self.hub().world().means().metrics.encode();
-        let broken = page.lines().find(|line| line.starts_with("hanse_placement_violations_total"));
+        let broken = page.lines().find(|line| line.starts_with(hanse_hub::VIOLATIONS));
         assert_eq!(broken, None, "a decision broke a promise");
         self.crash().await;
         self.tasks.kill().await;

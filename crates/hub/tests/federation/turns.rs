@@ -68,3 +68,53 @@ async fn room_that_comes_free_goes_to_what_is_most_important() {
     assert_eq!(total(&stage, "aaa").await, 0);
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_wants_to_be_near_a_workload_is_looked_at_when_that_goes_elsewhere() {
+    let stage = Stage::with_nodes(1).await;
+    let of = |name: &str, placement: serde_json::Value| {
+        let selectors = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": name}]);
+        policy(name, json!({"resourceSelectors": selectors, "placement": placement}))
+    };
+    let db = json!([{"matchLabels": {"app": "db"}}]);
+    let aws = json!([{"names": ["aws-1"]}]);
+    for (name, placement) in [
+        ("db", json!({"clusters": aws})),
+        ("web", json!({"near": db})),
+        ("proxy", json!({"near": db, "replicas": {"mode": "Duplicate"}})),
+        ("quiet", json!({"away": db, "clusters": aws})),
+    ] {
+        stage.create(of(name, placement)).await;
+    }
+    // There is nothing to be near to, until there is.
+    stage.create(deployment("web", 2)).await;
+    refused(&stage, "web", "NoClusterFits").await;
+    stage.create(deployment("db", 2)).await;
+    eventually("web beside it", async || (total(&stage, "web").await == 2).then_some(())).await;
+    assert_eq!(stage.replicas("web").await.keys().collect::<Vec<_>>(), ["aws-1"]);
+    stage.create(deployment("proxy", 1)).await;
+    eventually("proxy beside it", async || (total(&stage, "proxy").await == 1).then_some(())).await;
+    stage.create(deployment("quiet", 1)).await;
+    refused(&stage, "quiet", "NoClusterFits").await;
+    // It goes elsewhere: what has its place, and waits for nothing, follows.
+    let change = json!({"spec": {"placement": {"clusters": [{"names": ["gcp-1"]}]}}});
+    stage.patch("hanse.dev/v1alpha1", "PropagationPolicy", "db", change).await;
+    eventually("the decision", async || {
+        let binding = stage.binding("apps/v1", "Deployment", "db").await;
+        let clusters = binding["spec"]["clusters"].as_array()?;
+        clusters.iter().any(|cluster| cluster["name"] == "gcp-1").then_some(())
+    })
+    .await;
+    let started = Mono::now();
+    eventually("proxy beside it again", async || {
+        stage.replicas("proxy").await.contains_key("gcp-1").then_some(())
+    })
+    .await;
+    // Nothing else brings it here so soon.
+    assert!(started.elapsed() < Duration::from_millis(500), "{:?}", started.elapsed());
+    eventually("what wants to be alone", async || {
+        (total(&stage, "quiet").await == 1).then_some(())
+    })
+    .await;
+    stage.end().await;
+}
