@@ -115,8 +115,9 @@ pub struct Session {
 
 #[derive(Debug, Default)]
 struct Copies {
-    by_key: BTreeMap<TemplateKey, Copy>,
-    by_binding: BTreeMap<Key, BTreeSet<TemplateKey>>,
+    by_key: BTreeMap<Arc<TemplateKey>, Copy>,
+    /// Nearly always one each.
+    by_binding: BTreeMap<Key, Vec<Arc<TemplateKey>>>,
     watched: BTreeSet<String>,
     synced: BTreeSet<String>,
 }
@@ -244,7 +245,12 @@ impl Session {
     pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
         let copies = self.read();
         let keys = copies.by_binding.get(binding).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), copies.by_key.get(key)?.clone()))).collect()
+        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.clone()))).collect()
+    }
+
+    /// Whether a binding has a copy here.
+    pub(crate) fn has_copies(&self, binding: &Key) -> bool {
+        self.read().by_binding.contains_key(binding)
     }
 
     /// All bindings that have copies here.
@@ -566,10 +572,12 @@ impl Session {
             {
                 copies.unlink(binding, key);
             }
+            let known = copies.by_key.get_key_value(key).map(|(known, _)| Arc::clone(known));
+            let key = known.unwrap_or_else(|| Arc::new(key.clone()));
             if let Some(binding) = &binding {
-                copies.by_binding.entry(binding.clone()).or_default().insert(key.clone());
+                copies.link(binding, &key);
             }
-            copies.by_key.insert(key.clone(), Copy { digest: Arc::new(digest), unseen });
+            copies.by_key.insert(key, Copy { digest: Arc::new(digest), unseen });
             old_binding
         };
         if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
@@ -601,7 +609,8 @@ impl Session {
         let gone: Vec<TemplateKey> = {
             let copies = self.read();
             let of_kind = copies.by_key.keys().filter(|key| key.kind_id() == kind_id);
-            of_kind.filter(|key| !listed.contains(*key)).cloned().collect()
+            let gone = of_kind.filter(|key| !listed.contains(&***key));
+            gone.map(|key| TemplateKey::clone(key)).collect()
         };
         for key in gone {
             self.remove(&key);
@@ -620,9 +629,20 @@ impl Session {
 }
 
 impl Copies {
+    fn link(&mut self, binding: &Key, key: &Arc<TemplateKey>) {
+        if let Some(keys) = self.by_binding.get_mut(binding) {
+            if !keys.contains(key) {
+                keys.push(Arc::clone(key));
+                keys.sort_unstable();
+            }
+        } else {
+            self.by_binding.insert(binding.clone(), vec![Arc::clone(key)]);
+        }
+    }
+
     fn unlink(&mut self, binding: &Key, key: &TemplateKey) {
         if let Some(keys) = self.by_binding.get_mut(binding) {
-            keys.remove(key);
+            keys.retain(|known| **known != *key);
             if keys.is_empty() {
                 self.by_binding.remove(binding);
             }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 use crate::{
     Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
-    rules::RuleBook, tenants::Tenants, traces::Traces,
+    rules::RuleBook, standing::Standing, tenants::Tenants, traces::Traces,
 };
 
 /// What every controller sees.
@@ -30,6 +30,7 @@ pub struct World {
 #[derive(Debug)]
 struct Shared {
     objects: Objects,
+    standing: Standing,
     templates: Templates,
     tenants: Tenants,
     sessions: RwLock<BTreeMap<String, Arc<Session>>>,
@@ -133,6 +134,7 @@ impl std::fmt::Debug for SessionListeners {
 impl World {
     pub(crate) fn new(objects: Objects, templates: Templates, means: Means) -> Self {
         let shared = Shared {
+            standing: Standing::of(&objects.bindings),
             objects,
             templates,
             tenants: Tenants::default(),
@@ -147,6 +149,11 @@ impl World {
     /// The hub's own objects.
     pub fn objects(&self) -> &Objects {
         &self.shared.objects
+    }
+
+    /// Which bindings name which member.
+    pub fn standing(&self) -> &Standing {
+        &self.shared.standing
     }
 
     /// The templates.

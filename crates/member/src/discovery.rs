@@ -1,6 +1,9 @@
 //! Which kinds a cluster serves. One snapshot per cluster; the caller asks again when it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use kube::{
     Client, Discovery,
@@ -9,7 +12,10 @@ use kube::{
 
 /// The kinds that a cluster serves.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Kinds(BTreeMap<String, Served>);
+pub struct Kinds {
+    served: BTreeMap<String, Served>,
+    names: Arc<BTreeSet<String>>,
+}
 
 /// One served kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,12 +31,12 @@ pub struct Served {
 impl Kinds {
     /// The kind of an API version and a kind's name.
     pub fn get(&self, api_version: &str, kind: &str) -> Option<&Served> {
-        self.0.get(&format!("{api_version}/{kind}"))
+        self.served.get(&format!("{api_version}/{kind}"))
     }
 
     /// All kinds as `apiVersion/Kind`.
-    pub fn names(&self) -> BTreeSet<String> {
-        self.0.keys().cloned().collect()
+    pub fn names(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.names)
     }
 }
 
@@ -62,5 +68,6 @@ pub async fn discover(client: &Client) -> Result<Kinds, kube::Error> {
             }
         }
     }
-    Ok(Kinds(kinds))
+    let names = Arc::new(kinds.keys().cloned().collect());
+    Ok(Kinds { served: kinds, names })
 }

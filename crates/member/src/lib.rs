@@ -6,6 +6,7 @@ mod connect;
 mod digest;
 mod discovery;
 mod kubeconfig;
+mod packed;
 mod watch;
 
 pub use bounded::{Limits, bounded};
@@ -13,4 +14,5 @@ pub use connect::{ConnectError, Connecting, Connection, Connector, DirectConnect
 pub use digest::{Digest, MarkNames, digest};
 pub use discovery::{Kinds, Served, discover};
 pub use kubeconfig::{KubeconfigRefused, read_kubeconfig};
+pub use packed::Packed;
 pub use watch::{Watched, run as run_watch};
