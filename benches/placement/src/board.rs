@@ -15,17 +15,18 @@ use hanse_hub::{Hub, Key, sync::Stand};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt as _, api::ListParams};
 
-use crate::{
-    stage::{Stage, until},
-    workload::DUPLICATES,
-};
+use crate::stage::{Stage, until};
 
 /// Members that are lost, by name.
 pub(crate) type Lost = BTreeSet<String>;
 
 /// How often the bench looks: often enough for the figure, seldom enough not to be part of it.
 pub(crate) fn pace(bindings: usize) -> Duration {
-    if bindings > 20_000 { Duration::from_millis(500) } else { Duration::from_millis(50) }
+    Duration::from_millis(match bindings {
+        0..=2_000 => 50,
+        2_001..=20_000 => 500,
+        _ => 2_000,
+    })
 }
 
 /// Whether every replica of a binding has a place in members that are not lost.
@@ -33,10 +34,11 @@ pub(crate) fn is_placed(known: &ResourceBinding, lost: &Lost) -> bool {
     let asked = i64::from(known.spec.replicas);
     let living = known.spec.clusters.iter().filter(|cluster| !lost.contains(&cluster.name));
     let placed: i64 = living.map(|cluster| i64::from(cluster.replicas)).sum();
-    placed >= asked * if is_duplicated(known) { DUPLICATES } else { 1 }
+    placed >= asked
 }
 
-fn is_duplicated(known: &ResourceBinding) -> bool {
+/// Whether every cluster has all replicas: then nothing moves when one of them is lost.
+pub(crate) fn is_duplicated(known: &ResourceBinding) -> bool {
     let decision = known.status.as_ref().and_then(|status| status.decision.as_ref());
     decision.is_some_and(|decision| decision.duplicated)
 }

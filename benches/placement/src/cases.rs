@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context as _, Result};
 use futures::{StreamExt as _, TryStreamExt as _};
 use hanse_api::{MoveReason, ResourceBinding};
-use hanse_hub::{Evacuation, Evacuations, Key};
+use hanse_hub::{Evacuation, Evacuations, Key, TemplateKey, propagation::key_of_binding};
 use hanse_rt::Mono;
 use hanse_sim::faults::Faults;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -156,16 +156,22 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     stage.crash_hub().await?;
     // Written while no hub runs: the first decision that is due.
     let new = workload::deployment(rows.bindings());
-    let name = new["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let key = key_of_binding(&TemplateKey {
+        api_version: text(&new["apiVersion"]),
+        kind: text(&new["kind"]),
+        namespace: text(&new["metadata"]["namespace"]),
+        name: text(&new["metadata"]["name"]),
+    });
     stage.create_all(std::iter::once(new)).await?;
     let (start, used, writes) = (Mono::now(), processor_time(), stage.writes.count());
     stage.start_hub().await?;
     rows.show("restart: controllers run", seconds(start), "s");
     let none = Lost::new();
     let first = async {
-        board::wait(stage, "first decision", (None, 1), |hub, known| {
-            known.spec.template.name == name
-                && !known.spec.clusters.is_empty()
+        let asked = (Some(std::slice::from_ref(&key)), 1);
+        board::wait(stage, "first decision", asked, |hub, known| {
+            !known.spec.clusters.is_empty()
                 && board::is_placed(known, &none)
                 && board::is_applied(hub, known, &none)
         })
@@ -184,8 +190,7 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     rows.show("restart: processor time until then", used, "s");
     // What would be written late is written by then.
     hanse_rt::sleep(IDLE).await;
-    let own = stage.hub()?.world().objects().bindings.all();
-    let own = own.iter().find(|known| known.spec.template.name == name);
+    let own = stage.hub()?.world().objects().bindings.get(&key);
     let own = own.map_or(0, |known| known.spec.clusters.len());
     let written = usize::try_from(stage.writes.count() - writes)?;
     rows.show("restart: writes for what came meanwhile", number(own), "");
@@ -226,14 +231,23 @@ async fn lose(
     let mut keys: Vec<Key> = Vec::new();
     for name in &names {
         keys.extend(hub.world().standing().bindings(name).iter().map(|key| Key::clone(key)));
-        stage.world.member(name).context("a member")?.set_faults(Faults {
-            killed: true,
-            ..Faults::default()
-        });
+        stage
+            .world
+            .member(name)
+            .context("a member")?
+            .set_faults(Faults { killed: true, ..Faults::default() });
         orders.insert(name.clone(), order(what));
     }
     keys.sort();
     keys.dedup();
+    let members = names.len();
+    let bindings = &hub.world().objects().bindings;
+    rows.show(
+        &format!("{what} of {members} lost: bindings that stand there"),
+        number(keys.len()),
+        "",
+    );
+    keys.retain(|key| bindings.get(key).is_some_and(|known| !board::is_duplicated(&known)));
     let lost: &Lost = &orders.keys().cloned().collect();
     let (start, used) = (Mono::now(), processor_time());
     hub.world().order_evacuations(orders.clone());
@@ -252,8 +266,8 @@ async fn lose(
     };
     let (decided, applied) = futures::try_join!(decided, applied)?;
     let used = processor_time().saturating_sub(used).as_secs_f64();
-    let members = names.len();
-    rows.show(&format!("{what} of {members} lost: bindings concerned"), number(keys.len()), "");
+    let divided = "of these divided, to be placed anew";
+    rows.show(&format!("{what} lost: {divided}"), number(keys.len()), "");
     rows.show(&format!("{what} lost, from the verdict: all placed anew"), decided, "s");
     rows.keep(&format!("{what} lost, from the verdict: all applied anew"), applied, "s", EVACUATED);
     rows.show(&format!("{what} lost: processor time until then"), used, "s");

@@ -61,7 +61,8 @@ impl Figures {
             "part", "bindings", "figure", "measured", "", "target", "Karmada"
         );
         for figure in &self.0 {
-            let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+            let shown =
+                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
             let part = match figure.part {
                 Part::Decisions => "decisions",
                 Part::Hub => "hub",

@@ -35,8 +35,7 @@ const REGIONS: [Region; 20] = [
 ];
 
 /// Nodes of a small, a medium and a large cluster: how many, cores, memory.
-const SIZES: [(u32, &str, &str); 3] =
-    [(3, "16", "64Gi"), (8, "32", "128Gi"), (12, "64", "256Gi")];
+const SIZES: [(u32, &str, &str); 3] = [(3, "16", "64Gi"), (8, "32", "128Gi"), (12, "64", "256Gi")];
 
 /// Kilometres that light goes in a fibre in a millisecond there and back, less detours.
 const KILOMETRES_A_MILLISECOND: f64 = 70.0;

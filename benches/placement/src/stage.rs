@@ -173,8 +173,7 @@ impl Stage {
             let known = members.iter().filter(|member| {
                 let name = member.metadata.name.as_deref().unwrap_or_default();
                 let session = world.session(name);
-                let seen =
-                    session.is_some_and(|s| s.fresh_room().is_some() && s.kinds().is_some());
+                let seen = session.is_some_and(|s| s.fresh_room().is_some() && s.kinds().is_some());
                 let status = member.status.as_ref();
                 let joined = status.is_some_and(|status| {
                     let joined = hanse_api::conditions::member::JOINED;

@@ -8,15 +8,11 @@ pub(crate) const TEAMS: u64 = 10;
 
 /// Kinds of placement; a Deployment's label `placement` says which it is.
 const PLACEMENTS: [&str; 5] = ["capacity", "weights", "duplicate", "regions", "pack"];
-/// Clusters that hold what is duplicated.
-pub(crate) const DUPLICATES: i64 = 3;
 
 /// The policies.
 pub(crate) fn policies() -> Vec<Value> {
     let labelled = |key: &str, value: &str| json!({"selector": {"matchLabels": {key: value}}});
-    let clusters = |min: u32, max: u32| {
-        json!({"topologyKey": "cluster", "minDomains": min, "maxDomains": max})
-    };
+    let clusters = |min: u32, max: u32| json!({"topologyKey": "cluster", "minDomains": min, "maxDomains": max});
     let placements = [
         json!({"spread": [clusters(1, 4)]}),
         json!({

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_member::{Digest, Kinds, Watched, digest, discover, run_watch};
+use hanse_member::{Digest, Kinds, KindsPool, Watched, digest, discover, run_watch};
 use hanse_rt::{Mono, Rng, TaskSet};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -84,6 +84,9 @@ impl Default for SessionLimits {
 /// Changes of definitions are collected for this long before the kinds are asked for again.
 const KINDS_DELAY: Duration = Duration::from_millis(200);
 
+/// How often a hub whose probe was not answered waits for its turn, to learn whether it is late.
+const LOOKS_AT_ITSELF: u32 = 4;
+
 /// Watches that room is counted from.
 const ROOM_WATCHES: [&str; 2] = ["nodes", "pods"];
 
@@ -102,6 +105,8 @@ pub struct Session {
     /// Counts up when watches should begin anew.
     epoch: watch::Sender<u64>,
     kinds: RwLock<Option<Arc<Kinds>>>,
+    /// What all members serve.
+    all_kinds: KindsPool,
     room: RwLock<Option<Arc<RoomSeen>>>,
     /// Watches of nodes and pods that have failed lately.
     failing: Mutex<BTreeMap<&'static str, Failing>>,
@@ -144,8 +149,8 @@ impl Session {
         client: Client,
         hub_id: &str,
         tasks: &TaskSet,
-        rng: Rng,
-        limits: SessionLimits,
+        (rng, limits): (Rng, SessionLimits),
+        all_kinds: KindsPool,
         listener: Listener,
     ) -> Arc<Self> {
         let sight = Sight { up: None, since: Mono::now(), error: String::new() };
@@ -160,6 +165,7 @@ impl Session {
             sight: watch::Sender::new(sight),
             epoch: watch::Sender::new(0),
             kinds: RwLock::default(),
+            all_kinds,
             room: RwLock::default(),
             failing: Mutex::default(),
             room_fresh: AtomicBool::new(false),
@@ -245,7 +251,8 @@ impl Session {
     pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
         let copies = self.read();
         let keys = copies.by_binding.get(binding).into_iter().flatten();
-        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.clone()))).collect()
+        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.clone())))
+            .collect()
     }
 
     /// Whether a binding has a copy here.
@@ -321,6 +328,10 @@ impl Session {
         loop {
             let answer =
                 hanse_rt::timeout(self.limits.probe_limit, self.client.apiserver_version()).await;
+            if answer.is_err() && self.is_hub_late().await {
+                // Who does not get to its answers cannot say that there are none.
+                continue;
+            }
             let error = match answer {
                 Ok(Ok(_)) => None,
                 Ok(Err(kube::Error::Api(status))) if status.code < 500 => None,
@@ -336,6 +347,17 @@ impl Session {
             }
             hanse_rt::sleep(self.limits.probe_period).await;
         }
+    }
+
+    /// Whether this process is so far behind its work that an answer in time may lie unread: it
+    /// passes some twenty tasks on its way. A member that refuses is heard all the same, and one
+    /// that is silent is missed by the gateways of others.
+    async fn is_hub_late(&self) -> bool {
+        let mut behind = Duration::ZERO;
+        for _ in 0..LOOKS_AT_ITSELF {
+            behind += hanse_rt::turn().await;
+        }
+        behind >= self.limits.probe_limit / 8
     }
 
     fn saw(&self, error: Option<String>) {
@@ -357,7 +379,7 @@ impl Session {
     pub(crate) async fn learn_kinds(&self) {
         match discover(&self.client).await {
             Ok(kinds) => {
-                let kinds = Some(Arc::new(kinds));
+                let kinds = Some(self.all_kinds.share(kinds));
                 let changed = {
                     let mut known = self.kinds.write().expect("no holder of this lock panics");
                     let changed = *known != kinds;

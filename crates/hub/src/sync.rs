@@ -216,8 +216,10 @@ impl Sync {
             let both = old.into_iter().chain(new).flat_map(|binding| &binding.spec.clusters);
             let held = this.holders.of(key);
             let held = held.iter().filter(|member| this.world.session(member).is_some());
-            let members: BTreeSet<&str> =
-                both.map(|cluster| cluster.name.as_str()).chain(held.map(|member| &**member)).collect();
+            let members: BTreeSet<&str> = both
+                .map(|cluster| cluster.name.as_str())
+                .chain(held.map(|member| &**member))
+                .collect();
             for member in members {
                 this.add(member, key.clone());
             }
@@ -296,8 +298,7 @@ impl Sync {
     /// Touches what names a member or has copies there, as far as it is chosen.
     fn touch_all(&self, member: &str, chosen: impl Fn(&ResourceBinding) -> bool) {
         let held = self.world.session(member).map(|session| session.bindings());
-        let mut keys: BTreeSet<Arc<Key>> =
-            held.into_iter().flatten().map(Arc::new).collect();
+        let mut keys: BTreeSet<Arc<Key>> = held.into_iter().flatten().map(Arc::new).collect();
         keys.extend(self.world.standing().bindings(member));
         for key in keys {
             let known = self.world.objects().bindings.get(&key);

@@ -11,7 +11,7 @@ use hanse_api::{
     GlobalService, MemberCluster, MoveReason, OverridePolicy, PropagationPolicy, ResourceBinding,
     ResourceInterpreter, Tenant,
 };
-use hanse_member::Connector;
+use hanse_member::{Connector, KindsPool};
 use hanse_rt::{Metrics, Rng, TaskSet, Wall};
 use kube::Client;
 use tokio::sync::watch;
@@ -91,6 +91,8 @@ pub struct Means {
     pub tasks: TaskSet,
     /// Tunables of members' sessions.
     pub session_limits: SessionLimits,
+    /// What members serve.
+    pub kinds: KindsPool,
     /// Changes under way.
     pub(crate) traces: Traces,
 }

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, Mutex, Weak},
 };
 
 use kube::{
@@ -15,6 +15,24 @@ use kube::{
 pub struct Kinds {
     served: BTreeMap<String, Served>,
     names: Arc<BTreeSet<String>>,
+}
+
+/// What many clusters serve, each set kept once: clusters of one version serve the same.
+#[derive(Clone, Debug, Default)]
+pub struct KindsPool(Arc<Mutex<Vec<Weak<Kinds>>>>);
+
+impl KindsPool {
+    /// The one copy of a set.
+    pub fn share(&self, kinds: Kinds) -> Arc<Kinds> {
+        let mut known = self.0.lock().expect("no holder of this lock panics");
+        known.retain(|one| one.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|one| **one == kinds) {
+            return same;
+        }
+        let kinds = Arc::new(kinds);
+        known.push(Arc::downgrade(&kinds));
+        kinds
+    }
 }
 
 /// One served kind.
@@ -70,4 +88,24 @@ pub async fn discover(client: &Client) -> Result<Kinds, kube::Error> {
     }
     let names = Arc::new(kinds.keys().cloned().collect());
     Ok(Kinds { served: kinds, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_are_one_and_a_set_that_nobody_has_is_forgotten() {
+        let set = |name: &str| Kinds {
+            names: Arc::new([name.to_owned()].into()),
+            ..Kinds::default()
+        };
+        let pool = KindsPool::default();
+        let (a, b) = (pool.share(set("v1/Pod")), pool.share(set("v1/Pod")));
+        assert!(Arc::ptr_eq(&a, &b));
+        assert!(!Arc::ptr_eq(&a, &pool.share(set("v1/Node"))));
+        drop((a, b));
+        pool.share(set("v1/Pod"));
+        assert_eq!(pool.0.lock().unwrap().len(), 1);
+    }
 }

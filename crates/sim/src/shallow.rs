@@ -330,11 +330,8 @@ mod tests {
         assert_eq!(heard(Method::GET, "/web"), None);
         assert_eq!(heard(Method::DELETE, "/web"), None);
         assert_eq!(written(&Method::POST, "/api/v1/namespaces/shop/configmaps"), None);
-        let path = path(&Work {
-            member: 0,
-            kind: Kind::Job,
-            key: ("shop".to_owned(), "sum".to_owned()),
-        });
+        let path =
+            path(&Work { member: 0, kind: Kind::Job, key: ("shop".to_owned(), "sum".to_owned()) });
         assert_eq!(path, "/apis/batch/v1/namespaces/shop/jobs/sum");
     }
 }

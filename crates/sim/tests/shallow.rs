@@ -6,12 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use hanse_apiserver::ApiServer;
 use hanse_rt::{Rng, TaskSet, Wall};
-use hanse_sim::{
-    faults::Faults,
-    member::Options,
-    shallow::Shallow,
-    world::World,
-};
+use hanse_sim::{faults::Faults, member::Options, shallow::Shallow, world::World};
 use hanse_topology::Topology;
 use k8s_openapi::api::{
     apps::v1::{DaemonSet, Deployment, StatefulSet},

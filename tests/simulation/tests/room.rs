@@ -9,9 +9,7 @@ use hanse_api::conditions::{binding, is_true};
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
 use hanse_rt::{Rng, TaskSet, Wall};
-use hanse_sim::{
-    connector::SimulatedConnector, member::Options, shallow::Shallow, world::World,
-};
+use hanse_sim::{connector::SimulatedConnector, member::Options, shallow::Shallow, world::World};
 use hanse_topology::Topology;
 use k8s_openapi::{
     api::apps::v1::Deployment,
@@ -123,8 +121,7 @@ async fn members_without_pods_are_filled_to_the_brim_and_not_beyond() {
         deploy(&client, &format!("app-{number}"), PLACES).await;
     }
     hanse_rt::sleep(Duration::from_secs(30)).await;
-    let full: BTreeMap<String, i32> =
-        (0..MEMBERS).map(|at| (format!("m{at}"), PLACES)).collect();
+    let full: BTreeMap<String, i32> = (0..MEMBERS).map(|at| (format!("m{at}"), PLACES)).collect();
     assert_eq!(look(&hub, &world).await, (full.clone(), MEMBERS));
     deploy(&client, "one-too-many", 1).await;
     hanse_rt::sleep(Duration::from_secs(30)).await;

@@ -102,10 +102,10 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         for kind in [Kind::Deployment, Kind::StatefulSet, Kind::ReplicaSet] {
             let status = settled(kind, &object(&spec, &Value::Null), 2, now).unwrap();
-            assert_eq!((&status["readyReplicas"], &status["observedGeneration"]), (
-                &json!(4),
-                &json!(3)
-            ));
+            assert_eq!(
+                (&status["readyReplicas"], &status["observedGeneration"]),
+                (&json!(4), &json!(3))
+            );
             let later = Timestamp::from_second(60).unwrap();
             assert_eq!(settled(kind, &object(&spec, &status), 2, later), None, "{kind:?}");
         }
