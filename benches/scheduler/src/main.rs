@@ -20,6 +20,9 @@ use hanse_bench_scheduler::{
     fleet::{self, Dice, Scenario},
 };
 
+#[global_allocator]
+static COUNTING: count::Counting = count::Counting;
+
 /// Cost of placement decisions.
 #[derive(Debug, Parser)]
 struct Arguments {

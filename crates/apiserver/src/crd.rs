@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
 
-use crate::{catalog::Kind, failure::Cause, meta, schema::Schema};
+use crate::{catalog::Kind, failure::Cause, meta, rules::Rules, schema::Schema};
 
 /// The place of definitions in the store.
 pub(crate) const STORAGE: &str = "customresourcedefinitions.apiextensions.k8s.io";
@@ -24,7 +24,7 @@ pub(crate) struct Custom {
     pub(crate) closing: bool,
     /// Which state of the definition this was made from.
     pub(crate) origin: String,
-    pub(crate) rules: OnceLock<Option<kube_cel::CompiledSchema>>,
+    pub(crate) rules: OnceLock<Option<Rules>>,
 }
 
 /// The resources that a definition serves. Those of `before` that did not change are kept.

@@ -61,6 +61,12 @@ pub(crate) fn json(body: &[u8]) -> Result<Value, Failure> {
 pub(crate) fn yaml(body: &[u8]) -> Result<Value, Failure> {
     let text = std::str::from_utf8(body)
         .map_err(|error| Failure::bad_request(format!("the YAML body is not UTF-8: {error}")))?;
+    // What clients of this server send is JSON, which is read much faster as such.
+    if text.starts_with('{')
+        && let Ok(value) = serde_json::from_str(text)
+    {
+        return Ok(value);
+    }
     serde_saphyr::from_str(text)
         .map_err(|error| Failure::bad_request(format!("error converting YAML to JSON: {error}")))
 }

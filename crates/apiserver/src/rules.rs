@@ -7,6 +7,37 @@ use crate::{catalog::Kind, failure::Cause};
 
 const RULES: &str = "x-kubernetes-validations";
 
+/// The rules of a definition.
+pub(crate) struct Rules {
+    compiled: kube_cel::CompiledSchema,
+    /// The fields of the object under which there are rules; absent: the object itself has some.
+    under: Option<Vec<String>>,
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules").field("under", &self.under).finish_non_exhaustive()
+    }
+}
+
+impl Rules {
+    fn of(schema: &str) -> Self {
+        let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+        let fields = schema["properties"].as_object().into_iter().flatten();
+        let ruled = fields.filter(|(_, field)| field.to_string().contains(RULES));
+        let under = schema[RULES].is_null().then(|| ruled.map(|(name, _)| name.clone()).collect());
+        Self { compiled: kube_cel::compile_schema(&schema), under }
+    }
+
+    /// What an update leaves as it was is not judged again: most are of a status without rules.
+    fn concern(&self, old: Option<&Value>, object: &Value) -> bool {
+        let (Some(under), Some(old)) = (&self.under, old) else {
+            return true;
+        };
+        under.iter().any(|field| old.get(field) != object.get(field))
+    }
+}
+
 /// Runs the rules of a kind; the result is what to warn about.
 pub(crate) fn check(
     kind: &Kind,
@@ -17,18 +48,14 @@ pub(crate) fn check(
     let Some(custom) = &kind.custom else {
         return Vec::new();
     };
-    let compiled = custom.rules.get_or_init(|| {
-        // Most schemas have no rules, and then nothing is compiled or kept.
-        custom.text.contains(RULES).then(|| {
-            let schema = serde_json::from_str(&custom.text).unwrap_or_default();
-            kube_cel::compile_schema(&schema)
-        })
-    });
-    let Some(compiled) = compiled else {
+    // Most schemas have no rules, and then nothing is compiled or kept.
+    let rules =
+        custom.rules.get_or_init(|| custom.text.contains(RULES).then(|| Rules::of(&custom.text)));
+    let Some(rules) = rules.as_ref().filter(|rules| rules.concern(old, object)) else {
         return Vec::new();
     };
     let mut warnings = Vec::new();
-    if let Err(errors) = kube_cel::validate_compiled(compiled, object, old) {
+    if let Err(errors) = kube_cel::validate_compiled(&rules.compiled, object, old) {
         for error in errors.into_vec() {
             match error.kind {
                 // The library lacks some functions; a rule that needs one is not enforced.

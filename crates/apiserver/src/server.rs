@@ -226,6 +226,12 @@ impl ApiServer {
         self.inner.store.close();
     }
 
+    /// Bytes that the objects and the remembered changes take as JSON. What is kept beside them,
+    /// mostly indices, is not counted.
+    pub fn stored_bytes(&self) -> usize {
+        self.inner.store.bytes()
+    }
+
     /// Starts the background controllers: namespaces, ownership, and what each namespace holds
     /// from its start. They end with `tasks`.
     pub fn run(&self, tasks: &TaskSet) {

@@ -213,6 +213,22 @@ impl Store {
         })
     }
 
+    /// Bytes of JSON and keys that the objects and the history hold; indices are not counted.
+    pub(crate) fn bytes(&self) -> usize {
+        let state = self.lock();
+        let of_place = |place: &Resource| {
+            let objects = place.objects.iter();
+            let objects: usize = objects.map(|(key, object)| key.len() + object.json.len()).sum();
+            // The newest state of an object is the same bytes as its last event.
+            let past = place.history.iter().filter(|event| {
+                let now = place.objects.get(&event.key);
+                now.is_none_or(|now| now.revision != event.revision)
+            });
+            objects + past.map(|event| event.object.json.len()).sum::<usize>()
+        };
+        state.resources.values().map(of_place).sum()
+    }
+
     /// The revision of the last commit.
     pub(crate) fn revision(&self) -> u64 {
         self.lock().revision

@@ -28,7 +28,6 @@ use hanse_rt::{
 };
 use hanse_sim::{
     faults::HUB,
-    kubelet::Pace,
     member::{Options, Roles},
     world::World,
 };
@@ -128,7 +127,7 @@ async fn start(
     let address = listener.local_addr()?;
     serve(&hub, tasks, listener, pki)?;
     let addresses = AddressMap::loopback();
-    let options = Options { pace: Pace::default(), sockets: Some(addresses.clone()) };
+    let options = Options { sockets: Some(addresses.clone()), ..Options::default() };
     let (chance, sight) = ((&wall, &rng), (&metrics, &readiness));
     let world = members::world(data, topology, chance, pki, (&options, &metrics))?;
     let client = kube::Client::new(hub.as_user("system:admin"), "default");

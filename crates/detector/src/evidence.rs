@@ -66,11 +66,22 @@ impl Evidence {
 
     /// What the regions say of `member`.
     pub fn votes(&self, member: &str) -> Votes {
+        self.votes_beside(member, &self.tally(&self.control))
+    }
+
+    /// What the regions say of every member: what the hub sees is counted once for all of them.
+    pub fn all_votes(&self) -> BTreeMap<String, Votes> {
+        let hub = self.tally(&self.control);
+        let members = self.members.keys();
+        members.map(|member| (member.clone(), self.votes_beside(member, &hub))).collect()
+    }
+
+    fn votes_beside(&self, member: &str, hub: &Tally<'_>) -> Votes {
         let mut votes = Votes::default();
         let Some(place) = self.members.get(member) else {
             return votes;
         };
-        let hub_cut_off = self.cut_off(place, &self.control);
+        let hub_cut_off = hub.is_cut_off(place);
         let control = self.control.get(member).copied().unwrap_or_default();
         if hub_cut_off {
             votes.void.insert(HUB.to_owned());
@@ -81,7 +92,7 @@ impl Evidence {
             let Some(from) = self.members.get(observer) else {
                 continue;
             };
-            if *level == Level::Down && self.cut_off(place, &self.seen_by(observer)) {
+            if *level == Level::Down && self.tally(&self.seen_by(observer)).is_cut_off(place) {
                 votes.void.insert(observer.clone());
                 continue;
             }
@@ -109,18 +120,34 @@ impl Evidence {
             .collect()
     }
 
-    /// Whether somebody with these levels lost most of its peers outside the suspected region.
-    fn cut_off(&self, suspected: &Place, levels: &BTreeMap<String, Level>) -> bool {
-        let outside = levels.iter().filter(|(member, level)| {
-            **level != Level::Unknown
-                && self.members.get(*member).is_some_and(|place| place.region != suspected.region)
-        });
-        let (mut all, mut down) = (0_usize, 0_usize);
-        for (_, level) in outside {
-            all += 1;
-            down += usize::from(*level == Level::Down);
+    /// Counts what somebody sees, by region.
+    fn tally(&self, levels: &BTreeMap<String, Level>) -> Tally<'_> {
+        let mut tally = Tally::default();
+        for (member, level) in levels.iter().filter(|(_, level)| **level != Level::Unknown) {
+            let Some(place) = self.members.get(member) else {
+                continue;
+            };
+            let down = usize::from(*level == Level::Down);
+            let region = tally.regions.entry(&place.region).or_default();
+            *region = (region.0 + 1, region.1 + down);
+            tally.all = (tally.all.0 + 1, tally.all.1 + down);
         }
-        down * 2 > all
+        tally
+    }
+}
+
+/// How many members somebody knows something of, and how many of these are down.
+#[derive(Debug, Default)]
+struct Tally<'a> {
+    regions: BTreeMap<&'a str, (usize, usize)>,
+    all: (usize, usize),
+}
+
+impl Tally<'_> {
+    /// Whether that somebody lost most of its peers outside the suspected region.
+    fn is_cut_off(&self, suspected: &Place) -> bool {
+        let inside = self.regions.get(suspected.region.as_str()).copied().unwrap_or_default();
+        (self.all.1 - inside.1) * 2 > self.all.0 - inside.0
     }
 }
 
@@ -213,6 +240,15 @@ mod tests {
         assert_eq!(votes.control, Level::Unknown);
         assert_eq!(votes.void, set(&[HUB]));
         assert!(votes.down.is_empty());
+    }
+
+    #[test]
+    fn the_votes_of_all_are_those_of_each() {
+        let mut evidence = evidence(&SIX);
+        lose(&mut evidence, &["b1", "c1"]);
+        let all = evidence.all_votes();
+        assert_eq!(all.len(), SIX.len());
+        assert!(all.iter().all(|(member, votes)| *votes == evidence.votes(member)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use hanse_api::{
-    MemberCapacity, MemberCluster, MemberClusterStatus, NodeCounts, WorkloadCounts,
+    MemberCapacity, MemberCluster, MemberClusterStatus, NodeCounts,
     conditions::{self, member, reason},
 };
 use hanse_rt::TaskSet;
@@ -72,7 +72,7 @@ impl Capacity {
             return Ok(());
         };
         let room = self.world.session(&key.name).and_then(|session| session.room());
-        let workloads = self.workloads(&key.name);
+        let workloads = self.world.standing().counts(&key.name);
         let failure = self.table.first_failure(&key.name);
         let now = Time(self.world.means().wall.now());
         let generation = cluster.metadata.generation;
@@ -98,17 +98,6 @@ impl Capacity {
         let api: Api<MemberCluster> = Api::all(self.world.means().client.clone());
         let bucket = &self.world.means().status_writes;
         change_status(&api, bucket, Arc::clone(&cluster), change).await.map(|_| ())
-    }
-
-    fn workloads(&self, member: &str) -> WorkloadCounts {
-        let mut counts = WorkloadCounts::default();
-        for binding in self.world.objects().bindings.all() {
-            for cluster in binding.spec.clusters.iter().filter(|c| c.name == member) {
-                counts.bindings += 1;
-                counts.replicas += i64::from(cluster.replicas);
-            }
-        }
-        counts
     }
 }
 

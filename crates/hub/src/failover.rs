@@ -24,7 +24,7 @@ pub(crate) async fn run(world: World, settings: Settings) {
     let mut resumed = false;
     loop {
         ticks.tick().await;
-        let observed = observe::observe(&world);
+        let observed = observe::observe(&world, !resumed);
         let now = Mono::now().saturating_duration_since(started);
         if !resumed {
             planner.resume(&observed, now);

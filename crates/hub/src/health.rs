@@ -80,7 +80,7 @@ impl Judge {
         self.histories.retain(|name, _| observed.evidence.members.contains_key(name));
         let isolated_hub = observed.evidence.hub_isolated();
         let mut judgements = BTreeMap::new();
-        for name in observed.evidence.members.keys() {
+        for (name, votes) in &observed.evidence.all_votes() {
             let kept = observed.kept.get(name).copied().unwrap_or_default();
             let history =
                 self.histories.entry(name.clone()).or_insert_with(|| History::resume(kept));
@@ -91,8 +91,7 @@ impl Judge {
             } else {
                 Override::None
             };
-            let votes = observed.evidence.votes(name);
-            let (verdict, reason) = history.observe(&votes, over, now, &self.settings);
+            let (verdict, reason) = history.observe(votes, over, now, &self.settings);
             judgements.insert(name.clone(), plan::judgement(observed, name, verdict, reason));
         }
         judgements

@@ -7,7 +7,7 @@ use hanse_api::{
     Federation, FederationSpec, FederationStatus, HubPlace,
     conditions::{self, federation::TEMPLATES_ACCEPTED, reason},
 };
-use hanse_member::{Connector, Limits, bounded};
+use hanse_member::{Connector, KindsPool, Limits, bounded};
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap, trace::Origins};
 use hanse_xds::{AdsServer, ReportTable};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -200,6 +200,7 @@ impl Hub {
             hub_id,
             tasks: tasks.clone(),
             session_limits: config.session_limits,
+            kinds: KindsPool::default(),
             traces,
         };
         let world = World::new(Objects::default(), templates, means);

@@ -23,6 +23,7 @@ mod queue;
 pub mod room;
 mod rules;
 mod session;
+mod standing;
 pub mod status;
 pub mod sync;
 mod templates;
@@ -40,6 +41,7 @@ pub use policies::{Policies, Policy, PolicyKey, PolicyKind, Selector, Specificit
 pub use queue::Queue;
 pub use rules::{RuleBook, Ruling};
 pub use session::{Copy, Session, SessionEvent, SessionLimits, Sight};
+pub use standing::Standing;
 pub use templates::{Template, TemplateKey, Templates};
 pub use tenants::{Lease, Tenancy, Tenants};
 pub use world::{Evacuation, Evacuations, Means, Objects, World};

@@ -31,8 +31,8 @@ use crate::{
     write::change_status,
 };
 
-/// How many members are joined at once.
-const WORKERS: usize = 8;
+/// How many members are joined at once: each takes a few round trips, and nothing else.
+const WORKERS: usize = 128;
 /// How long until a member that does not answer is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hanse_member::{Digest, Kinds, Watched, digest, discover, run_watch};
+use hanse_member::{Digest, Kinds, KindsPool, Watched, digest, discover, run_watch};
 use hanse_rt::{Mono, Rng, TaskSet};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
@@ -84,6 +84,9 @@ impl Default for SessionLimits {
 /// Changes of definitions are collected for this long before the kinds are asked for again.
 const KINDS_DELAY: Duration = Duration::from_millis(200);
 
+/// How often a hub whose probe was not answered waits for its turn, to learn whether it is late.
+const LOOKS_AT_ITSELF: u32 = 4;
+
 /// Watches that room is counted from.
 const ROOM_WATCHES: [&str; 2] = ["nodes", "pods"];
 
@@ -102,6 +105,8 @@ pub struct Session {
     /// Counts up when watches should begin anew.
     epoch: watch::Sender<u64>,
     kinds: RwLock<Option<Arc<Kinds>>>,
+    /// What all members serve.
+    all_kinds: KindsPool,
     room: RwLock<Option<Arc<RoomSeen>>>,
     /// Watches of nodes and pods that have failed lately.
     failing: Mutex<BTreeMap<&'static str, Failing>>,
@@ -115,8 +120,9 @@ pub struct Session {
 
 #[derive(Debug, Default)]
 struct Copies {
-    by_key: BTreeMap<TemplateKey, Copy>,
-    by_binding: BTreeMap<Key, BTreeSet<TemplateKey>>,
+    by_key: BTreeMap<Arc<TemplateKey>, Copy>,
+    /// Nearly always one each.
+    by_binding: BTreeMap<Key, Vec<Arc<TemplateKey>>>,
     watched: BTreeSet<String>,
     synced: BTreeSet<String>,
 }
@@ -143,8 +149,8 @@ impl Session {
         client: Client,
         hub_id: &str,
         tasks: &TaskSet,
-        rng: Rng,
-        limits: SessionLimits,
+        (rng, limits): (Rng, SessionLimits),
+        all_kinds: KindsPool,
         listener: Listener,
     ) -> Arc<Self> {
         let sight = Sight { up: None, since: Mono::now(), error: String::new() };
@@ -159,6 +165,7 @@ impl Session {
             sight: watch::Sender::new(sight),
             epoch: watch::Sender::new(0),
             kinds: RwLock::default(),
+            all_kinds,
             room: RwLock::default(),
             failing: Mutex::default(),
             room_fresh: AtomicBool::new(false),
@@ -244,7 +251,13 @@ impl Session {
     pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
         let copies = self.read();
         let keys = copies.by_binding.get(binding).into_iter().flatten();
-        keys.filter_map(|key| Some((key.clone(), copies.by_key.get(key)?.clone()))).collect()
+        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.clone())))
+            .collect()
+    }
+
+    /// Whether a binding has a copy here.
+    pub(crate) fn has_copies(&self, binding: &Key) -> bool {
+        self.read().by_binding.contains_key(binding)
     }
 
     /// All bindings that have copies here.
@@ -315,6 +328,10 @@ impl Session {
         loop {
             let answer =
                 hanse_rt::timeout(self.limits.probe_limit, self.client.apiserver_version()).await;
+            if answer.is_err() && self.is_hub_late().await {
+                // Who does not get to its answers cannot say that there are none.
+                continue;
+            }
             let error = match answer {
                 Ok(Ok(_)) => None,
                 Ok(Err(kube::Error::Api(status))) if status.code < 500 => None,
@@ -330,6 +347,17 @@ impl Session {
             }
             hanse_rt::sleep(self.limits.probe_period).await;
         }
+    }
+
+    /// Whether this process is so far behind its work that an answer in time may lie unread: it
+    /// passes some twenty tasks on its way. A member that refuses is heard all the same, and one
+    /// that is silent is missed by the gateways of others.
+    async fn is_hub_late(&self) -> bool {
+        let mut behind = Duration::ZERO;
+        for _ in 0..LOOKS_AT_ITSELF {
+            behind += hanse_rt::turn().await;
+        }
+        behind >= self.limits.probe_limit / 8
     }
 
     fn saw(&self, error: Option<String>) {
@@ -351,7 +379,7 @@ impl Session {
     pub(crate) async fn learn_kinds(&self) {
         match discover(&self.client).await {
             Ok(kinds) => {
-                let kinds = Some(Arc::new(kinds));
+                let kinds = Some(self.all_kinds.share(kinds));
                 let changed = {
                     let mut known = self.kinds.write().expect("no holder of this lock panics");
                     let changed = *known != kinds;
@@ -566,10 +594,12 @@ impl Session {
             {
                 copies.unlink(binding, key);
             }
+            let known = copies.by_key.get_key_value(key).map(|(known, _)| Arc::clone(known));
+            let key = known.unwrap_or_else(|| Arc::new(key.clone()));
             if let Some(binding) = &binding {
-                copies.by_binding.entry(binding.clone()).or_default().insert(key.clone());
+                copies.link(binding, &key);
             }
-            copies.by_key.insert(key.clone(), Copy { digest: Arc::new(digest), unseen });
+            copies.by_key.insert(key, Copy { digest: Arc::new(digest), unseen });
             old_binding
         };
         if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
@@ -601,7 +631,8 @@ impl Session {
         let gone: Vec<TemplateKey> = {
             let copies = self.read();
             let of_kind = copies.by_key.keys().filter(|key| key.kind_id() == kind_id);
-            of_kind.filter(|key| !listed.contains(*key)).cloned().collect()
+            let gone = of_kind.filter(|key| !listed.contains(&***key));
+            gone.map(|key| TemplateKey::clone(key)).collect()
         };
         for key in gone {
             self.remove(&key);
@@ -620,9 +651,20 @@ impl Session {
 }
 
 impl Copies {
+    fn link(&mut self, binding: &Key, key: &Arc<TemplateKey>) {
+        if let Some(keys) = self.by_binding.get_mut(binding) {
+            if !keys.contains(key) {
+                keys.push(Arc::clone(key));
+                keys.sort_unstable();
+            }
+        } else {
+            self.by_binding.insert(binding.clone(), vec![Arc::clone(key)]);
+        }
+    }
+
     fn unlink(&mut self, binding: &Key, key: &TemplateKey) {
         if let Some(keys) = self.by_binding.get_mut(binding) {
-            keys.remove(key);
+            keys.retain(|known| **known != *key);
             if keys.is_empty() {
                 self.by_binding.remove(binding);
             }

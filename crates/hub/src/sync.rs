@@ -9,18 +9,20 @@ mod namespace;
 mod observe;
 mod plan;
 mod release;
+mod table;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, RwLock},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use hanse_api::conditions::reason;
+use hanse_api::{ResourceBinding, TemplateRef, conditions::reason};
 use hanse_render::{RenderError, Share};
 use hanse_rt::{Mono, TaskSet};
 
 pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
+pub use table::{SyncTable, Synced};
 
 use crate::{
     Key, Queue, Ruling, SessionEvent, Template, World,
@@ -40,52 +42,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const CORRECTION_PAUSE: Duration = Duration::from_secs(10);
 /// So many corrections are remembered before old ones are forgotten.
 const CORRECTIONS_KEPT: usize = 4096;
-
-/// How a copy stands, as sync knows it.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Synced {
-    /// Hash of the template and the share that was compared: another one is another manifest.
-    pub input: u64,
-    /// The result.
-    pub stand: Stand,
-}
-
-/// How all copies stand. Cloning shares it.
-#[derive(Clone, Debug, Default)]
-pub struct SyncTable(Arc<RwLock<BTreeMap<Key, BTreeMap<String, Synced>>>>);
-
-impl SyncTable {
-    /// How the copy of a binding in a member stands.
-    pub fn get(&self, binding: &Key, member: &str) -> Option<Synced> {
-        let table = self.0.read().expect("no holder of this lock panics");
-        table.get(binding)?.get(member).cloned()
-    }
-
-    /// Whether anything bound to a member does not stand there as it should; the first such
-    /// binding with its reason.
-    pub fn first_failure(&self, member: &str) -> Option<(Key, Stand)> {
-        let table = self.0.read().expect("no holder of this lock panics");
-        table.iter().find_map(|(key, members)| {
-            let synced = members.get(member)?;
-            (!matches!(synced.stand, Stand::Applied | Stand::Gone))
-                .then(|| (key.clone(), synced.stand.clone()))
-        })
-    }
-
-    fn set(&self, binding: &Key, member: &str, synced: Synced) -> bool {
-        let mut table = self.0.write().expect("no holder of this lock panics");
-        let members = table.entry(binding.clone()).or_default();
-        if members.get(member) == Some(&synced) {
-            return false;
-        }
-        members.insert(member.to_owned(), synced);
-        true
-    }
-
-    fn forget(&self, binding: &Key) {
-        self.0.write().expect("no holder of this lock panics").remove(binding);
-    }
-}
 
 /// Hash of everything that a manifest is made from.
 pub(crate) fn input(
@@ -138,6 +94,34 @@ pub(crate) struct Sync {
     tasks: TaskSet,
     metrics: HubMetrics,
     corrections: Corrections,
+    holders: Holders,
+}
+
+/// Members by the binding of which they have copies.
+#[derive(Clone, Debug, Default)]
+struct Holders(Arc<Mutex<BTreeMap<Key, BTreeSet<Arc<str>>>>>);
+
+impl Holders {
+    /// Asks whether the member holds it while nobody else notes anything.
+    fn note(&self, binding: &Key, member: &str, holds: impl FnOnce() -> bool) {
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        if holds() {
+            let members = all.entry(binding.clone()).or_default();
+            if !members.contains(member) {
+                members.insert(member.into());
+            }
+        } else if let Some(members) = all.get_mut(binding) {
+            members.remove(member);
+            if members.is_empty() {
+                all.remove(binding);
+            }
+        }
+    }
+
+    fn of(&self, binding: &Key) -> Vec<Arc<str>> {
+        let all = self.0.lock().expect("no holder of this lock panics");
+        all.get(binding).into_iter().flatten().cloned().collect()
+    }
 }
 
 /// When copies were last corrected: who fights with somebody over a field does it slowly.
@@ -182,6 +166,7 @@ impl Sync {
             tasks,
             metrics,
             corrections: Corrections::default(),
+            holders: Holders::default(),
         };
         this.listen();
         this
@@ -229,12 +214,14 @@ impl Sync {
                 return;
             }
             let both = old.into_iter().chain(new).flat_map(|binding| &binding.spec.clusters);
-            let mut members: Vec<String> = both.map(|cluster| cluster.name.clone()).collect();
-            members.extend(this.holders(key));
-            members.sort();
-            members.dedup();
+            let held = this.holders.of(key);
+            let held = held.iter().filter(|member| this.world.session(member).is_some());
+            let members: BTreeSet<&str> = both
+                .map(|cluster| cluster.name.as_str())
+                .chain(held.map(|member| &**member))
+                .collect();
             for member in members {
-                this.add(&member, key.clone());
+                this.add(member, key.clone());
             }
             // A companion is removed after its workload, and an autoscaler follows its shares.
             if let Some(binding) = new.or(old) {
@@ -261,14 +248,20 @@ impl Sync {
         self.world.on_session(move |member, event| match event {
             SessionEvent::Sight | SessionEvent::Kinds => this.member_changed(member),
             SessionEvent::Synced(kind) => {
-                for binding in this.world.objects().bindings.all() {
-                    let template = key_of_template(&binding.spec.template);
-                    if template.kind_id() == *kind {
-                        this.touch(member, &Key::of(binding.as_ref()));
-                    }
-                }
+                // Who does not name the member waits for nothing there but its own copies.
+                this.touch_all(member, |binding| {
+                    let TemplateRef { api_version, kind: own, .. } = &binding.spec.template;
+                    kind.strip_prefix(api_version.as_str())
+                        .and_then(|rest| rest.strip_prefix('/'))
+                        .is_some_and(|kind| kind == own)
+                });
             }
-            SessionEvent::Object(binding) => this.touch(member, binding),
+            SessionEvent::Object(binding) => {
+                let session = this.world.session(member);
+                let holds = || session.is_some_and(|session| session.has_copies(binding));
+                this.holders.note(binding, member, holds);
+                this.touch(member, binding);
+            }
             SessionEvent::Room => {}
         });
         let this = self.clone();
@@ -289,13 +282,6 @@ impl Sync {
         });
     }
 
-    /// Members with a copy of a binding.
-    fn holders(&self, binding: &Key) -> Vec<String> {
-        let sessions = self.world.sessions();
-        let holding = sessions.iter().filter(|session| !session.copies_of(binding).is_empty());
-        holding.map(|session| session.name().to_owned()).collect()
-    }
-
     fn binding_changed(&self, key: &Key) {
         let Some(binding) = self.world.objects().bindings.get(key) else {
             return;
@@ -306,14 +292,18 @@ impl Sync {
     }
 
     fn member_changed(&self, member: &str) {
-        for binding in self.world.objects().bindings.all() {
-            if binding.spec.clusters.iter().any(|cluster| cluster.name == member) {
-                self.touch(member, &Key::of(binding.as_ref()));
-            }
-        }
-        if let Some(session) = self.world.session(member) {
-            for binding in session.bindings() {
-                self.touch(member, &binding);
+        self.touch_all(member, |_| true);
+    }
+
+    /// Touches what names a member or has copies there, as far as it is chosen.
+    fn touch_all(&self, member: &str, chosen: impl Fn(&ResourceBinding) -> bool) {
+        let held = self.world.session(member).map(|session| session.bindings());
+        let mut keys: BTreeSet<Arc<Key>> = held.into_iter().flatten().map(Arc::new).collect();
+        keys.extend(self.world.standing().bindings(member));
+        for key in keys {
+            let known = self.world.objects().bindings.get(&key);
+            if known.is_none_or(|binding| chosen(&binding)) {
+                self.touch(member, &key);
             }
         }
     }

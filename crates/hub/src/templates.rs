@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, RwLock},
 };
 
-use hanse_member::{Kinds, Watched, run_watch};
+use hanse_member::{Kinds, Packed, Watched, run_watch};
 use hanse_render::{Division, InterpretError, Interpreters, Kind, PodNeeds, Reference, Selects};
 use hanse_rt::{Rng, TaskSet};
 use kube::{
@@ -89,7 +89,7 @@ pub struct Template {
     /// Hash of uid and stripped form.
     pub hash: u64,
     /// The status that it has on the hub.
-    pub status: Arc<Value>,
+    pub status: Packed,
 }
 
 impl Template {
@@ -130,7 +130,7 @@ impl Template {
             selects: hanse_render::selects(object),
             stripped: stripped.into(),
             hash: hasher.finish(),
-            status: Arc::new(object["status"].clone()),
+            status: Packed::of(&object["status"]),
             key,
         };
         made.interpret(&bare, interpreters);

@@ -11,14 +11,14 @@ use hanse_api::{
     GlobalService, MemberCluster, MoveReason, OverridePolicy, PropagationPolicy, ResourceBinding,
     ResourceInterpreter, Tenant,
 };
-use hanse_member::Connector;
+use hanse_member::{Connector, KindsPool};
 use hanse_rt::{Metrics, Rng, TaskSet, Wall};
 use kube::Client;
 use tokio::sync::watch;
 
 use crate::{
     Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
-    rules::RuleBook, tenants::Tenants, traces::Traces,
+    rules::RuleBook, standing::Standing, tenants::Tenants, traces::Traces,
 };
 
 /// What every controller sees.
@@ -30,6 +30,7 @@ pub struct World {
 #[derive(Debug)]
 struct Shared {
     objects: Objects,
+    standing: Standing,
     templates: Templates,
     tenants: Tenants,
     sessions: RwLock<BTreeMap<String, Arc<Session>>>,
@@ -90,6 +91,8 @@ pub struct Means {
     pub tasks: TaskSet,
     /// Tunables of members' sessions.
     pub session_limits: SessionLimits,
+    /// What members serve.
+    pub kinds: KindsPool,
     /// Changes under way.
     pub(crate) traces: Traces,
 }
@@ -133,6 +136,7 @@ impl std::fmt::Debug for SessionListeners {
 impl World {
     pub(crate) fn new(objects: Objects, templates: Templates, means: Means) -> Self {
         let shared = Shared {
+            standing: Standing::of(&objects.bindings),
             objects,
             templates,
             tenants: Tenants::default(),
@@ -147,6 +151,11 @@ impl World {
     /// The hub's own objects.
     pub fn objects(&self) -> &Objects {
         &self.shared.objects
+    }
+
+    /// Which bindings name which member.
+    pub fn standing(&self) -> &Standing {
+        &self.shared.standing
     }
 
     /// The templates.

@@ -1,5 +1,5 @@
 //! Writes to the hub's own objects: merge patches with the version that was read, under one token
-//! bucket for status. A conflict reads again and asks again.
+//! bucket for status, those of decisions aside. A conflict reads again and asks again.
 
 use std::{
     fmt::Debug,
@@ -121,6 +121,34 @@ pub async fn change_status<K>(
     api: &Api<K>,
     bucket: &TokenBucket,
     known: Arc<K>,
+    change: impl FnMut(&mut K::Status),
+) -> Result<Option<Arc<K>>, kube::Error>
+where
+    K: Resource + HasStatus + Clone + Debug + DeserializeOwned,
+{
+    change_status_within(api, Some(bucket), known, change).await
+}
+
+/// The same for what a decision says of itself: it is part of the decision, and waits for no
+/// token. There are no more of these than decisions.
+///
+/// # Errors
+/// The API refuses or does not answer; try again later.
+pub(crate) async fn change_status_at_once<K>(
+    api: &Api<K>,
+    known: Arc<K>,
+    change: impl FnMut(&mut K::Status),
+) -> Result<Option<Arc<K>>, kube::Error>
+where
+    K: Resource + HasStatus + Clone + Debug + DeserializeOwned,
+{
+    change_status_within(api, None, known, change).await
+}
+
+async fn change_status_within<K>(
+    api: &Api<K>,
+    bucket: Option<&TokenBucket>,
+    known: Arc<K>,
     mut change: impl FnMut(&mut K::Status),
 ) -> Result<Option<Arc<K>>, kube::Error>
 where
@@ -136,7 +164,9 @@ where
         if after == before {
             return Ok(Some(known));
         }
-        bucket.take().await;
+        if let Some(bucket) = bucket {
+            bucket.take().await;
+        }
         let patch = merge_patch(&to_value(&before), &to_value(&after));
         let body = json!({
             "metadata": {"resourceVersion": known.resource_version()},

@@ -1,11 +1,10 @@
 //! What is kept of an applied object: never the object itself.
 
-use std::{
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    sync::Arc,
-};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use serde_json::Value;
+
+use crate::Packed;
 
 /// What is kept of an applied object.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -27,7 +26,7 @@ pub struct Digest {
     /// Hash of everything that a manifest can say: equal means untouched since it was compared.
     pub fingerprint: u64,
     /// Its status.
-    pub status: Arc<Value>,
+    pub status: Packed,
 }
 
 /// Names of the annotations that a digest keeps.
@@ -65,7 +64,7 @@ pub fn digest(object: &Value, marks: MarkNames) -> Digest {
         template_uid: annotation(marks.template_uid),
         applied: annotation(marks.digest),
         fingerprint: fingerprint(object),
-        status: Arc::new(object["status"].clone()),
+        status: Packed::of(&object["status"]),
     }
 }
 

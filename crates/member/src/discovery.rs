@@ -1,6 +1,9 @@
 //! Which kinds a cluster serves. One snapshot per cluster; the caller asks again when it changes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, Weak},
+};
 
 use kube::{
     Client, Discovery,
@@ -9,7 +12,28 @@ use kube::{
 
 /// The kinds that a cluster serves.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Kinds(BTreeMap<String, Served>);
+pub struct Kinds {
+    served: BTreeMap<String, Served>,
+    names: Arc<BTreeSet<String>>,
+}
+
+/// What many clusters serve, each set kept once: clusters of one version serve the same.
+#[derive(Clone, Debug, Default)]
+pub struct KindsPool(Arc<Mutex<Vec<Weak<Kinds>>>>);
+
+impl KindsPool {
+    /// The one copy of a set.
+    pub fn share(&self, kinds: Kinds) -> Arc<Kinds> {
+        let mut known = self.0.lock().expect("no holder of this lock panics");
+        known.retain(|one| one.strong_count() > 0);
+        if let Some(same) = known.iter().filter_map(Weak::upgrade).find(|one| **one == kinds) {
+            return same;
+        }
+        let kinds = Arc::new(kinds);
+        known.push(Arc::downgrade(&kinds));
+        kinds
+    }
+}
 
 /// One served kind.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -25,12 +49,12 @@ pub struct Served {
 impl Kinds {
     /// The kind of an API version and a kind's name.
     pub fn get(&self, api_version: &str, kind: &str) -> Option<&Served> {
-        self.0.get(&format!("{api_version}/{kind}"))
+        self.served.get(&format!("{api_version}/{kind}"))
     }
 
     /// All kinds as `apiVersion/Kind`.
-    pub fn names(&self) -> BTreeSet<String> {
-        self.0.keys().cloned().collect()
+    pub fn names(&self) -> Arc<BTreeSet<String>> {
+        Arc::clone(&self.names)
     }
 }
 
@@ -62,5 +86,26 @@ pub async fn discover(client: &Client) -> Result<Kinds, kube::Error> {
             }
         }
     }
-    Ok(Kinds(kinds))
+    let names = Arc::new(kinds.keys().cloned().collect());
+    Ok(Kinds { served: kinds, names })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sets_are_one_and_a_set_that_nobody_has_is_forgotten() {
+        let set = |name: &str| Kinds {
+            names: Arc::new([name.to_owned()].into()),
+            ..Kinds::default()
+        };
+        let pool = KindsPool::default();
+        let (a, b) = (pool.share(set("v1/Pod")), pool.share(set("v1/Pod")));
+        assert!(Arc::ptr_eq(&a, &b));
+        assert!(!Arc::ptr_eq(&a, &pool.share(set("v1/Node"))));
+        drop((a, b));
+        pool.share(set("v1/Pod"));
+        assert_eq!(pool.0.lock().unwrap().len(), 1);
+    }
 }

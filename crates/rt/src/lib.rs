@@ -19,7 +19,7 @@ pub use metrics::Metrics;
 pub use readiness::{Readiness, ReadyHold};
 pub use rng::Rng;
 pub use task::{Shutdown, TaskSet};
-pub use time::{Backoff, Elapsed, Mono, Wall, interval, sleep, sleep_until, timeout};
+pub use time::{Backoff, Elapsed, Mono, Wall, interval, sleep, sleep_until, timeout, turn};
 
 #[doc(hidden)]
 pub use tokio as __tokio;

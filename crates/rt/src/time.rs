@@ -59,6 +59,14 @@ pub async fn timeout<F: Future>(limit: Duration, future: F) -> Result<F::Output,
     tokio::time::timeout(limit, future).await.map_err(|_| Elapsed(limit))
 }
 
+/// How long a task waits for its turn now: near zero where the process keeps up with its work, and
+/// zero under virtual time.
+pub async fn turn() -> Duration {
+    let asked = Mono::now();
+    tokio::task::yield_now().await;
+    asked.elapsed()
+}
+
 /// Waits for `duration`.
 pub async fn sleep(duration: Duration) {
     tokio::time::sleep(duration).await;

@@ -15,4 +15,5 @@ pub mod nodes;
 pub mod objects;
 pub mod quantity;
 pub mod responder;
+pub mod shallow;
 pub mod world;

@@ -20,6 +20,7 @@ use crate::{
     kubelet::{Addresses, Kubelet, Pace, Runtime},
     nodes,
     responder::{Mute, Responders},
+    shallow::{Heard, Shallow},
 };
 
 /// The port gateways use among each other.
@@ -50,6 +51,8 @@ pub struct Options {
     pub pace: Pace,
     /// Whether pods answer on sockets, and where their addresses are reached.
     pub sockets: Option<AddressMap>,
+    /// No pods at all: this loop sets the status of workloads. The rest counts for nothing then.
+    pub shallow: Option<Shallow>,
 }
 
 /// What else runs in a member while it has power, for instance its relay and gateway.
@@ -110,7 +113,13 @@ impl Member {
 
     /// A client of its API for those inside it: no distance, no faults.
     pub fn local_client(&self) -> Client {
-        Client::new(self.inner.api.as_user("system:admin"), "default")
+        Client::new(self.service(), "default")
+    }
+
+    fn service(&self) -> Heard {
+        let ears = self.inner.options.shallow.clone();
+        let ears = ears.map(|shallow| (shallow, self.inner.index));
+        Heard::new(self.inner.api.as_user("system:admin"), ears)
     }
 
     /// A client of its API as seen from elsewhere.
@@ -121,8 +130,7 @@ impl Member {
     ) -> Client {
         let rng = self.inner.rng.fork("link", &from.0);
         let ends = Ends::new(from, (self.name().to_owned(), self.faults()));
-        let service = self.inner.api.as_user("system:admin");
-        Client::new(Faulty::new(service, ends, round_trip, rng), "default")
+        Client::new(Faulty::new(self.service(), ends, round_trip, rng), "default")
     }
 
     /// Runs it until `tasks` ends: switches off on a kill and on again when the kill is cleared.
@@ -151,11 +159,47 @@ impl Member {
     }
 
     fn switch_on(&self, tasks: &TaskSet, roles: &Roles) -> TaskSet {
-        let inner = &self.inner;
         let running = tasks.child(self.name());
-        inner.api.run(&running);
+        self.inner.api.run(&running);
+        match &self.inner.options.shallow {
+            Some(shallow) => self.run_shallow(&running, shallow),
+            None => self.run_controllers(&running),
+        }
+        roles(self, &running);
+        running
+    }
+
+    /// Nodes, and nothing else.
+    fn run_shallow(&self, running: &TaskSet, shallow: &Shallow) {
+        let inner = &self.inner;
+        let (shallow, index) = (shallow.clone(), inner.index);
+        let total = nodes::names(&inner.cluster).len();
+        let up = total.saturating_sub(self.lost_nodes().len());
+        let power = shallow.power_on(index, inner.api.clone(), up);
+        let (member, mut faults) = (self.clone(), self.faults());
+        running.spawn("nodes", async move {
+            let _power = power;
+            loop {
+                faults.borrow_and_update();
+                let lost = member.lost_nodes();
+                let inner = &member.inner;
+                nodes::write_once(member.local_client(), &inner.cluster, &lost, &inner.wall).await;
+                shallow.count_nodes(index, total.saturating_sub(lost.len()));
+                if faults.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    fn lost_nodes(&self) -> BTreeSet<String> {
+        self.inner.lost_nodes.lock().expect("no holder of this lock panics").clone()
+    }
+
+    fn run_controllers(&self, running: &TaskSet) {
+        let inner = &self.inner;
         let runtime: Arc<dyn Runtime> = match &inner.options.sockets {
-            Some(addresses) => Arc::new(Responders::new(self.name(), &running, addresses.clone())),
+            Some(addresses) => Arc::new(Responders::new(self.name(), running, addresses.clone())),
             None => Arc::new(Mute),
         };
         let addresses = Addresses::of_member(inner.index);
@@ -163,7 +207,7 @@ impl Member {
         let kubelet = Kubelet::new(inner.options.pace, runtime, addresses, lost_nodes);
         let client = self.local_client();
         let lost = Arc::clone(&inner.lost_nodes);
-        nodes::run(&running, client.clone(), inner.cluster.clone(), lost, inner.wall.clone());
+        nodes::run(running, client.clone(), inner.cluster.clone(), lost, inner.wall.clone());
         let controllers = Controllers {
             client,
             scope: Scope::Everything,
@@ -171,9 +215,7 @@ impl Member {
             wall: inner.wall.clone(),
             rng: inner.rng.fork("controllers", self.name()),
         };
-        controllers.run(&running);
-        roles(self, &running);
-        running
+        controllers.run(running);
     }
 }
 

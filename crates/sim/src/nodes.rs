@@ -37,9 +37,9 @@ pub fn run(
     tasks.spawn("nodes", async move {
         loop {
             let gone = lost.lock().expect("no holder of this lock panics").clone();
-            if let Err(error) = beat(&client, &cluster, &gone, &wall).await {
+            if let Err(error) = beat(&client, &cluster, &gone, &wall, true).await {
                 tracing::debug!(cluster = cluster.name, %error, "nodes could not be written");
-                hanse_rt::sleep(Duration::from_millis(200)).await;
+                hanse_rt::sleep(RETRY).await;
                 continue;
             }
             hanse_rt::select! {
@@ -49,6 +49,23 @@ pub fn run(
             }
         }
     });
+}
+
+/// How long a write that failed waits.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Writes the nodes as they are now, without leases: nothing keeps them alive, and nothing gives
+/// them up. Tries until it is done.
+pub(crate) async fn write_once(
+    client: Client,
+    cluster: &Cluster,
+    lost: &BTreeSet<String>,
+    wall: &Wall,
+) {
+    while let Err(error) = beat(&client, cluster, lost, wall, false).await {
+        tracing::debug!(cluster = cluster.name, %error, "nodes could not be written");
+        hanse_rt::sleep(RETRY).await;
+    }
 }
 
 /// Resolves when other nodes are lost than those in `known`.
@@ -63,12 +80,16 @@ async fn beat(
     cluster: &Cluster,
     lost: &BTreeSet<String>,
     wall: &Wall,
+    leases: bool,
 ) -> Result<(), kube::Error> {
     let mut names = names(cluster).into_iter();
     for nodes in &cluster.nodes {
         for name in names.by_ref().take(usize::try_from(nodes.count).unwrap_or_default()) {
             let up = !lost.contains(&name);
             write(client, cluster, nodes, &name, up, wall).await?;
+            if up && leases {
+                lease(client, &name, wall).await?;
+            }
         }
     }
     Ok(())
@@ -96,7 +117,7 @@ async fn write(
         let patch = Patch::Merge(json!({ "status": status }));
         within(api.patch_status(name, &PatchParams::default(), &patch)).await?;
     }
-    if up { lease(client, name, wall).await } else { Ok(()) }
+    Ok(())
 }
 
 async fn within<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, kube::Error> {

@@ -26,7 +26,8 @@ pub(super) struct Observed {
     pub(super) tainted: BTreeMap<String, Vec<Taint>>,
     /// Members that a drill isolates.
     pub(super) isolated: BTreeSet<String>,
-    /// Members with moves under way because of a loss, with the id of the event.
+    /// Members with moves under way because of a loss, with the id of the event; at the first look
+    /// only.
     pub(super) moving: BTreeMap<String, String>,
     /// The time.
     pub(super) now: Timestamp,
@@ -43,8 +44,8 @@ pub(super) struct Member {
     pub(super) evidence: String,
 }
 
-/// Gathers it.
-pub(super) fn observe(world: &World) -> Observed {
+/// Gathers it, `first` with the moves that a start takes up.
+pub(super) fn observe(world: &World, first: bool) -> Observed {
     let now = world.means().wall.now();
     let mut observed = Observed { now, ..Observed::default() };
     let federation = world.federation();
@@ -54,10 +55,10 @@ pub(super) fn observe(world: &World) -> Observed {
             BrakeUnit::Region => member.spec.region.clone(),
             BrakeUnit::Provider => member.spec.provider.clone(),
         };
-        let status = member.status.clone().unwrap_or_default();
+        let status = member.status.as_ref();
         let evidence = status
-            .conditions
-            .iter()
+            .into_iter()
+            .flat_map(|status| &status.conditions)
             .find(|condition| condition.type_ == hanse_api::conditions::member::READY)
             .map(|condition| condition.reason.clone());
         let name = member.name_any();
@@ -81,7 +82,7 @@ pub(super) fn observe(world: &World) -> Observed {
             name,
             Member {
                 domain,
-                verdict: status.verdict.unwrap_or_default(),
+                verdict: status.and_then(|status| status.verdict.clone()).unwrap_or_default(),
                 evidence: evidence.unwrap_or_default(),
             },
         );
@@ -95,7 +96,8 @@ pub(super) fn observe(world: &World) -> Observed {
     }
     observed.isolated = drill::isolated(world);
     observed.drained.extend(drill::evacuated(world));
-    for binding in world.objects().bindings.all() {
+    let bindings = if first { world.objects().bindings.all() } else { Vec::new() };
+    for binding in bindings {
         let moves = binding.status.iter().flat_map(|status| &status.moves);
         for step in moves.filter(|step| step.reason.is_loss() && step.state.keeps_old()) {
             let event = step.id.split('/').next().unwrap_or_default();

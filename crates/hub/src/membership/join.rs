@@ -103,8 +103,8 @@ pub(super) fn observe(world: &World, name: &str, client: Client) {
         client,
         &means.hub_id,
         &means.tasks,
-        means.rng.fork("session", name),
-        means.session_limits,
+        (means.rng.fork("session", name), means.session_limits),
+        means.kinds.clone(),
         listener,
     );
     world.add_session(session);

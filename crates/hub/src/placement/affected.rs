@@ -163,8 +163,18 @@ impl Affected {
                 |m: &Member| rules.tiers.is_empty() || rules.tiers.iter().any(|t| t.admits(m));
             states.iter().any(selected)
         };
-        let chosen = self.roaming.iter().filter(|(_, rules)| admits(rules));
-        chosen.map(|(key, _)| key.clone()).collect()
+        // The bindings of one policy share their rules: these are asked once.
+        let mut asked: BTreeMap<usize, bool> = BTreeMap::new();
+        let mut chosen = |rules: &Arc<Rules>| {
+            *asked.entry(Arc::as_ptr(rules).addr()).or_insert_with(|| admits(rules))
+        };
+        let all = self.roaming.iter().filter(|(_, rules)| chosen(rules));
+        all.map(|(key, _)| key.clone()).collect()
+    }
+
+    /// Whether no binding waits.
+    pub(super) fn nobody_waits(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     /// Bindings that wait, in the order in which they shall be served, with the time until they

@@ -19,7 +19,7 @@ use super::plan::{Outcome, Placed, Survival};
 use crate::{
     Key, World,
     events::{Subject, Tone},
-    write::{change_status, namespaced},
+    write::{change_status_at_once, namespaced},
 };
 
 pub(super) async fn apply(
@@ -80,7 +80,7 @@ async fn explain(
     let now = Time(world.means().wall.now());
     let generation = known.metadata.generation;
     let change = |status: &mut ResourceBindingStatus| fill(status, placed, generation, &now);
-    change_status(api, &world.means().status_writes, known, change).await
+    change_status_at_once(api, known, change).await
 }
 
 fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<i64>, now: &Time) {

@@ -372,7 +372,7 @@ pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
         taints: spec.taints.iter().map(taint).collect(),
         health: health(cluster, world),
         cordoned: spec.unschedulable || drained,
-        kinds: kinds.map(|kinds| Arc::new(kinds.names())),
+        kinds: kinds.map(|kinds| kinds.names()),
         reserve_percent: u8::try_from(spec.reserve_percent).unwrap_or(0).min(100),
         room: Room::Unknown,
         name: name.into(),

@@ -15,7 +15,7 @@ use kube::ResourceExt as _;
 use super::{
     convert,
     fleet::{self, FleetBook},
-    moves::Members,
+    moves::{self, Members},
     plan::{self, Seen, Stuck},
 };
 use crate::{
@@ -159,9 +159,11 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         }
         let verdict = world.verdict(name);
         let in_reach = session.is_up() && verdict != "Lost";
-        if let Some(copy) = copy.filter(|_| in_reach) {
+        // Only moves ask how many are ready.
+        if let Some(copy) = copy.filter(|_| in_reach && moves::has_open(binding)) {
             // An interpreter that fails counts none: moves wait until it is mended.
-            let ready = kinds.ready_replicas(&key.api_version, &key.kind, &copy.digest.status);
+            let status = copy.digest.status.value();
+            let ready = kinds.ready_replicas(&key.api_version, &key.kind, &status);
             seen.ready.insert(name.clone(), ready.unwrap_or(0));
         }
         let order = orders.get(name).map(|order| order.reason);

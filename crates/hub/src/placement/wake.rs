@@ -242,6 +242,9 @@ impl Placement {
 
     /// Room has changed: that concerns who waits for such room.
     fn wake_for_room(&self, member: &str) {
+        if self.affected(|all| all.nobody_waits()) {
+            return;
+        }
         let Some(cluster) = self.world.member(member) else {
             return;
         };

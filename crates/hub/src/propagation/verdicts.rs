@@ -80,13 +80,14 @@ fn count(world: &World, policies: &Policies, policy: &Policy) -> Counted {
         |api: &str, kind: &str| kinds.get(api, kind).map(|served| served.namespaced);
     let mut counted =
         Counted { complaints: policy.complaints(is_namespaced), ..Counted::default() };
+    let all = policies.all();
     let mut seen = BTreeSet::new();
     for selector in &policy.selectors {
         if !seen.insert((&selector.api_version, &selector.kind)) {
             continue;
         }
         for template in world.templates().of_kind(&selector.api_version, &selector.kind) {
-            tally(&mut counted, &policies.all(), policy, &template);
+            tally(&mut counted, &all, policy, &template);
         }
     }
     counted

@@ -51,11 +51,12 @@ async fn write_template(world: &World, seen: &Seen, wanted: &Value) -> Result<()
     let Some(template) = seen.template.as_ref().filter(|one| one.manifest.is_none()) else {
         return Ok(());
     };
+    let known = template.status.value();
     let known: Map<String, Value> = wanted
         .as_object()
         .into_iter()
         .flatten()
-        .filter_map(|(key, _)| Some((key.clone(), template.status.get(key)?.clone())))
+        .filter_map(|(key, _)| Some((key.clone(), known.get(key)?.clone())))
         .collect();
     let patch = merge_patch(&Value::Object(known), wanted);
     if patch.as_object().is_none_or(Map::is_empty) {

@@ -94,6 +94,8 @@ impl Copies<'_> {
         let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
         let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
         let synced = self.table.get(self.key, name);
+        let copy = session.as_ref().and_then(|session| session.copy(&template_key));
+        let copy = copy.map(|copy| copy.digest);
         let current = synced
             .as_ref()
             .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
@@ -102,7 +104,8 @@ impl Copies<'_> {
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
             counts: staying && self.world.verdict(name) != "Lost",
             up: session.as_ref().is_some_and(|session| session.is_up()),
-            copy: session.and_then(|session| session.copy(&template_key)).map(|copy| copy.digest),
+            status: copy.as_ref().map(|copy| copy.status.value()),
+            copy,
             stand: synced.map(|synced| synced.stand),
             current,
         }

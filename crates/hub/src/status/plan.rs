@@ -47,6 +47,8 @@ pub struct MemberSeen {
     pub up: bool,
     /// The copy there.
     pub copy: Option<Arc<Digest>>,
+    /// What it says of itself.
+    pub status: Option<Value>,
     /// How sync says that it stands.
     pub stand: Option<Stand>,
     /// Whether the newest manifest stands there.
@@ -136,7 +138,7 @@ fn told_of(
 fn state(member: &MemberSeen) -> MemberState<'_> {
     static NOTHING: Value = Value::Null;
     MemberState {
-        status: member.copy.as_ref().map_or(&NOTHING, |copy| &copy.status),
+        status: member.status.as_ref().unwrap_or(&NOTHING),
         generation: member.copy.as_ref().map_or(0, |copy| copy.generation),
         assigned: member.assigned,
         current: member.current,
@@ -147,7 +149,7 @@ fn state(member: &MemberSeen) -> MemberState<'_> {
 fn with_status(template: &Template) -> Value {
     let mut object = template.object();
     object["metadata"]["generation"] = template.generation.into();
-    object["status"] = Value::clone(&template.status);
+    object["status"] = template.status.value();
     object
 }
 
@@ -203,12 +205,12 @@ fn updated(seen: &Seen, status: &Value) -> Result<u32, InterpretError> {
 
 /// Why a member's status is not understood.
 fn fault_in(seen: &Seen, member: &MemberSeen) -> Option<InterpretError> {
-    let status = member.copy.as_ref().map(|copy| &*copy.status)?;
+    let status = member.status.as_ref()?;
     ready(seen, status).and_then(|_| health(seen, member)).err()
 }
 
 fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
-    let status = member.copy.as_ref().map(|copy| &*copy.status);
+    let status = member.status.as_ref();
     let counted = status.filter(|_| member.counts);
     let ready = counted.map_or(0, |status| ready(seen, status).unwrap_or(0));
     let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;

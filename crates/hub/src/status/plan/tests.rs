@@ -1,6 +1,7 @@
 //! What is told of bindings and templates.
 
 use hanse_api::{ClusterReplicas, ResourceBindingStatus, conditions::is_true};
+use hanse_member::Packed;
 use serde_json::json;
 
 use super::*;
@@ -17,9 +18,9 @@ fn member(name: &str, assigned: u32, ready: u32) -> MemberSeen {
         copy: Some(Arc::new(Digest {
             generation: 1,
             applied: "1-abc".to_owned(),
-            status: Arc::new(status),
             ..Digest::default()
         })),
+        status: Some(status),
         stand: Some(Stand::Applied),
         current: true,
     }
@@ -77,7 +78,7 @@ fn the_plan_of_its_own_result_is_the_same() {
     let told = plan(&first);
     let mut later = first.clone();
     let mut template = Template::clone(first.template.as_ref().unwrap());
-    template.status = Arc::new(told.template.clone().unwrap());
+    template.status = Packed::of(told.template.as_ref().unwrap());
     later.template = Some(Arc::new(template));
     let mut binding = ResourceBinding::clone(&first.binding);
     binding.status = Some(ResourceBindingStatus {

@@ -1,46 +1,18 @@
-//! Placement of a whole fleet: every binding once, then a member's update, the loss of a member and
-//! of a region, and a restart. Decisions and their reservations only: no API, no members, no
-//! writes. Exits 1 when a target is missed.
+//! Placement of a whole fleet by the scheduler alone: every binding once, then a member's update,
+//! the loss of a member and of a region, and a restart. Decisions and their reservations only: no
+//! API, no members, no writes.
 
-use std::{collections::BTreeSet, io::Write as _, path::PathBuf, process::ExitCode, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
-use anyhow::Context as _;
-use clap::Parser;
-use hanse_bench_scheduler::{
-    count::processor_time,
-    fleet::{self, Dice},
-};
+use hanse_bench_scheduler::fleet::{self, Dice};
 use hanse_scheduler::{
     Assignment, Fleet, Health, Member, Note, Planner, PodNeeds, Request, Resources,
 };
-use serde::Serialize;
 
-/// Placement of a whole fleet.
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// Keeps the figures as JSON.
-    #[arg(long)]
-    json: Option<PathBuf>,
-    /// Members.
-    #[arg(long, default_value_t = 1000)]
-    members: u64,
-    /// Bindings, one run each.
-    #[arg(long, value_delimiter = ',', default_values_t = [10_000, 100_000])]
-    bindings: Vec<u64>,
-}
-
-/// One row.
-#[derive(Debug, Serialize)]
-struct Figure {
-    bindings: u64,
-    name: &'static str,
-    value: f64,
-    unit: &'static str,
-    target: Option<f64>,
-    /// What Karmada's scheduler took for 10,000 bindings over 1,000 clusters, the same unit.
-    karmada: Option<f64>,
-    met: bool,
-}
+use crate::{
+    figures::{Rows, number},
+    machine::{processor_time, resident},
+};
 
 /// A workload that is placed.
 struct Binding {
@@ -48,51 +20,12 @@ struct Binding {
     key: u64,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
-    let mut figures = Vec::new();
-    for bindings in &arguments.bindings {
-        run(arguments.members, *bindings, &mut figures);
-    }
-    let mut out = std::io::stdout().lock();
-    writeln!(
-        out,
-        "{:>8}  {:<48} {:>10} {:<3} {:>8} {:>8}",
-        "bindings", "figure", "measured", "", "target", "Karmada"
-    )?;
-    for figure in &figures {
-        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
-        writeln!(
-            out,
-            "{:>8}  {:<48} {:>10.3} {:<3} {:>8} {:>8}{}",
-            figure.bindings,
-            figure.name,
-            figure.value,
-            figure.unit,
-            shown(figure.target),
-            shown(figure.karmada),
-            if figure.met { "" } else { "  MISSED" }
-        )?;
-    }
-    writeln!(
-        out,
-        "processor time of one thread; decisions and reservations only\nKarmada: f8fdd02df, recorded \
-         on a machine of the same kind, resource summary only, 10,000 bindings"
-    )?;
-    if let Some(file) = &arguments.json {
-        std::fs::write(file, serde_json::to_string_pretty(&figures)?)
-            .with_context(|| format!("cannot write {}", file.display()))?;
-    }
-    let met = figures.iter().all(|figure| figure.met);
-    Ok(if met { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn run(members: u64, count: u64, figures: &mut Vec<Figure>) {
+/// All rows.
+pub(crate) fn run(members: u64, rows: &mut Rows<'_>) {
+    let count = rows.bindings();
     let ten = count == 10_000;
     let mut note = |name, value: f64, unit, target: Option<f64>, karmada: Option<f64>| {
-        let met = target.is_none_or(|target| value <= target);
-        let karmada = karmada.filter(|_| ten);
-        figures.push(Figure { bindings: count, name, value, unit, target, karmada, met });
+        rows.add(name, value, unit, (target, karmada.filter(|_| ten)));
     };
     let before = resident();
     let empty = fleet::fleet(members);
@@ -243,16 +176,4 @@ fn lose(
 
 fn seconds(start: std::time::Duration) -> f64 {
     processor_time().checked_sub(start).unwrap_or_default().as_secs_f64()
-}
-
-/// Resident memory, MiB.
-fn resident() -> f64 {
-    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u32>().ok());
-    f64::from(kib.unwrap_or(0)) / 1024.0
-}
-
-fn number(count: usize) -> f64 {
-    u32::try_from(count).map_or(f64::INFINITY, f64::from)
 }

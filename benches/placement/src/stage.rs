@@ -1,0 +1,267 @@
+//! A hub with its API server and its members in this process; the hub can be ended alone.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use futures::{StreamExt as _, TryStreamExt as _};
+use hanse_api::HubPlace;
+use hanse_apiserver::ApiServer;
+use hanse_hub::{Hub, HubConfig};
+use hanse_member::{ConnectError, Connecting, Connection, Connector};
+use hanse_rt::{Mono, Rng, TaskSet, Wall};
+use hanse_sim::{member::Options, shallow::Shallow, world::World};
+use http::{Method, Request};
+use kube::{
+    Api, Client,
+    api::{ApiResource, DynamicObject, GroupVersionKind, PostParams},
+    client::Body,
+};
+use serde_json::{Value, json};
+
+use crate::{figures::say, fleet, machine::resident, workload};
+
+/// How long the API servers of members remember changes.
+const MEMBER_HISTORY: usize = 32;
+/// The same for the hub's: its lists are long.
+const HUB_HISTORY: usize = 16 * 1024;
+/// Requests of the bench under way at once.
+pub(crate) const AT_ONCE: usize = 32;
+/// Nothing here takes longer.
+const PATIENCE: Duration = Duration::from_mins(20);
+
+/// Everything that outlives a hub process.
+pub(crate) struct Stage {
+    pub(crate) world: World,
+    pub(crate) api: ApiServer,
+    /// Writes of hubs to members.
+    pub(crate) writes: Writes,
+    rng: Rng,
+    starts: u64,
+    running: Option<(Hub, TaskSet)>,
+    /// Resident memory before there were members, and with their power on, MiB.
+    pub(crate) empty: f64,
+    pub(crate) powered: f64,
+}
+
+/// Counts writes to members.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Writes(Arc<AtomicU64>);
+
+impl Writes {
+    pub(crate) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Stage {
+    /// Members with power and a hub's API, without a hub yet.
+    pub(crate) async fn new(members: u64) -> Result<Self> {
+        let (wall, rng, tasks) = (Wall::system(), Rng::from_seed(members), TaskSet::new("world"));
+        let api = ApiServer::builder().history(HUB_HISTORY).rng(rng.fork("api", "hub")).build()?;
+        api.run(&tasks);
+        let empty = resident();
+        let shallow = Shallow::new(Duration::ZERO, wall.clone());
+        shallow.run(&tasks);
+        let options = Options { shallow: Some(shallow), ..Options::default() };
+        let stores = |_: usize, name: &str| {
+            ApiServer::builder().history(MEMBER_HISTORY).rng(rng.fork("api", name)).build()
+        };
+        let world = World::new(fleet::topology(members), &stores, (&wall, &rng), &options)?;
+        for member in world.members() {
+            member.run(&tasks, Arc::new(|_, _| {}));
+        }
+        let writes = Writes::default();
+        let mut stage =
+            Self { world, api, writes, rng, starts: 0, running: None, empty, powered: 0.0 };
+        stage.wait_for_nodes().await?;
+        stage.powered = resident();
+        stage.write_objects().await?;
+        Ok(stage)
+    }
+
+    async fn wait_for_nodes(&self) -> Result<()> {
+        let wanted: u32 =
+            self.world.topology().clusters.iter().flat_map(|c| &c.nodes).map(|n| n.count).sum();
+        let wanted = usize::try_from(wanted)?;
+        until("nodes", Duration::from_millis(500), async || {
+            let mut ready = 0;
+            for member in self.world.members() {
+                let api: Api<k8s_openapi::api::core::v1::Node> = Api::all(member.local_client());
+                let nodes = api.list(&kube::api::ListParams::default()).await?;
+                ready += nodes.iter().filter(|node| node.status.is_some()).count();
+            }
+            Ok((ready, wanted))
+        })
+        .await
+    }
+
+    async fn write_objects(&self) -> Result<()> {
+        for definition in hanse_api::crds() {
+            let api = Api::all(self.client());
+            api.create(&PostParams::default(), &definition).await?;
+        }
+        let clusters = self.world.topology().clusters.iter().enumerate();
+        let members = clusters.map(|(at, cluster)| fleet::member(cluster, at));
+        self.create_all(members).await?;
+        let teams = (0..workload::TEAMS).map(|number| {
+            let name = workload::team(number);
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+        });
+        self.create_all(teams).await?;
+        self.create_all(workload::policies().into_iter()).await
+    }
+
+    /// Creates objects in the hub, many at once.
+    pub(crate) async fn create_all(&self, objects: impl Iterator<Item = Value>) -> Result<()> {
+        let client = self.client();
+        let created = futures::stream::iter(objects).map(|object| create(client.clone(), object));
+        created.buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    /// A client of the hub's API.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.api.as_user("bench"), "default")
+    }
+
+    /// Starts a hub process. Done when its controllers run.
+    pub(crate) async fn start_hub(&mut self) -> Result<()> {
+        self.starts += 1;
+        let hub = &self.world.topology().hub;
+        let place = HubPlace { provider: hub.provider.clone(), region: hub.region.clone() };
+        let connector =
+            Arc::new(Counted { world: self.world.clone(), writes: self.writes.clone() });
+        let config = HubConfig {
+            rng: self.rng.fork("hub", &self.starts.to_string()),
+            place: Some(place),
+            orders_from_caller: true,
+            ..HubConfig::new(self.client(), connector)
+        };
+        let readiness = config.readiness.clone();
+        let tasks = TaskSet::new("hub");
+        let hub = Hub::run(&tasks, config).await?;
+        readiness.ready().await;
+        self.running = Some((hub, tasks));
+        Ok(())
+    }
+
+    /// Ends the hub process as a crash would.
+    pub(crate) async fn crash_hub(&mut self) -> Result<()> {
+        let (hub, tasks) = self.running.take().context("a hub runs")?;
+        for session in hub.world().sessions() {
+            session.stop().await;
+        }
+        tasks.kill().await;
+        Ok(())
+    }
+
+    /// The hub that runs.
+    pub(crate) fn hub(&self) -> Result<&Hub> {
+        self.running.as_ref().map(|(hub, _)| hub).context("a hub runs")
+    }
+
+    /// Waits until the hub knows room and kinds of every member, and all have joined.
+    pub(crate) async fn wait_for_members(&self) -> Result<()> {
+        let world = self.hub()?.world();
+        until("members", Duration::from_millis(100), async || {
+            let members = world.objects().members.all();
+            let known = members.iter().filter(|member| {
+                let name = member.metadata.name.as_deref().unwrap_or_default();
+                let session = world.session(name);
+                let seen = session.is_some_and(|s| s.fresh_room().is_some() && s.kinds().is_some());
+                let status = member.status.as_ref();
+                let joined = status.is_some_and(|status| {
+                    let joined = hanse_api::conditions::member::JOINED;
+                    hanse_api::conditions::is_true(&status.conditions, joined)
+                });
+                seen && joined
+            });
+            Ok((known.count(), self.world.topology().clusters.len()))
+        })
+        .await
+    }
+
+    /// Bytes that the members' stores hold at least, MiB.
+    pub(crate) fn members_hold(&self) -> f64 {
+        let bytes: usize = self.world.members().map(|member| member.api().stored_bytes()).sum();
+        f64::from(u32::try_from(bytes >> 10).unwrap_or(u32::MAX)) / 1024.0
+    }
+}
+
+/// Waits until a count is whole; says from time to time how far it has come.
+pub(crate) async fn until(
+    what: &str,
+    every: Duration,
+    mut count: impl AsyncFnMut() -> Result<(usize, usize)>,
+) -> Result<()> {
+    let start = Mono::now();
+    let mut said = start;
+    loop {
+        let (done, all) = count().await?;
+        if done >= all {
+            return Ok(());
+        }
+        if said.elapsed() >= Duration::from_secs(5) {
+            said = Mono::now();
+            say(&format!("  {what}: {done} of {all} after {} s", start.elapsed().as_secs()));
+        }
+        ensure!(start.elapsed() < PATIENCE, "{what}: only {done} of {all}");
+        hanse_rt::sleep(every).await;
+    }
+}
+
+async fn create(client: Client, object: Value) -> Result<()> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let version = text(&object["apiVersion"]);
+    let (group, version) = version.split_once('/').unwrap_or(("", &version));
+    let gvk = GroupVersionKind::gvk(group, version, &text(&object["kind"]));
+    let resource = match gvk.kind.as_str() {
+        "ClusterPropagationPolicy" => {
+            ApiResource::from_gvk_with_plural(&gvk, "clusterpropagationpolicies")
+        }
+        _ => ApiResource::from_gvk(&gvk),
+    };
+    let namespace = text(&object["metadata"]["namespace"]);
+    let api: Api<DynamicObject> = if namespace.is_empty() {
+        Api::all_with(client, &resource)
+    } else {
+        Api::namespaced_with(client, &namespace, &resource)
+    };
+    let object: DynamicObject = serde_json::from_value(object)?;
+    api.create(&PostParams::default(), &object).await.with_context(|| format!("{gvk:?}"))?;
+    Ok(())
+}
+
+/// Connects simulated members over their links, and counts what is written to them.
+#[derive(Debug)]
+struct Counted {
+    world: World,
+    writes: Writes,
+}
+
+impl Connector for Counted {
+    fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
+        Box::pin(async move {
+            let client = self.world.hub_client(name);
+            let client =
+                client.ok_or_else(|| ConnectError::Unsupported(format!("no member {name}")))?;
+            let writes = self.writes.clone();
+            // The hub bounds every call itself.
+            let service = tower::service_fn(move |request: Request<Body>| {
+                let (client, writes) = (client.clone(), writes.clone());
+                async move {
+                    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                        writes.0.fetch_add(1, Ordering::Relaxed);
+                    }
+                    client.send(request).await
+                }
+            });
+            Ok(Client::new(service, "default"))
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! How all copies stand, by binding, and by member what does not stand as it should.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, RwLock},
+};
+
+use super::Stand;
+use crate::Key;
+
+/// How a copy stands, as sync knows it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Synced {
+    /// Hash of the template and the share that was compared: another one is another manifest.
+    pub input: u64,
+    /// The result.
+    pub stand: Stand,
+}
+
+/// How all copies stand. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub struct SyncTable(Arc<RwLock<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    stands: BTreeMap<Key, BTreeMap<String, Synced>>,
+    /// By member.
+    failing: BTreeMap<String, BTreeSet<Key>>,
+}
+
+impl Synced {
+    const fn is_failing(&self) -> bool {
+        !matches!(self.stand, Stand::Applied | Stand::Gone)
+    }
+}
+
+impl SyncTable {
+    /// How the copy of a binding in a member stands.
+    pub fn get(&self, binding: &Key, member: &str) -> Option<Synced> {
+        let table = self.0.read().expect("no holder of this lock panics");
+        table.stands.get(binding)?.get(member).cloned()
+    }
+
+    /// Whether anything bound to a member does not stand there as it should; the first such
+    /// binding with its reason.
+    pub fn first_failure(&self, member: &str) -> Option<(Key, Stand)> {
+        let table = self.0.read().expect("no holder of this lock panics");
+        let key = table.failing.get(member)?.first()?;
+        let synced = table.stands.get(key)?.get(member)?;
+        Some((key.clone(), synced.stand.clone()))
+    }
+
+    /// Notes how a copy stands; says whether that is new.
+    pub(super) fn set(&self, binding: &Key, member: &str, synced: Synced) -> bool {
+        let mut table = self.0.write().expect("no holder of this lock panics");
+        let known = table.stands.get(binding).and_then(|members| members.get(member));
+        if known == Some(&synced) {
+            return false;
+        }
+        let failed = known.is_some_and(Synced::is_failing);
+        if synced.is_failing() && !failed {
+            table.failing.entry(member.to_owned()).or_default().insert(binding.clone());
+        } else if failed && !synced.is_failing() {
+            table.mend(binding, member);
+        }
+        table.stands.entry(binding.clone()).or_default().insert(member.to_owned(), synced);
+        true
+    }
+
+    /// Forgets a binding.
+    pub(super) fn forget(&self, binding: &Key) {
+        let mut table = self.0.write().expect("no holder of this lock panics");
+        for (member, synced) in table.stands.remove(binding).into_iter().flatten() {
+            if synced.is_failing() {
+                table.mend(binding, &member);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn mend(&mut self, binding: &Key, member: &str) {
+        if let Some(keys) = self.failing.get_mut(member) {
+            keys.remove(binding);
+            if keys.is_empty() {
+                self.failing.remove(member);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_a_failure_until_the_last_one_is_mended_or_forgotten() {
+        let table = SyncTable::default();
+        let (web, db) = (Key::new("shop", "web"), Key::new("shop", "db"));
+        let waiting = || Synced { input: 1, stand: Stand::Waiting("x".to_owned()) };
+        let applied = || Synced { input: 1, stand: Stand::Applied };
+        assert!(table.set(&web, "a", waiting()));
+        assert!(!table.set(&web, "a", waiting()), "that is known");
+        table.set(&db, "a", Synced { input: 1, stand: Stand::Failed("Why", "y".to_owned()) });
+        table.set(&db, "b", applied());
+        assert_eq!(table.first_failure("a").map(|(key, _)| key), Some(db.clone()));
+        assert_eq!(table.first_failure("b"), None);
+        table.set(&db, "a", applied());
+        let expected = (web.clone(), Stand::Waiting("x".to_owned()));
+        assert_eq!(table.first_failure("a"), Some(expected));
+        table.forget(&web);
+        assert_eq!(table.first_failure("a"), None);
+        assert_eq!(table.get(&db, "a"), Some(applied()));
+    }
+}
