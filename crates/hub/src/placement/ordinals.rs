@@ -107,4 +107,36 @@ mod tests {
         let known = [ClusterOrdinals { name: "b".to_owned(), start: 1000 }];
         assert_eq!(blocks(&known, &held, &held, |_| true, false), known);
     }
+
+    #[test]
+    fn in_random_histories_no_number_changes_hands_while_a_copy_may_be_there() {
+        let names: Vec<String> = (0..8).map(|at| format!("m{at}")).collect();
+        for seed in 0..200_u64 {
+            let mut dice = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+            let mut toss = || {
+                dice ^= dice << 13;
+                dice ^= dice >> 7;
+                dice ^= dice << 17;
+                dice % 3 == 0
+            };
+            let (mut known, mut stood) = (Vec::new(), BTreeSet::new());
+            let mut copies: BTreeSet<&str> = BTreeSet::new();
+            for _ in 0..30 {
+                let held: BTreeSet<&str> =
+                    names.iter().map(String::as_str).filter(|_| toss()).collect();
+                let next = blocks(&known, &held, &stood, |name| !copies.contains(name), true);
+                let starts: BTreeSet<i32> = next.iter().map(|block| block.start).collect();
+                assert_eq!(starts.len(), next.len(), "two clusters have the same numbers");
+                for block in known.iter().filter(|block| copies.contains(&*block.name)) {
+                    assert!(next.contains(block), "{block:?} changed while its copy was there");
+                }
+                assert!(held.iter().all(|name| next.iter().any(|block| block.name == *name)));
+                assert!(starts.iter().all(|start| *start < 8000), "free blocks are used again");
+                // Copies come with the decision, and go some time after it.
+                copies.retain(|name| held.contains(name) || toss());
+                copies.extend(&held);
+                (known, stood) = (next, held);
+            }
+        }
+    }
 }
