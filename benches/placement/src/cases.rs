@@ -204,6 +204,7 @@ async fn lose_member(stage: &Stage, rows: &mut Rows<'_>, orders: &mut Evacuation
     let standing = stage.hub()?.world().standing();
     let mut members: Vec<(usize, &str)> =
         stage.world.members().map(|m| (standing.bindings(m.name()).len(), m.name())).collect();
+    members.retain(|(bindings, _)| *bindings > 0);
     members.sort_unstable();
     let (_, name) = members.get(members.len() / 2).copied().context("there are members")?;
     lose(stage, rows, ("a member", vec![name.to_owned()]), orders).await

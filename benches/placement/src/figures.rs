@@ -43,6 +43,26 @@ pub(crate) struct Rows<'a> {
     bindings: u64,
 }
 
+impl Figure {
+    fn line(&self) -> String {
+        let shown = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
+        let part = match self.part {
+            Part::Decisions => "decisions",
+            Part::Hub => "hub",
+        };
+        format!(
+            "{part:<9} {:>8}  {:<62} {:>11.3} {:<4} {:>8} {:>8}{}\n",
+            self.bindings,
+            self.name,
+            self.value,
+            self.unit,
+            shown(self.target),
+            shown(self.karmada),
+            if self.met { "" } else { "  MISSED" }
+        )
+    }
+}
+
 impl Figures {
     /// Starts rows.
     pub(crate) fn rows(&mut self, part: Part, bindings: u64) -> Rows<'_> {
@@ -56,29 +76,11 @@ impl Figures {
 
     /// The table.
     pub(crate) fn table(&self) -> String {
-        let mut text = format!(
+        let header = format!(
             "{:<9} {:>8}  {:<62} {:>11} {:<4} {:>8} {:>8}\n",
             "part", "bindings", "figure", "measured", "", "target", "Karmada"
         );
-        for figure in &self.0 {
-            let shown =
-                |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |v| v.to_string());
-            let part = match figure.part {
-                Part::Decisions => "decisions",
-                Part::Hub => "hub",
-            };
-            text += &format!(
-                "{part:<9} {:>8}  {:<62} {:>11.3} {:<4} {:>8} {:>8}{}\n",
-                figure.bindings,
-                figure.name,
-                figure.value,
-                figure.unit,
-                shown(figure.target),
-                shown(figure.karmada),
-                if figure.met { "" } else { "  MISSED" }
-            );
-        }
-        text
+        std::iter::once(header).chain(self.0.iter().map(Figure::line)).collect()
     }
 
     /// Keeps the rows as JSON.

@@ -96,10 +96,8 @@ mod tests {
 
     #[test]
     fn equal_sets_are_one_and_a_set_that_nobody_has_is_forgotten() {
-        let set = |name: &str| Kinds {
-            names: Arc::new([name.to_owned()].into()),
-            ..Kinds::default()
-        };
+        let set =
+            |name: &str| Kinds { names: Arc::new([name.to_owned()].into()), ..Kinds::default() };
         let pool = KindsPool::default();
         let (a, b) = (pool.share(set("v1/Pod")), pool.share(set("v1/Pod")));
         assert!(Arc::ptr_eq(&a, &b));

@@ -47,7 +47,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
             copies.of(cluster, share_of(&interpreters, &binding, &followed, &cluster.name));
         if divided {
             // A part of a Job does not move: it counts where it is, and for good once it ended.
-            seen.counts |= seen.copy.as_ref().is_some_and(|copy| has_ended(&copy.status));
+            seen.counts |= seen.copy.as_ref().is_some_and(|copy| has_ended(&copy.status.value()));
         } else {
             seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
         }
