@@ -106,6 +106,10 @@ impl Stage {
             let api = Api::all(self.client());
             api.create(&PostParams::default(), &definition).await?;
         }
+        // Nobody owns namespaces here.
+        let federation = json!({"apiVersion": "hanse.dev/v1alpha1", "kind": "Federation",
+            "metadata": {"name": "default"}, "spec": {"requireTenant": false}});
+        self.create_all(std::iter::once(federation)).await?;
         let clusters = self.world.topology().clusters.iter().enumerate();
         let members = clusters.map(|(at, cluster)| fleet::member(cluster, at));
         self.create_all(members).await?;

@@ -61,6 +61,10 @@ async fn hub(tasks: &TaskSet, client: &Client, world: &World, rng: &Rng) -> Hub 
         let object: hanse_api::MemberCluster = serde_json::from_value(object).unwrap();
         members.create(&PostParams::default(), &object).await.unwrap();
     }
+    let spec = hanse_api::FederationSpec { require_tenant: false, ..Default::default() };
+    let federations = Api::all(client.clone());
+    let federation = hanse_api::Federation::new("default", spec);
+    federations.create(&PostParams::default(), &federation).await.unwrap();
     let connector = Arc::new(SimulatedConnector { world: world.clone() });
     let config =
         HubConfig { rng: rng.fork("hub", ""), ..HubConfig::new(client.clone(), connector) };
