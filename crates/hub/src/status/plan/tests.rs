@@ -134,8 +134,7 @@ fn a_divided_job_is_complete_when_every_part_of_it_is() {
     let part = |name: &str, counts: bool| {
         let done = json!({"succeeded": 2,
             "conditions": [{"type": "Complete", "status": "True"}]});
-        let copy = Digest { generation: 1, status: Packed::of(&done), ..Digest::default() };
-        MemberSeen { counts, copy: Some(Arc::new(copy)), ..member(name, 2, 0) }
+        MemberSeen { counts, status: Some(done), ..member(name, 2, 0) }
     };
     let told = |members: Vec<MemberSeen>| {
         let mut seen = seen(members);
