@@ -75,7 +75,9 @@ async fn connection(
     loop {
         count = count.wrapping_add(1);
         let began = Mono::now();
-        let left = DOWN_AFTER.saturating_sub(peer.health.silence(began)).max(STUNNED);
+        // One that is down already has all the time: it may be far away.
+        let left = DOWN_AFTER.checked_sub(peer.health.silence(began)).unwrap_or(DOWN_AFTER);
+        let left = left.max(STUNNED);
         let answered = hanse_rt::select! {
             () = shutdown.cancelled() => return,
             answered = hanse_rt::timeout(left, look(&mut pings, &sender, count)) => answered,
