@@ -13,9 +13,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use hanse_api::HubPlace;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
-use hanse_member::{ConnectError, Connecting, Connection, Connector};
+use hanse_member::{Connecting, Connection, Connector};
 use hanse_rt::{Mono, Rng, TaskSet, Wall};
-use hanse_sim::{member::Options, shallow::Shallow, world::World};
+use hanse_sim::{connector::SimulatedConnector, member::Options, shallow::Shallow, world::World};
 use http::{Method, Request};
 use kube::{
     Api, Client,
@@ -138,8 +138,10 @@ impl Stage {
         self.starts += 1;
         let hub = &self.world.topology().hub;
         let place = HubPlace { provider: hub.provider.clone(), region: hub.region.clone() };
-        let connector =
-            Arc::new(Counted { world: self.world.clone(), writes: self.writes.clone() });
+        let connector = Arc::new(Counted {
+            links: SimulatedConnector { world: self.world.clone() },
+            writes: self.writes.clone(),
+        });
         let config = HubConfig {
             rng: self.rng.fork("hub", &self.starts.to_string()),
             place: Some(place),
@@ -244,18 +246,15 @@ async fn create(client: Client, object: Value) -> Result<()> {
 /// Connects simulated members over their links, and counts what is written to them.
 #[derive(Debug)]
 struct Counted {
-    world: World,
+    links: SimulatedConnector,
     writes: Writes,
 }
 
 impl Connector for Counted {
-    fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
+    fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
         Box::pin(async move {
-            let client = self.world.hub_client(name);
-            let client =
-                client.ok_or_else(|| ConnectError::Unsupported(format!("no member {name}")))?;
+            let client = self.links.connect(name, connection).await?;
             let writes = self.writes.clone();
-            // The hub bounds every call itself.
             let service = tower::service_fn(move |request: Request<Body>| {
                 let (client, writes) = (client.clone(), writes.clone());
                 async move {
