@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use hanse_tests_bodies::{boutique, fleet::LONG, loss, traffic, wait};
-use hanse_tests_kubernetes::{Real, peers};
+use hanse_tests_kubernetes::{NODES, Real, peers};
 
 const HANSE: &str = env!("CARGO_BIN_EXE_hanse");
 const SERVICE: &str = "
@@ -20,7 +20,7 @@ async fn real_control_planes_are_a_federation_like_any_other() -> Result<()> {
         println!("skipped: HANSE_PEERS is not set");
         return Ok(());
     };
-    let mut real = Real::start(HANSE.as_ref(), &programs).await?;
+    let mut real = Real::start(HANSE.as_ref(), &programs, NODES).await?;
     let fleet = real.fleet.clone();
     boutique::deploy(&fleet, "Divide").await.with_context(|| real.words("hub"))?;
     boutique::scale(&fleet, "frontend", 6).await?;

@@ -32,6 +32,8 @@ pub(crate) const DOWN_AFTER: Duration = Duration::from_millis(1500);
 const UP_AFTER: Duration = Duration::from_secs(3);
 /// How often in a row silence is put down to this process itself.
 const EXCUSES: u32 = 3;
+/// What it takes to read an answer that already waits.
+const READING: Duration = Duration::from_millis(100);
 /// Failures in a row that eject.
 const EJECT_AFTER: u32 = 5;
 /// First and longest ejection.
@@ -131,12 +133,13 @@ impl PeerHealth {
 
     /// This process stood still for so long: that part of the silence proves nothing about the
     /// peer, nor does the time to its next answer. A peer that stays silent is excused three times
-    /// only.
+    /// only; after the first it had the time to answer, and what came may only wait to be read.
     pub(crate) fn excuse(&self, stood_still: Duration, now: Mono) {
         let mut state = self.state.lock().expect("no holder of this lock panics");
         if state.excuses < EXCUSES {
+            let grace = if state.excuses == 0 { PERIOD } else { READING };
             state.excuses += 1;
-            state.heard = now.min(state.heard + stood_still + PERIOD);
+            state.heard = now.min(state.heard + stood_still + grace);
         }
     }
 
@@ -322,6 +325,21 @@ mod tests {
         let halt = Duration::from_millis(150);
         peer.excuse(halt, start + DOWN_AFTER);
         let end = start + DOWN_AFTER + halt + PERIOD;
+        peer.look(end - Duration::from_millis(1));
+        assert_eq!(peer.level(), Level::Unknown);
+        peer.look(end);
+        assert_eq!(peer.level(), Level::Down);
+    }
+
+    #[test]
+    fn short_halts_one_after_the_other_delay_a_verdict_by_little_more_than_themselves() {
+        let start = Mono::now();
+        let peer = peer(start);
+        let halt = Duration::from_millis(150);
+        for _ in 0..EXCUSES {
+            peer.excuse(halt, start + DOWN_AFTER);
+        }
+        let end = start + DOWN_AFTER + halt * EXCUSES + PERIOD + READING * (EXCUSES - 1);
         peer.look(end - Duration::from_millis(1));
         assert_eq!(peer.level(), Level::Unknown);
         peer.look(end);

@@ -112,6 +112,8 @@ fn excuse_if_stunned(peer: &Arc<PeerAddress>, due: Mono) {
     let now = Mono::now();
     let late = now.saturating_duration_since(due);
     if late > STUNNED {
+        let late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(peer = %peer.address, late_ms, "this process stood still");
         peer.health.excuse(late, now);
     }
 }

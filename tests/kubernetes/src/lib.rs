@@ -6,4 +6,4 @@ mod control_plane;
 mod real;
 
 pub use control_plane::{ControlPlane, Controllers, peers};
-pub use real::Real;
+pub use real::{NODES, Real};

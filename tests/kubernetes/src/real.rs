@@ -36,13 +36,20 @@ metadata: {name: tests}
 spec: {namespaces: [default]}
 ";
 const HUB_XDS: &str = "127.0.0.1:25010";
-const FLEET: &str = "
-hub: {provider: aws, region: eu}
+/// A few small nodes for each member, as a topology file names them.
+pub const NODES: &str = "{count: 2, cpu: '8', memory: 32Gi}";
+
+fn fleet(nodes: &str) -> String {
+    format!(
+        "
+hub: {{provider: aws, region: eu}}
 clusters:
-  - {name: aws-eu, provider: aws, region: eu, nodes: [{count: 2, cpu: '8', memory: 32Gi}]}
-  - {name: gcp-us, provider: gcp, region: us, nodes: [{count: 2, cpu: '8', memory: 32Gi}]}
-  - {name: az-asia, provider: azure, region: asia, nodes: [{count: 2, cpu: '8', memory: 32Gi}]}
-";
+  - {{name: aws-eu, provider: aws, region: eu, nodes: [{nodes}]}}
+  - {{name: gcp-us, provider: gcp, region: us, nodes: [{nodes}]}}
+  - {{name: az-asia, provider: azure, region: asia, nodes: [{nodes}]}}
+"
+    )
+}
 
 /// A federation of real control planes.
 #[derive(Debug)]
@@ -60,15 +67,16 @@ pub struct Real {
 }
 
 impl Real {
-    /// Starts everything and waits until every member is healthy. `hanse` is the program, and
-    /// `programs` the folder of the control planes' own.
+    /// Starts everything and waits until every member is healthy. `hanse` is the program,
+    /// `programs` the folder of the control planes' own, and `nodes` what each member has, like
+    /// [`NODES`].
     ///
     /// # Errors
     /// When something does not start; with what the hub said.
-    pub async fn start(hanse: &Path, programs: &Path) -> Result<Self> {
+    pub async fn start(hanse: &Path, programs: &Path, nodes: &str) -> Result<Self> {
         drop(rustls::crypto::ring::default_provider().install_default());
         let turn = Turn::take().await?;
-        let topology = Topology::parse(FLEET)?;
+        let topology = Topology::parse(&fleet(nodes))?;
         let hub = ControlPlane::start("federation", 20, Controllers::Hub, programs).await?;
         let mut planes = BTreeMap::new();
         for (index, cluster) in topology.clusters.iter().enumerate() {

@@ -1,5 +1,7 @@
 //! Where a binding's replicas go. Pure: it asks the scheduler and keeps the moves.
 
+mod words;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -260,8 +262,17 @@ struct Before {
     left: Counts,
     /// Whether the policy wants what fits, whatever the loss asks for.
     asked_partial: bool,
+    /// What stood, when a loss has to be placed and more than stood is wanted.
+    grows_from: Option<u32>,
     /// Whether an old copy waits for its turn to be removed.
     waits: bool,
+}
+
+/// Why a workload does not get the replicas it was scaled up by while it leaves a member.
+struct Growth {
+    wanted: u32,
+    refusal: Unplaceable,
+    words: String,
 }
 
 /// One decision under way.
@@ -312,9 +323,20 @@ impl<'a> Work<'a> {
     }
 
     fn run(mut self, planner: &mut Planner, turn: impl FnMut() -> bool) -> Placed {
-        let Before { settled, left, asked_partial, waits } = self.prepare(turn);
+        let before = self.prepare(turn);
         let key = key(&self.seen.binding);
-        match planner.schedule(&self.seen.fleet, &self.request, key) {
+        let mut answer = planner.schedule(&self.seen.fleet, &self.request, key);
+        let mut growth = None;
+        if let (Some(stood), Err(refusal)) = (before.grows_from, &answer) {
+            // All or nothing is said of the growth; what was lost goes where there is room.
+            let words = self.refusal_words(refusal);
+            growth =
+                Some(Growth { wanted: self.request.replicas, refusal: refusal.clone(), words });
+            self.request.replicas = stood;
+            self.request.partial = true;
+            answer = planner.schedule(&self.seen.fleet, &self.request, key);
+        }
+        match answer {
             // The scheduler counts what is divided; the rest is known only when it is placed.
             Ok(decision) if self.exceeds_quota(&decision) => {
                 let report = decision.report.clone();
@@ -322,10 +344,19 @@ impl<'a> Work<'a> {
                 let replicas = self.request.replicas.saturating_sub(left).max(1);
                 let shortfall = Short { replicas, ..Short::default() };
                 let why = Cause::TenantQuota(left);
-                self.refuse(&Unplaceable { why, report, shortfall }, waits)
+                self.refuse(&Unplaceable { why, report, shortfall }, before.waits)
             }
-            Ok(decision) => self.accept(&decision, &settled, &left, asked_partial, waits),
-            Err(refusal) => self.refuse(&refusal, waits),
+            Ok(decision) => self.accept(&decision, &before, growth.as_ref()),
+            Err(refusal) => {
+                let refusal = match growth {
+                    Some(growth) => {
+                        self.request.replicas = growth.wanted;
+                        growth.refusal
+                    }
+                    None => refusal,
+                };
+                self.refuse(&refusal, before.waits)
+            }
         }
     }
 
@@ -359,9 +390,12 @@ impl<'a> Work<'a> {
         self.request.previous = settled.iter().filter_map(stays).collect();
         let evacuates = !left.is_empty() || !moves::outgoing(&self.moves).is_empty();
         let asked_partial = self.request.partial;
+        let stood = settled.values().sum();
+        let counted = matches!(self.request.mode, Mode::Divide(_) | Mode::Whole);
+        let grows = counted && evacuates && !asked_partial && self.request.replicas > stood;
         // A loss is placed as far as room goes, even where the policy wants all or nothing.
-        self.request.partial |= evacuates;
-        Before { settled, left, asked_partial, waits }
+        self.request.partial |= evacuates && !grows;
+        Before { settled, left, asked_partial, grows_from: grows.then_some(stood), waits }
     }
 
     /// Whether a decision takes more than the tenant has left, and more than there is now.
@@ -443,28 +477,23 @@ impl<'a> Work<'a> {
         names.into_iter().map(Into::into).collect()
     }
 
-    fn accept(
-        mut self,
-        decision: &Decision,
-        settled: &Counts,
-        left: &Counts,
-        asked_partial: bool,
-        waits: bool,
-    ) -> Placed {
-        self.carry_out(&decision.assignment, settled, left);
-        let shortfall = decision.shortfall.as_ref();
-        let outcome = match shortfall {
-            None if self.seen.policy.is_none() => Outcome::PolicyGone,
-            None => Outcome::Scheduled,
-            Some(short) if asked_partial => {
+    fn accept(mut self, decision: &Decision, before: &Before, growth: Option<&Growth>) -> Placed {
+        self.carry_out(&decision.assignment, &before.settled, &before.left);
+        let refused = growth.map(|growth| &growth.refusal.shortfall);
+        let shortfall = refused.or(decision.shortfall.as_ref());
+        let outcome = match (shortfall, growth) {
+            (_, Some(growth)) => Outcome::Short(growth.refusal.why.as_str(), growth.words.clone()),
+            (None, _) if self.seen.policy.is_none() => Outcome::PolicyGone,
+            (None, _) => Outcome::Scheduled,
+            (Some(short), _) if before.asked_partial => {
                 Outcome::Partial(self.short_words(short, &decision.report))
             }
-            Some(short) => {
+            (Some(short), _) => {
                 Outcome::Short(reason::NO_ROOM, self.short_words(short, &decision.report))
             }
         };
         // The reasons are those of when it was decided: looking again changes nothing.
-        let unchanged = decision.notes.contains(&Note::Unchanged);
+        let unchanged = growth.is_none() && decision.notes.contains(&Note::Unchanged);
         let known = known_decision(&self.seen.binding);
         let known = unchanged.then_some(known).filter(|known| known.clusters_considered > 0);
         let notes = decision.notes.iter().filter(|note| **note != Note::Unchanged).map(note);
@@ -475,7 +504,11 @@ impl<'a> Work<'a> {
             None => Survival::NotAsked,
         };
         let violations = checker::check(&self.seen.fleet, &self.request, decision);
-        let placed = self.finish(&decision.report, shortfall, outcome, waits);
+        if let Some(growth) = growth {
+            // What it waits for is all that it wants.
+            self.request.replicas = growth.wanted;
+        }
+        let placed = self.finish(&decision.report, shortfall, outcome, before.waits);
         let decision = match known {
             Some(known) => BindingDecision { at: None, shortfall: None, ..known },
             None => BindingDecision { notes: notes.collect(), ..placed.decision },
@@ -561,51 +594,6 @@ impl<'a> Work<'a> {
         };
         let placed = self.finish(&refusal.report, Some(&refusal.shortfall), outcome, waits);
         Placed { survival, ..placed }
-    }
-
-    fn refusal_words(&self, refusal: &Unplaceable) -> String {
-        match &refusal.why {
-            Cause::NoRoom => self.short_words(&refusal.shortfall, &refusal.report),
-            none @ Cause::NoClusterFits => format!("{none}: {}", refusal.report.in_words()),
-            other => {
-                let report = &refusal.report;
-                let ruled_out = match report.rejected.as_slice() {
-                    [] => String::new(),
-                    _ => format!(": {}", report.in_words()),
-                };
-                format!(
-                    "{} of {} replicas are not placed: {other}; {} clusters considered{ruled_out}",
-                    refusal.shortfall.replicas, self.request.replicas, report.considered,
-                )
-            }
-        }
-    }
-
-    fn short_words(&self, short: &Short, report: &Report) -> String {
-        let missing: Vec<String> = quantities(&short.missing)
-            .into_iter()
-            .map(|(name, amount)| format!("{name} {amount}"))
-            .collect();
-        let missing =
-            if missing.is_empty() { "room for pods".to_owned() } else { missing.join(", ") };
-        format!(
-            "{} of {} replicas have no room; missing: {missing}; {} clusters considered: {}",
-            short.replicas,
-            self.request.replicas,
-            report.considered,
-            self.why(report)
-        )
-    }
-
-    /// Why clusters were ruled out, or that none was.
-    fn why(&self, report: &Report) -> String {
-        if !report.rejected.is_empty() {
-            report.in_words()
-        } else if self.request.rules.bounds.is_empty() {
-            "the possible clusters are full".to_owned()
-        } else {
-            "the possible clusters are full or at their max".to_owned()
-        }
     }
 
     fn begin(&mut self, from: &str, to: String, replicas: u32) {

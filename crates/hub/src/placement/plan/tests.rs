@@ -250,6 +250,29 @@ fn what_has_no_room_elsewhere_stays_and_is_reported_until_room_appears() {
 }
 
 #[test]
+fn a_loss_is_placed_while_growth_that_does_not_fit_waits_whole() {
+    let mut seen = seen(6, vec![member("a", 4), member("b", 4), member("c", 4)]);
+    let first = run(&seen);
+    write_back(&mut seen, &first);
+    assert_eq!(counts(&first), [("a", 2), ("b", 2), ("c", 2)]);
+    lose(&mut seen, "a");
+    Arc::make_mut(&mut seen.binding).spec.replicas = 10;
+
+    let moved = run(&seen);
+    assert_eq!(counts(&moved), [("a", 2), ("b", 3), ("c", 3)], "two more would fit, not four");
+    let Outcome::Short(reason, words) = &moved.outcome else { panic!("{:?}", moved.outcome) };
+    assert_eq!(*reason, "NoRoom");
+    assert!(words.starts_with("2 of 10 replicas have no room"), "{words}");
+    write_back(&mut seen, &moved);
+    assert_eq!(run(&seen), moved, "the plan of its own result is the same");
+
+    seen.fleet.set(member("d", 2));
+    let grown = run(&seen);
+    assert_eq!(counts(&grown), [("a", 2), ("b", 4), ("c", 4), ("d", 2)]);
+    assert_eq!(grown.outcome, Outcome::Scheduled);
+}
+
+#[test]
 fn work_that_holds_data_and_jobs_wait_for_an_operator() {
     let claim = json!({"volumes": [{"persistentVolumeClaim": {"claimName": "data"}}]});
     for template in [template("Deployment", claim), template("Job", json!({}))] {
