@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hanse_rt::{Mono, Shutdown, TaskSet};
+use hanse_xds::Level;
 use http::Request;
 
 use crate::{
@@ -75,9 +76,7 @@ async fn connection(
     loop {
         count = count.wrapping_add(1);
         let began = Mono::now();
-        // One that is down already has all the time: it may be far away.
-        let left = DOWN_AFTER.checked_sub(peer.health.silence(began)).unwrap_or(DOWN_AFTER);
-        let left = left.max(STUNNED);
+        let left = patience(peer.health.level(), peer.health.silence(began));
         let answered = hanse_rt::select! {
             () = shutdown.cancelled() => return,
             answered = hanse_rt::timeout(left, look(&mut pings, &sender, count)) => answered,
@@ -105,6 +104,13 @@ async fn connection(
             due = ticks.tick() => excuse_if_stunned(peer, due),
         }
     }
+}
+
+/// How long a probe may take. One that is down already has all the time: it may be far away. One
+/// that is not has what is left until it would be, however long this process slept over it.
+fn patience(level: Level, silence: Duration) -> Duration {
+    let left = DOWN_AFTER.saturating_sub(silence).max(STUNNED);
+    if level == Level::Down { DOWN_AFTER } else { left }
 }
 
 /// A timer that fires late says that this process did not run: pongs may wait unread.
@@ -147,4 +153,17 @@ fn warm(attempt: &TaskSet, peer: &Arc<PeerAddress>) {
             tracing::debug!("no connection ahead of requests");
         }
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silent_peer_is_waited_for_until_it_counts_as_down_and_no_longer() {
+        let second = Duration::from_secs(1);
+        assert_eq!(patience(Level::Up, second), DOWN_AFTER - second);
+        assert_eq!(patience(Level::Up, DOWN_AFTER + second), STUNNED, "a last chance");
+        assert_eq!(patience(Level::Down, DOWN_AFTER + second), DOWN_AFTER, "it may be far away");
+    }
 }
