@@ -94,7 +94,7 @@ pub(crate) async fn one(real: &Real, watches: &Watches, times: u32) -> Result<Ve
 /// The published application, a copy in each member.
 pub(crate) async fn application(real: &Real, watches: &Watches) -> Result<Vec<Row>> {
     let started = Mono::now();
-    boutique::apply(&real.fleet, "Duplicate").await?;
+    boutique::send(&real.fleet, "Duplicate").await?;
     let applied = started.elapsed();
     let api: Api<Deployment> = Api::namespaced(real.fleet.hub.clone(), "default");
     let all = api.list(&kube::api::ListParams::default()).await?;

@@ -30,9 +30,10 @@ pub(crate) fn start(tasks: &TaskSet, shared: &Arc<Shared>, peer: Arc<PeerAddress
     tasks.spawn("probe", async move {
         let mut ticks = hanse_rt::interval(PERIOD, phase);
         loop {
+            let asked = Mono::now();
             hanse_rt::select! {
                 () = shutdown.cancelled() => return,
-                due = ticks.tick() => excuse_if_stunned(&peer, due),
+                due = ticks.tick() => excuse_if_stunned(&peer, due, asked),
             }
             let attempt = set.child("attempt");
             connection(&attempt, &shared, &peer, &shutdown, &mut ticks).await;
@@ -92,16 +93,17 @@ async fn connection(
             // The connection broke: the next attempt tells whether somebody is there.
             Ok(false) => return,
             Err(_) => {
-                excuse_if_stunned(peer, began + left);
+                excuse_if_stunned(peer, began + left, began);
                 peer.health.look(Mono::now());
                 if peer.health.silence(Mono::now()) >= DOWN_AFTER {
                     return;
                 }
             }
         }
+        let asked = Mono::now();
         hanse_rt::select! {
             () = shutdown.cancelled() => return,
-            due = ticks.tick() => excuse_if_stunned(peer, due),
+            due = ticks.tick() => excuse_if_stunned(peer, due, asked),
         }
     }
 }
@@ -114,14 +116,20 @@ fn patience(level: Level, silence: Duration) -> Duration {
 }
 
 /// A timer that fires late says that this process did not run: pongs may wait unread.
-fn excuse_if_stunned(peer: &Arc<PeerAddress>, due: Mono) {
+fn excuse_if_stunned(peer: &Arc<PeerAddress>, due: Mono, asked: Mono) {
     let now = Mono::now();
-    let late = now.saturating_duration_since(due);
+    let late = lateness(due, asked, now);
     if late > STUNNED {
         let late_ms = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
         tracing::debug!(peer = %peer.address, late_ms, "this process stood still");
         peer.health.excuse(late, now);
     }
+}
+
+/// By how much a timer was late that was waited for from `asked` on: one that was due before, while
+/// an answer was awaited, was not held up by anybody.
+fn lateness(due: Mono, asked: Mono, now: Mono) -> Duration {
+    now.saturating_duration_since(due.max(asked))
 }
 
 async fn look(
@@ -160,9 +168,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_timer_that_ran_out_while_an_answer_was_awaited_is_not_late() {
+        let due = Mono::now();
+        let late = Duration::from_secs(1);
+        assert_eq!(lateness(due, due + late, due + late), Duration::ZERO);
+        assert_eq!(lateness(due, due, due + late), late);
+    }
+
+    #[test]
     fn a_silent_peer_is_waited_for_until_it_counts_as_down_and_no_longer() {
         let second = Duration::from_secs(1);
-        assert_eq!(patience(Level::Up, second), DOWN_AFTER - second);
+        assert_eq!(patience(Level::Up, second), DOWN_AFTER.saturating_sub(second));
         assert_eq!(patience(Level::Up, DOWN_AFTER + second), STUNNED, "a last chance");
         assert_eq!(patience(Level::Down, DOWN_AFTER + second), DOWN_AFTER, "it may be far away");
     }

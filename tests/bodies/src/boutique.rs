@@ -39,13 +39,20 @@ pub async fn deploy(fleet: &Fleet, mode: &str) -> Result<()> {
 /// # Errors
 /// What kubectl says.
 pub async fn apply(fleet: &Fleet, mode: &str) -> Result<()> {
+    send(fleet, mode).await?;
+    let available = ["wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s"];
+    fleet.kubectl.run(&available).await.map(drop)
+}
+
+/// Applies the application and waits for nothing.
+///
+/// # Errors
+/// What kubectl says.
+pub async fn send(fleet: &Fleet, mode: &str) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let policy = folder.path().join("policy.yaml");
     std::fs::write(&policy, POLICY.replace("MODE", mode))?;
-    let kubectl = &fleet.kubectl;
-    kubectl.run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS]).await?;
-    let available = ["wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s"];
-    kubectl.run(&available).await.map(drop)
+    fleet.kubectl.run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS]).await.map(drop)
 }
 
 /// Checks that the rollout is over and that each member has what it should.
