@@ -16,7 +16,8 @@ enum Needs {
 }
 
 /// Names, and the program of each.
-const BENCHES: [(&str, &str, Needs); 4] = [
+const BENCHES: [(&str, &str, Needs); 5] = [
+    ("api", "hanse-bench-api", Needs::Nothing),
     ("federation", "hanse-bench-federation", Needs::Hanse),
     ("scheduler", "hanse-bench-scheduler", Needs::Nothing),
     ("placement", "hanse-bench-placement", Needs::Nothing),
