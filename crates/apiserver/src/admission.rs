@@ -53,6 +53,10 @@ fn complete(call: &Call, old: Option<&Value>, object: &mut Value) -> Result<(), 
         conform::fill(kind.schema(), object);
         return Ok(());
     }
+    // Of an update of the status all else is as it was: complete.
+    if old.is_some() && call.subresource() == "status" {
+        return Ok(());
+    }
     defaults::complete(kind, old, object);
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") if old.is_some() => addresses::allocate(server, call, old, object)?,
@@ -110,7 +114,7 @@ pub(crate) fn validate(
     let mut causes = names::check(kind, object);
     let mut warnings = Vec::new();
     if kind.custom.is_some() {
-        conform::check(kind.schema(), object, &mut causes);
+        conform::check(kind.schema(), old, object, &mut causes);
         if causes.is_empty() {
             warnings = rules::check(kind, old, object, &mut causes);
         }
@@ -119,12 +123,9 @@ pub(crate) fn validate(
     }
     if let Some(old) = old {
         for path in &kind.immutable {
-            let at = |object: &Value| {
-                let names = path.split('.');
-                names.fold(object.clone(), |value, name| value[name].clone())
-            };
-            if at(old) != at(object) {
-                causes.push(Cause::invalid(path, &at(object), "field is immutable"));
+            let (before, now) = (at(old, path), at(object, path));
+            if before != now {
+                causes.push(Cause::invalid(path, now, "field is immutable"));
             }
         }
     }
@@ -138,4 +139,8 @@ pub(crate) fn validate(
         return Ok(warnings);
     }
     Err(Failure::invalid(call.kind_subject(name), &causes))
+}
+
+fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
+    path.split('.').fold(object, |value, name| &value[name])
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     failure::Cause,
     schema::{Limits, Scalar, Schema, Shape},
+    trail::Trail,
 };
 
 /// What did not fit.
@@ -27,13 +28,14 @@ pub(crate) struct Wrong {
 /// Removes what the schema does not know and reports what does not fit.
 pub(crate) fn conform(schema: &Schema, value: &mut Value) -> Report {
     let mut report = Report::default();
-    visit(schema, value, "", &mut report);
+    visit(schema, value, &Trail::ROOT, &mut report);
     report
 }
 
-/// Checks the bounds of a CRD schema, and its required fields.
-pub(crate) fn check(schema: &Schema, value: &Value, causes: &mut Vec<Cause>) {
-    bounds(schema, value, "", causes);
+/// Checks the bounds of a CRD schema, and its required fields. What an update leaves as it was in
+/// `old` is not checked again, as in Kubernetes (KEP-4008).
+pub(crate) fn check(schema: &Schema, old: Option<&Value>, value: &Value, causes: &mut Vec<Cause>) {
+    bounds(schema, old, value, &Trail::ROOT, causes);
 }
 
 /// Fills in the defaults of a CRD schema.
@@ -66,7 +68,7 @@ pub(crate) fn fill(schema: &Schema, value: &mut Value) {
     }
 }
 
-fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
+fn visit(schema: &Schema, value: &mut Value, trail: &Trail<'_>, report: &mut Report) {
     let target = schema.get();
     let expected = match &target.shape {
         Shape::Anything | Shape::Reference(..) => None,
@@ -76,7 +78,7 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
                 let keep = schema.preserve || target.preserve;
                 let embedded = schema.embedded || target.embedded;
                 let field = |name: &str| properties.get(name).or(rest.as_deref());
-                fields(object, field, &target.required, (keep, embedded), path, report);
+                fields(object, field, &target.required, (keep, embedded), trail, report);
                 None
             }
             None => Some("object"),
@@ -84,7 +86,7 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
         Shape::List(items) => match value.as_array_mut() {
             Some(list) => {
                 for (index, item) in list.iter_mut().enumerate() {
-                    visit(items, item, &format!("{path}[{index}]"), report);
+                    visit(items, item, &trail.item(index), report);
                 }
                 None
             }
@@ -92,7 +94,7 @@ fn visit(schema: &Schema, value: &mut Value, path: &str, report: &mut Report) {
         },
     };
     if let Some(expected) = expected {
-        report.wrong.push(Wrong { path: path.to_owned(), expected, value: value.clone() });
+        report.wrong.push(Wrong { path: trail.to_string(), expected, value: value.clone() });
     }
 }
 
@@ -101,26 +103,21 @@ fn fields<'a>(
     field: impl Fn(&str) -> Option<&'a Schema>,
     required: &[Box<str>],
     (keep, embedded): (bool, bool),
-    path: &str,
+    trail: &Trail<'_>,
     report: &mut Report,
 ) {
-    object.retain(|name, value| {
-        let here = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        match field(name) {
-            Some(schema) if means_nothing(schema, value) => {
-                required.iter().any(|one| **one == **name)
-            }
-            Some(schema) if value.is_null() => schema.nullable || schema.preserve,
-            Some(schema) => {
-                visit(schema, value, &here, report);
-                true
-            }
-            None if keep => true,
-            None if embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => true,
-            None => {
-                report.unknown.push(here);
-                false
-            }
+    object.retain(|name, value| match field(name) {
+        Some(schema) if means_nothing(schema, value) => required.iter().any(|one| **one == **name),
+        Some(schema) if value.is_null() => schema.nullable || schema.preserve,
+        Some(schema) => {
+            visit(schema, value, &trail.field(name), report);
+            true
+        }
+        None if keep => true,
+        None if embedded && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") => true,
+        None => {
+            report.unknown.push(trail.field(name).to_string());
+            false
         }
     });
 }
@@ -159,14 +156,17 @@ fn fit(scalar: Scalar, value: &mut Value) -> Option<&'static str> {
     (!fits).then_some(name)
 }
 
-fn bounds(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let target = schema.get();
+fn bounds(
+    schema: &Schema,
+    old: Option<&Value>,
+    value: &Value,
+    trail: &Trail<'_>,
+    causes: &mut Vec<Cause>,
+) {
     if let Some(limits) = &schema.limits {
-        limit(limits, value, path, causes);
+        limit(limits, value, trail, causes);
     }
-    let at = |name: &str| {
-        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-    };
+    let target = schema.get();
     match &target.shape {
         Shape::Object { properties, rest } => {
             let Some(object) = value.as_object() else {
@@ -174,51 +174,53 @@ fn bounds(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             };
             for name in &target.required {
                 if !object.contains_key(&**name) {
-                    causes.push(Cause::required(at(name), ""));
+                    causes.push(Cause::required(trail.field(name).to_string(), ""));
                 }
             }
             for (name, value) in object {
                 // The object's own metadata has its own rules.
-                if path.is_empty() && name == "metadata" {
+                if trail.is_root() && name == "metadata" {
                     continue;
                 }
+                let before = old.and_then(|old| old.get(name));
                 let schema = properties.get(name.as_str()).or(rest.as_deref());
-                if let Some(schema) = schema {
-                    bounds(schema, value, &at(name), causes);
+                if let Some(schema) = schema.filter(|_| before != Some(value)) {
+                    bounds(schema, before, value, &trail.field(name), causes);
                 }
             }
         }
         Shape::List(items) => {
             for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                bounds(items, item, &format!("{path}[{index}]"), causes);
+                // Which of the old items this one was is not known.
+                bounds(items, None, item, &trail.item(index), causes);
             }
         }
         _ => {}
     }
 }
 
-fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let mut bad = |text: String| causes.push(Cause::invalid(path, value, &text));
+fn limit(limits: &Limits, value: &Value, trail: &Trail<'_>, causes: &mut Vec<Cause>) {
+    let mut bad = |text: String| causes.push(Cause::invalid(trail.to_string(), value, &text));
     if let Some(number) = value.as_f64() {
         if let Some(bound) = limits.minimum
             && (number < bound || (limits.exclusive_minimum && number <= bound))
         {
             let or_equal = if limits.exclusive_minimum { "" } else { " or equal to" };
-            bad(format!("{path} in body should be greater than{or_equal} {bound}"));
+            bad(format!("{trail} in body should be greater than{or_equal} {bound}"));
         }
         if let Some(bound) = limits.maximum
             && (number > bound || (limits.exclusive_maximum && number >= bound))
         {
             let or_equal = if limits.exclusive_maximum { "" } else { " or equal to" };
-            bad(format!("{path} in body should be less than{or_equal} {bound}"));
+            bad(format!("{trail} in body should be less than{or_equal} {bound}"));
         }
     }
-    sizes(limits, value, path, causes);
+    sizes(limits, value, trail, causes);
     if let (Some(pattern), Some(text)) = (&limits.pattern, value.as_str())
         && !limits.matches(text)
     {
-        let text = format!("{path} in body should match '{pattern}'");
-        causes.push(Cause::invalid(path, value, &text));
+        let text = format!("{trail} in body should match '{pattern}'");
+        causes.push(Cause::invalid(trail.to_string(), value, &text));
     }
     if !limits.options.is_empty() && !limits.options.contains(value) {
         let options: Vec<String> = limits
@@ -227,16 +229,20 @@ fn limit(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
             .map(|one| one.as_str().map_or_else(|| one.to_string(), str::to_owned))
             .collect();
         let options: Vec<&str> = options.iter().map(String::as_str).collect();
-        causes.push(Cause::unsupported(path, value, &options));
+        causes.push(Cause::unsupported(trail.to_string(), value, &options));
     }
 }
 
 /// How long texts are, and how many items or fields there are.
-fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
+fn sizes(limits: &Limits, value: &Value, trail: &Trail<'_>, causes: &mut Vec<Cause>) {
     let count = |length: usize| u64::try_from(length).unwrap_or(u64::MAX);
     let (length, least, most, what) = match value {
         Value::String(text) => {
-            let length = count(text.chars().count());
+            // Bytes are never fewer than characters.
+            let bytes = count(text.len());
+            let long = limits.max_length.is_some_and(|most| bytes > most);
+            let counted = long || limits.min_length.is_some_and(|least| least > 0);
+            let length = if counted { count(text.chars().count()) } else { bytes };
             (length, limits.min_length, limits.max_length, "chars long")
         }
         Value::Array(list) => (count(list.len()), limits.min_items, limits.max_items, "items"),
@@ -247,11 +253,11 @@ fn sizes(limits: &Limits, value: &Value, path: &str, causes: &mut Vec<Cause>) {
         _ => return,
     };
     if let Some(least) = least.filter(|least| length < *least) {
-        let text = format!("{path} in body should have at least {least} {what}");
-        causes.push(Cause::invalid(path, value, &text));
+        let text = format!("{trail} in body should have at least {least} {what}");
+        causes.push(Cause::invalid(trail.to_string(), value, &text));
     }
     if let Some(most) = most.filter(|most| length > *most) {
-        let text = format!("{path} in body should have at most {most} {what}");
-        causes.push(Cause::invalid(path, value, &text));
+        let text = format!("{trail} in body should have at most {most} {what}");
+        causes.push(Cause::invalid(trail.to_string(), value, &text));
     }
 }

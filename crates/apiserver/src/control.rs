@@ -146,9 +146,9 @@ fn namespace(server: &Arc<Inner>, name: &str) -> Result<(), Failure> {
         let mut call = Call::own(server, "", "v1", "namespaces", None, Some(name))?;
         call.place.subresource = Some("finalize".to_owned());
         write::retry(&call, true, |old| {
-            let mut object = old.clone();
+            let mut object = old.value.clone();
             object["spec"]["finalizers"] = json!([]);
-            Ok(Update { object, applied: false })
+            Ok(Update { object, managers: None })
         })?;
     }
     Ok(())
@@ -312,25 +312,25 @@ fn state(server: &Arc<Inner>, owner: &Value, namespace: &str) -> Owner {
 
 fn disown(call: &Call, uid: &str) -> Result<(), Failure> {
     let result = write::retry(call, true, |old| {
-        let mut object = old.clone();
+        let mut object = old.value.clone();
         if let Some(owners) = object["metadata"]["ownerReferences"].as_array_mut() {
             owners.retain(|owner| owner["uid"] != uid);
             if owners.is_empty() {
                 meta::meta_mut(&mut object).remove("ownerReferences");
             }
         }
-        Ok(Update { object, applied: false })
+        Ok(Update { object, managers: None })
     });
     gone_is_fine(result.map(drop))
 }
 
 fn drop_finalizer(call: &Call, finalizer: &str) -> Result<(), Failure> {
     let result = write::retry(call, true, |old| {
-        let mut object = old.clone();
+        let mut object = old.value.clone();
         let kept: Vec<&str> =
-            meta::finalizers(old).into_iter().filter(|one| *one != finalizer).collect();
+            meta::finalizers(&old.value).into_iter().filter(|one| *one != finalizer).collect();
         meta::set_finalizers(&mut object, &kept);
-        Ok(Update { object, applied: false })
+        Ok(Update { object, managers: None })
     });
     gone_is_fine(result.map(drop))
 }

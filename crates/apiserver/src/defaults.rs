@@ -20,14 +20,14 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
         ("", "Service") => service(object),
         ("", "Secret") => secret(object),
         ("", "PersistentVolumeClaim") => {
-            set(&mut object["spec"], "volumeMode", json!("Filesystem"));
+            set(&mut object["spec"], "volumeMode", "Filesystem");
             if old.is_none() {
                 object["status"] = json!({ "phase": "Pending" });
             }
         }
         ("", "PersistentVolume") => {
-            set(&mut object["spec"], "volumeMode", json!("Filesystem"));
-            set(&mut object["spec"], "persistentVolumeReclaimPolicy", json!("Retain"));
+            set(&mut object["spec"], "volumeMode", "Filesystem");
+            set(&mut object["spec"], "persistentVolumeReclaimPolicy", "Retain");
             if old.is_none() {
                 object["status"] = json!({ "phase": "Pending" });
             }
@@ -44,10 +44,10 @@ pub(crate) fn complete(kind: &Kind, old: Option<&Value>, object: &mut Value) {
         ("discovery.k8s.io", _) => endpoint_slice(object),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object),
         ("storage.k8s.io", "StorageClass") => {
-            set(object, "reclaimPolicy", json!("Delete"));
-            set(object, "volumeBindingMode", json!("Immediate"));
+            set(object, "reclaimPolicy", "Delete");
+            set(object, "volumeBindingMode", "Immediate");
         }
-        ("scheduling.k8s.io", _) => set(object, "preemptionPolicy", json!("PreemptLowerPriority")),
+        ("scheduling.k8s.io", _) => set(object, "preemptionPolicy", "PreemptLowerPriority"),
         _ => {}
     }
 }
@@ -77,11 +77,11 @@ pub(crate) fn first_status(kind: &Kind) -> Option<Value> {
 }
 
 /// Sets a field that is absent; the value must be an object.
-fn set(value: &mut Value, name: &str, default: Value) {
+fn set(value: &mut Value, name: &str, default: impl Into<Value>) {
     if let Some(map) = value.as_object_mut()
         && !map.contains_key(name)
     {
-        map.insert(name.to_owned(), default);
+        map.insert(name.to_owned(), default.into());
     }
 }
 
@@ -100,7 +100,7 @@ fn pod(spec: &mut Value) {
         return;
     }
     set(spec, "enableServiceLinks", json!(true));
-    set(spec, "serviceAccountName", json!("default"));
+    set(spec, "serviceAccountName", "default");
     let account = spec["serviceAccountName"].clone();
     set(spec, "serviceAccount", account);
 }
@@ -118,7 +118,7 @@ fn namespace(old: Option<&Value>, object: &mut Value) {
 
 fn secret(object: &mut Value) {
     use base64::{Engine as _, prelude::BASE64_STANDARD};
-    set(object, "type", json!("Opaque"));
+    set(object, "type", "Opaque");
     let Some(map) = object.as_object_mut() else {
         return;
     };
@@ -136,14 +136,14 @@ fn service(object: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    set(spec, "type", json!("ClusterIP"));
-    set(spec, "sessionAffinity", json!("None"));
+    set(spec, "type", "ClusterIP");
+    set(spec, "sessionAffinity", "None");
     let external = spec["type"] == "ExternalName";
     if !external {
-        set(spec, "internalTrafficPolicy", json!("Cluster"));
+        set(spec, "internalTrafficPolicy", "Cluster");
     }
     if spec["type"] == "NodePort" || spec["type"] == "LoadBalancer" {
-        set(spec, "externalTrafficPolicy", json!("Cluster"));
+        set(spec, "externalTrafficPolicy", "Cluster");
     }
     if spec["type"] == "LoadBalancer" {
         set(spec, "allocateLoadBalancerNodePorts", json!(true));
@@ -152,7 +152,7 @@ fn service(object: &mut Value) {
         set(spec, "sessionAffinityConfig", json!({ "clientIP": { "timeoutSeconds": 10_800 } }));
     }
     for port in items(spec, "ports") {
-        set(port, "protocol", json!("TCP"));
+        set(port, "protocol", "TCP");
         let number = port["port"].clone();
         set(port, "targetPort", number);
     }
@@ -164,11 +164,11 @@ fn deployment(spec: &mut Value) {
     set(spec, "progressDeadlineSeconds", json!(600));
     set(spec, "strategy", json!({}));
     let strategy = &mut spec["strategy"];
-    set(strategy, "type", json!("RollingUpdate"));
+    set(strategy, "type", "RollingUpdate");
     if strategy["type"] == "RollingUpdate" {
         set(strategy, "rollingUpdate", json!({}));
-        set(&mut strategy["rollingUpdate"], "maxUnavailable", json!("25%"));
-        set(&mut strategy["rollingUpdate"], "maxSurge", json!("25%"));
+        set(&mut strategy["rollingUpdate"], "maxUnavailable", "25%");
+        set(&mut strategy["rollingUpdate"], "maxSurge", "25%");
     }
     template(spec);
 }
@@ -188,10 +188,10 @@ fn replica_set(kind: &Kind, object: &mut Value) {
 fn stateful_set(spec: &mut Value) {
     set(spec, "replicas", json!(1));
     set(spec, "revisionHistoryLimit", json!(10));
-    set(spec, "podManagementPolicy", json!("OrderedReady"));
+    set(spec, "podManagementPolicy", "OrderedReady");
     set(spec, "updateStrategy", json!({}));
     let strategy = &mut spec["updateStrategy"];
-    set(strategy, "type", json!("RollingUpdate"));
+    set(strategy, "type", "RollingUpdate");
     if strategy["type"] == "RollingUpdate" {
         set(strategy, "rollingUpdate", json!({}));
         set(&mut strategy["rollingUpdate"], "partition", json!(0));
@@ -202,9 +202,9 @@ fn stateful_set(spec: &mut Value) {
         json!({ "whenDeleted": "Retain", "whenScaled": "Retain" }),
     );
     for claim in items(spec, "volumeClaimTemplates") {
-        set(claim, "apiVersion", json!("v1"));
-        set(claim, "kind", json!("PersistentVolumeClaim"));
-        set(&mut claim["spec"], "volumeMode", json!("Filesystem"));
+        set(claim, "apiVersion", "v1");
+        set(claim, "kind", "PersistentVolumeClaim");
+        set(&mut claim["spec"], "volumeMode", "Filesystem");
         set(claim, "status", json!({ "phase": "Pending" }));
     }
     template(spec);
@@ -214,7 +214,7 @@ fn daemon_set(spec: &mut Value) {
     set(spec, "revisionHistoryLimit", json!(10));
     set(spec, "updateStrategy", json!({}));
     let strategy = &mut spec["updateStrategy"];
-    set(strategy, "type", json!("RollingUpdate"));
+    set(strategy, "type", "RollingUpdate");
     if strategy["type"] == "RollingUpdate" {
         set(strategy, "rollingUpdate", json!({}));
         set(&mut strategy["rollingUpdate"], "maxUnavailable", json!(1));
@@ -256,9 +256,9 @@ fn job_spec(spec: &mut Value) {
     }
     set(spec, "parallelism", json!(1));
     set(spec, "backoffLimit", json!(6));
-    set(spec, "completionMode", json!("NonIndexed"));
+    set(spec, "completionMode", "NonIndexed");
     set(spec, "suspend", json!(false));
-    set(spec, "podReplacementPolicy", json!("TerminatingOrFailed"));
+    set(spec, "podReplacementPolicy", "TerminatingOrFailed");
     set(spec, "manualSelector", json!(false));
     if spec["manualSelector"] == false
         && let Some(map) = spec.as_object_mut()
@@ -274,7 +274,7 @@ fn job_spec(spec: &mut Value) {
 }
 
 fn cron_job(spec: &mut Value) {
-    set(spec, "concurrencyPolicy", json!("Allow"));
+    set(spec, "concurrencyPolicy", "Allow");
     set(spec, "suspend", json!(false));
     set(spec, "successfulJobsHistoryLimit", json!(3));
     set(spec, "failedJobsHistoryLimit", json!(1));
@@ -307,7 +307,7 @@ fn behavior(behavior: &mut Value) {
             set(behavior, name, json!({}));
         }
         set(behavior, name, json!({ "stabilizationWindowSeconds": 0 }));
-        set(&mut behavior[name], "selectPolicy", json!("Max"));
+        set(&mut behavior[name], "selectPolicy", "Max");
         set(&mut behavior[name], "policies", policies);
     }
 }
@@ -341,7 +341,7 @@ fn network_policy(spec: &mut Value) {
     for direction in ["ingress", "egress"] {
         for rule in items(spec, direction) {
             for port in items(rule, "ports") {
-                set(port, "protocol", json!("TCP"));
+                set(port, "protocol", "TCP");
             }
         }
     }
@@ -349,16 +349,16 @@ fn network_policy(spec: &mut Value) {
 
 fn endpoint_slice(object: &mut Value) {
     for port in items(object, "ports") {
-        set(port, "name", json!(""));
-        set(port, "protocol", json!("TCP"));
+        set(port, "name", "");
+        set(port, "protocol", "TCP");
     }
 }
 
 fn binding(object: &mut Value) {
-    set(&mut object["roleRef"], "apiGroup", json!("rbac.authorization.k8s.io"));
+    set(&mut object["roleRef"], "apiGroup", "rbac.authorization.k8s.io");
     for subject in items(object, "subjects") {
         if subject["kind"] == "User" || subject["kind"] == "Group" {
-            set(subject, "apiGroup", json!("rbac.authorization.k8s.io"));
+            set(subject, "apiGroup", "rbac.authorization.k8s.io");
         }
     }
 }
@@ -374,9 +374,9 @@ fn pod_spec(spec: &mut Value) {
     if !spec.is_object() {
         return;
     }
-    set(spec, "restartPolicy", json!("Always"));
-    set(spec, "dnsPolicy", json!("ClusterFirst"));
-    set(spec, "schedulerName", json!("default-scheduler"));
+    set(spec, "restartPolicy", "Always");
+    set(spec, "dnsPolicy", "ClusterFirst");
+    set(spec, "schedulerName", "default-scheduler");
     set(spec, "terminationGracePeriodSeconds", json!(30));
     set(spec, "securityContext", json!({}));
     // The two names of the account are one field.
@@ -411,24 +411,24 @@ fn pod_spec(spec: &mut Value) {
             }
         }
         if volume.get("hostPath").is_some() {
-            set(&mut volume["hostPath"], "type", json!(""));
+            set(&mut volume["hostPath"], "type", "");
         }
     }
 }
 
 fn container(container: &mut Value) {
-    set(container, "terminationMessagePath", json!("/dev/termination-log"));
-    set(container, "terminationMessagePolicy", json!("File"));
+    set(container, "terminationMessagePath", "/dev/termination-log");
+    set(container, "terminationMessagePolicy", "File");
     set(container, "resources", json!({}));
     let image = container["image"].as_str().unwrap_or_default();
     let policy = if is_moving(image) { "Always" } else { "IfNotPresent" };
-    set(container, "imagePullPolicy", json!(policy));
+    set(container, "imagePullPolicy", policy);
     for port in items(container, "ports") {
-        set(port, "protocol", json!("TCP"));
+        set(port, "protocol", "TCP");
     }
     for variable in items(container, "env") {
         if let Some(reference) = variable.pointer_mut("/valueFrom/fieldRef") {
-            set(reference, "apiVersion", json!("v1"));
+            set(reference, "apiVersion", "v1");
         }
     }
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -459,13 +459,13 @@ fn probe(probe: &mut Value) {
         http_get(&mut probe["httpGet"]);
     }
     if probe.get("grpc").is_some() {
-        set(&mut probe["grpc"], "service", json!(""));
+        set(&mut probe["grpc"], "service", "");
     }
 }
 
 fn http_get(get: &mut Value) {
-    set(get, "path", json!("/"));
-    set(get, "scheme", json!("HTTP"));
+    set(get, "path", "/");
+    set(get, "scheme", "HTTP");
 }
 
 /// Whether an image name may stand for another image tomorrow.

@@ -11,7 +11,7 @@ use crate::{
     meta, protobuf, read,
     request::{Call, JSON, Reply},
     selector::Selector,
-    store::{Expected, Object},
+    store::{Expected, Object, tree::Tree},
     write::after_write,
 };
 
@@ -130,14 +130,15 @@ fn delete(call: &Call, options: &Options) -> Result<Outcome, Failure> {
 /// One try; `None` when another writer was faster.
 fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Outcome>, Failure> {
     let (server, kind) = (&call.server, &call.kind);
-    let mut object = current.value();
-    preconditions(call, options, &object)?;
+    let tree = current.tree();
+    let old = &tree.value;
+    preconditions(call, options, old)?;
     if kind.plural == "namespaces" && kind.group.is_empty() && is_permanent(call.name()) {
         let why = "this namespace may not be deleted";
         return Err(Failure::forbidden(call.subject(call.name()), why));
     }
-    let grace = grace(call, options, &object);
-    let old = object.clone();
+    let grace = grace(call, options, old);
+    let mut object = old.clone();
     propagate(options.propagation, &mut object);
     let waits = grace > 0 || !meta::finalizers(&object).is_empty() || has_content(&object);
     let first = !meta::is_deleting(&object);
@@ -158,23 +159,25 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
         object["status"]["phase"] = "Terminating".into();
     }
     if options.dry_run || call.dry_run()? {
-        let json = old.to_string().into();
+        let json = tree.json().into();
         return Ok(Some(if waits { Outcome::Marked(json, 0) } else { Outcome::Removed(json, 0) }));
     }
     let expected = Expected::Revision(current.revision);
     let key = call.key();
     if !waits {
-        let last = if kind.grace { object } else { old };
+        let value = if kind.grace { object } else { old.clone() };
+        let last = Tree { value, managers: tree.managers.clone() };
         let removed = server.store.remove(kind, &key, expected, last, call.origin);
         return Ok(removed.ok().map(|removed| {
             after_write(server, call);
             Outcome::Removed(removed.json.clone(), removed.revision)
         }));
     }
-    if object == old {
+    if object == *old {
         return Ok(Some(Outcome::Marked(current.json.clone(), current.revision)));
     }
-    let stored = server.store.put(kind, &key, expected, object, call.origin);
+    let marked = Tree { value: object, managers: tree.managers.clone() };
+    let stored = server.store.put(kind, &key, expected, marked, call.origin);
     Ok(stored.ok().map(|stored| {
         after_write(server, call);
         Outcome::Marked(stored.json.clone(), stored.revision)

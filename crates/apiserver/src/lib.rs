@@ -19,6 +19,7 @@ mod route;
 mod read;
 mod selector;
 mod table;
+mod trail;
 mod view;
 mod watch;
 

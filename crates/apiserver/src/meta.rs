@@ -49,16 +49,14 @@ pub(crate) fn may_vanish(object: &Value) -> bool {
 
 /// Raises the generation when the desired state differs.
 pub(crate) fn count_generation(old: &Value, new: &mut Value, on_annotations: bool) {
-    let desired = |object: &Value| -> Vec<(String, Value)> {
-        let fields = object.as_object().into_iter().flatten();
-        fields
-            .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect()
+    let is_desired = |name: &str| !matches!(name, "metadata" | "status");
+    let differ = |some: &Value, other: &Value| {
+        let mut fields = some.as_object().into_iter().flatten();
+        fields.any(|(name, value)| is_desired(name) && other.get(name) != Some(value))
     };
-    let annotations = |object: &Value| object["metadata"]["annotations"].clone();
-    let changed =
-        desired(old) != desired(new) || (on_annotations && annotations(old) != annotations(new));
+    // A null is not the same as nothing: both sides are asked.
+    let annotated = old["metadata"]["annotations"] != new["metadata"]["annotations"];
+    let changed = differ(old, new) || differ(new, old) || (on_annotations && annotated);
     if changed {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         meta_mut(new).insert("generation".to_owned(), generation.into());
@@ -80,6 +78,7 @@ pub(crate) fn keep(old: &Value, new: &mut Value) {
         "generateName",
     ] {
         match old.get(name) {
+            Some(value) if meta.get(name) == Some(value) => None,
             Some(value) => meta.insert(name.to_owned(), value.clone()),
             None => meta.remove(name),
         };

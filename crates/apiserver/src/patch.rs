@@ -12,9 +12,10 @@ use crate::{
     meta,
     ownership::{
         fields::FieldSet,
-        managers::{self, Rules},
+        managers::{self, Managers, Rules},
     },
     request::{Call, Reply},
+    store::tree::Tree,
     write::{self, Update},
 };
 
@@ -44,7 +45,8 @@ pub(crate) fn patch(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let patch = Patch::parse(call, media, body)?;
     let warnings = std::cell::RefCell::new(Vec::new());
     let (written, more) = write::retry(call, !patch.names_revision(), |old| {
-        let mut object = old.clone();
+        // Only a patch that speaks of managers needs to see them.
+        let mut object = if patch.names_managers() { old.whole() } else { old.value.clone() };
         let alias = call.kind.group != call.shown.group;
         if alias {
             events::serve(&mut object);
@@ -54,7 +56,7 @@ pub(crate) fn patch(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         if alias {
             events::store(&mut object);
         }
-        Ok(Update { object, applied: false })
+        Ok(Update { object, managers: None })
     })?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings.into_inner();
@@ -120,8 +122,8 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     }
     let again = meta::text(&patch, "resourceVersion").is_empty();
     let (written, more) = write::retry(call, again, |old| {
-        let object = applied(call, Some(old), &patch)?;
-        Ok(Update { object, applied: true })
+        let (object, managers) = applied(call, Some(old), &patch)?;
+        Ok(Update { object, managers: Some(managers) })
     })?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings;
@@ -137,10 +139,11 @@ fn create(call: &Call, patch: &Value) -> Result<(write::Written, Vec<String>), F
         );
         return Err(Failure::conflict(call.subject(call.name()), &why));
     }
-    write::create_checked(call, applied(call, None, patch)?, true)
+    let (object, managers) = applied(call, None, patch)?;
+    write::create_checked(call, object, Some(managers))
 }
 
-fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Failure> {
+fn applied(call: &Call, live: Option<&Tree>, patch: &Value) -> Result<(Value, Managers), Failure> {
     let (manager, now) = (call.manager(), call.server.now());
     let writer = write::writer(call, &manager, &now);
     let status: &[&str] = &["f:status"];
@@ -153,9 +156,9 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
     let schema = call.kind.schema();
     // Who applied with kubectl on the client's side before goes on with what that owned.
     let migrates = manager == KUBECTL && call.subresource().is_empty();
-    let before = live.filter(|_| migrates).and_then(last_applied);
+    let before = live.filter(|_| migrates).and_then(|live| last_applied(&live.value));
     let tolerated = match (live, &before) {
-        (Some(live), Some(before)) => managers::unchanged_since(schema, before, live),
+        (Some(live), Some(before)) => managers::unchanged_since(schema, before, &live.value),
         _ => FieldSet::default(),
     };
     let rules = Rules { force: call.query.is_true("force"), reset, only, tolerated: &tolerated };
@@ -172,13 +175,14 @@ fn applied(call: &Call, live: Option<&Value>, patch: &Value) -> Result<Value, Fa
             _ => {}
         }
     }
-    let mut object = managers::apply(schema, live, &patch, writer, rules)?;
-    if before.is_some() {
-        let annotations = &mut object["metadata"]["annotations"];
-        annotations[LAST_APPLIED] = format!("{patch}\n").into();
+    let text = before.is_some().then(|| format!("{patch}\n"));
+    let live = live.map(|live| (&live.value, &live.managers));
+    let (mut object, managers) = managers::apply(schema, live, patch, writer, rules)?;
+    if let Some(text) = text {
+        object["metadata"]["annotations"][LAST_APPLIED] = text.into();
     }
     conform::conform(schema, &mut object);
-    Ok(object)
+    Ok((object, managers))
 }
 
 /// What `kubectl apply` wrote down about its last run.
@@ -226,6 +230,16 @@ impl Patch {
             Self::Json(_) => false,
             Self::Merge(value) | Self::Strategic(value) => {
                 !meta::text(value, "resourceVersion").is_empty()
+            }
+        }
+    }
+
+    /// The patch may read or change the field managers.
+    fn names_managers(&self) -> bool {
+        match self {
+            Self::Json(_) => true,
+            Self::Merge(value) | Self::Strategic(value) => {
+                value["metadata"].get("managedFields").is_some()
             }
         }
     }

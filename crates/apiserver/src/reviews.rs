@@ -83,14 +83,14 @@ fn bind(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         return Err(Failure::bad_request("a binding names the node in target.name"));
     }
     write::retry(call, true, |old| {
-        let bound = old["spec"]["nodeName"].as_str().unwrap_or_default();
+        let bound = old.value["spec"]["nodeName"].as_str().unwrap_or_default();
         if !bound.is_empty() {
             let why = format!("pod {} is already assigned to node {bound:?}", call.name());
             return Err(Failure::conflict(call.subject(call.name()), &why));
         }
-        let mut object = old.clone();
+        let mut object = old.value.clone();
         object["spec"]["nodeName"] = node.into();
-        Ok(Update { object, applied: false })
+        Ok(Update { object, managers: None })
     })?;
     Ok(success(call))
 }

@@ -57,7 +57,7 @@ fn set(
     compute: impl Fn(&Value) -> Result<Value, Failure>,
 ) -> Result<(Bytes, u64), Failure> {
     let (written, _) = write::retry(call, true, |old| {
-        let scale = compute(&show(paths, old))?;
+        let scale = compute(&show(paths, &old.value))?;
         let replicas = &scale["spec"]["replicas"];
         let count = if replicas.is_null() { Some(0) } else { replicas.as_i64() };
         let Some(count) = count.filter(|count| *count >= 0) else {
@@ -67,13 +67,13 @@ fn set(
             subject.resource = "Scale";
             return Err(Failure::invalid(subject, &[cause]));
         };
-        let mut object = old.clone();
+        let mut object = old.value.clone();
         let given = meta::text(&scale, "resourceVersion");
         if !given.is_empty() {
             meta::meta_mut(&mut object).insert("resourceVersion".to_owned(), given.into());
         }
         put(&mut object, &paths.0, count.into());
-        Ok(Update { object, applied: false })
+        Ok(Update { object, managers: None })
     })?;
     Ok((written.json, written.revision))
 }

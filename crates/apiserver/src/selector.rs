@@ -210,7 +210,7 @@ mod tests {
             "metadata": {"name": "web", "namespace": "shop", "labels": {"app": "web", "tier": "2"}},
             "spec": {"nodeName": "n1"},
         });
-        let object = Object::new(pods, 1, &pod);
+        let object = Object::load(Some(pods), 1, pod.to_string().into());
         Selector::parse(pods, Some(labels), Some(fields)).unwrap().matches("shop/web", &object)
     }
 

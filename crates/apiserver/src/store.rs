@@ -8,6 +8,8 @@
 pub(crate) mod disk;
 mod index;
 mod object;
+pub(crate) mod tree;
+mod warm;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -23,6 +25,7 @@ use self::{disk::Disk, index::Index};
 pub(crate) use self::{
     index::Work,
     object::{Object, uid_number},
+    tree::Tree,
 };
 use crate::{catalog::Kind, failure::Failure, metrics::StoreMetrics};
 
@@ -266,20 +269,17 @@ impl Store {
         kind: &Kind,
         key: &str,
         expected: Expected,
-        mut value: Value,
+        tree: impl Into<Tree>,
         origin: Option<TraceParent>,
     ) -> Result<Arc<Object>, Raced> {
-        let mut state = self.lock();
-        let previous = state.expect(&kind.storage, key, expected)?;
-        let revision = state.revision + 1;
-        value["metadata"]["resourceVersion"] = revision.to_string().into();
-        let object = Arc::new(Object::new(kind, revision, &value));
-        let change = match previous {
+        let change = |previous: Option<&Arc<Object>>| match previous {
             None => Change::Added,
             Some(_) => Change::Modified,
         };
-        self.note(revision, origin);
-        self.commit(&mut state, kind, key, change, &object, previous.as_ref());
+        let mut tree = tree.into();
+        let object = self.write(kind, key, expected, &tree, origin, change)?;
+        set_revision(&mut tree.value, object.revision);
+        warm::keep(&object, tree);
         Ok(object)
     }
 
@@ -289,16 +289,34 @@ impl Store {
         kind: &Kind,
         key: &str,
         expected: Expected,
-        mut last: Value,
+        last: impl Into<Tree>,
         origin: Option<TraceParent>,
     ) -> Result<Arc<Object>, Raced> {
+        self.write(kind, key, expected, &last.into(), origin, |_| Change::Deleted)
+    }
+
+    fn write(
+        &self,
+        kind: &Kind,
+        key: &str,
+        expected: Expected,
+        tree: &Tree,
+        origin: Option<TraceParent>,
+        change: impl Fn(Option<&Arc<Object>>) -> Change,
+    ) -> Result<Arc<Object>, Raced> {
+        // Others need not wait until the object is a text.
+        let (object, draft) = Object::draft(kind, tree);
         let mut state = self.lock();
         let previous = state.expect(&kind.storage, key, expected)?;
         let revision = state.revision + 1;
-        last["metadata"]["resourceVersion"] = revision.to_string().into();
-        let object = Arc::new(Object::new(kind, revision, &last));
+        let object = Arc::new(object.settle(revision, draft));
         self.note(revision, origin);
-        self.commit(&mut state, kind, key, Change::Deleted, &object, previous.as_ref());
+        let change = change(previous.as_ref());
+        self.commit(&mut state, kind, key, change, &object, previous.as_ref());
+        drop(state);
+        if let Some(previous) = previous {
+            previous.cool();
+        }
         Ok(object)
     }
 
@@ -540,6 +558,12 @@ impl Resource {
             self.weight -= oldest.object.json.len();
             self.floor = oldest.revision;
         }
+    }
+}
+
+fn set_revision(value: &mut Value, revision: u64) {
+    if let Some(meta) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        meta.insert("resourceVersion".to_owned(), revision.to_string().into());
     }
 }
 

@@ -7,12 +7,18 @@ use crate::{
     failure::Cause,
     names,
     schema::{Schema, Shape},
+    trail::Trail,
 };
 
 /// Checks an object that has its defaults.
 pub(crate) fn check(kind: &Kind, old: Option<&Value>, object: &Value, causes: &mut Vec<Cause>) {
-    required(kind.schema(), object, "", causes);
+    required(kind.schema(), old, object, &Trail::ROOT, causes);
     if !causes.is_empty() {
+        return;
+    }
+    // A status says nothing that is checked here.
+    let same = |name: &str| old.is_some_and(|old| old.get(name) == object.get(name));
+    if object.get("spec").is_some() && same("spec") {
         return;
     }
     match (kind.group.as_str(), kind.kind.as_str()) {
@@ -43,10 +49,14 @@ pub(crate) fn check(kind: &Kind, old: Option<&Value>, object: &Value, causes: &m
     }
 }
 
-fn required(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>) {
-    let at = |name: &str| {
-        if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
-    };
+/// What an update leaves as it was in `old` had what it needs.
+fn required(
+    schema: &Schema,
+    old: Option<&Value>,
+    value: &Value,
+    trail: &Trail<'_>,
+    causes: &mut Vec<Cause>,
+) {
     let target = schema.get();
     match &target.shape {
         Shape::Object { properties, rest } => {
@@ -55,23 +65,24 @@ fn required(schema: &Schema, value: &Value, path: &str, causes: &mut Vec<Cause>)
             };
             for name in &target.required {
                 // What controllers report is theirs.
-                if !object.contains_key(&**name) && !path.starts_with("status") {
-                    causes.push(Cause::required(at(name), ""));
+                if !object.contains_key(&**name) && !trail.begins_with("status") {
+                    causes.push(Cause::required(trail.field(name).to_string(), ""));
                 }
             }
             for (name, value) in object {
-                if path.is_empty() && (name == "metadata" || name == "status") {
+                if trail.is_root() && (name == "metadata" || name == "status") {
                     continue;
                 }
+                let before = old.and_then(|old| old.get(name));
                 let schema = properties.get(name.as_str()).or(rest.as_deref());
-                if let Some(schema) = schema {
-                    required(schema, value, &at(name), causes);
+                if let Some(schema) = schema.filter(|_| before != Some(value)) {
+                    required(schema, before, value, &trail.field(name), causes);
                 }
             }
         }
         Shape::List(items) => {
             for (index, item) in value.as_array().into_iter().flatten().enumerate() {
-                required(items, item, &format!("{path}[{index}]"), causes);
+                required(items, None, item, &trail.item(index), causes);
             }
         }
         _ => {}

@@ -12,10 +12,13 @@ use crate::{
     decode::{self, Decoded},
     failure::{Cause, Failure},
     meta,
-    ownership::managers::{self, Writer},
+    ownership::managers::{self, Managers, Writer},
     request::{Call, Reply},
     server::Inner,
-    store::{Expected, Object},
+    store::{
+        Expected, Object,
+        tree::{self, Tree},
+    },
 };
 
 /// Tries of a write that was computed from the newest state and lost a race.
@@ -24,6 +27,7 @@ const TRIES: usize = 10;
 const NAME_TRIES: usize = 8;
 /// The longest base of a generated name; five characters follow.
 const NAME_BASE: usize = 58;
+const STATUS: &str = "status";
 
 /// The result of a write.
 #[derive(Clone, Debug)]
@@ -37,13 +41,13 @@ pub(crate) struct Written {
 #[derive(Clone, Debug)]
 pub(crate) struct Update {
     pub(crate) object: Value,
-    /// Field managers are already settled.
-    pub(crate) applied: bool,
+    /// The field managers, where they are already settled.
+    pub(crate) managers: Option<Managers>,
 }
 
 pub(crate) fn create(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     let Decoded { object, warnings } = decode::object(call, body)?;
-    let mut written = create_checked(call, object, false)?;
+    let mut written = create_checked(call, object, None)?;
     written.1.extend(warnings);
     let (written, warnings) = written;
     let mut reply = call.show(StatusCode::CREATED, &written.json, written.revision);
@@ -53,14 +57,14 @@ pub(crate) fn create(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
 
 /// Creates an object that the server made itself.
 pub(crate) fn create_value(call: &Call, object: Value) -> Result<Written, Failure> {
-    create_checked(call, object, false).map(|(written, _)| written)
+    create_checked(call, object, None).map(|(written, _)| written)
 }
 
-/// Creates an object; `applied` says that its managers are already settled.
+/// Creates an object; with `managers` these are already settled.
 pub(crate) fn create_checked(
     call: &Call,
     mut object: Value,
-    applied: bool,
+    managers: Option<Managers>,
 ) -> Result<(Written, Vec<String>), Failure> {
     let given = meta::text(&object, "resourceVersion");
     if !given.is_empty() {
@@ -71,17 +75,18 @@ pub(crate) fn create_checked(
     place_in_namespace(call, &mut object)?;
     let base = meta::text(&object, "generateName").to_owned();
     let generate = meta::text(&object, "name").is_empty() && !base.is_empty();
+    if !generate {
+        return create_named(call, object, managers);
+    }
     let mut last = None;
     for _ in 0..NAME_TRIES {
         let mut object = object.clone();
-        if generate {
-            let suffix = call.server.random(|rng| rng.name_suffix(5));
-            let base: String = base.chars().take(NAME_BASE).collect();
-            let name = format!("{base}{suffix}");
-            meta::meta_mut(&mut object).insert("name".to_owned(), name.into());
-        }
-        match create_named(call, object, applied) {
-            Err(failure) if generate && failure.reason == "AlreadyExists" => last = Some(failure),
+        let suffix = call.server.random(|rng| rng.name_suffix(5));
+        let base: String = base.chars().take(NAME_BASE).collect();
+        let name = format!("{base}{suffix}");
+        meta::meta_mut(&mut object).insert("name".to_owned(), name.into());
+        match create_named(call, object, managers.clone()) {
+            Err(failure) if failure.reason == "AlreadyExists" => last = Some(failure),
             result => return result,
         }
     }
@@ -91,17 +96,18 @@ pub(crate) fn create_checked(
 fn create_named(
     call: &Call,
     mut object: Value,
-    applied: bool,
+    managers: Option<Managers>,
 ) -> Result<(Written, Vec<String>), Failure> {
     let (server, kind) = (&call.server, &call.kind);
     let _allocating = admission::needs_allocation(kind)
         .then(|| server.allocation.lock().expect("no holder of this lock panics"));
+    let given = tree::take_managers(&mut object);
     stamp(call, &mut object);
     admission::default_new(call, &mut object)?;
     let warnings = admission::validate(call, None, &object)?;
     admission::check_namespace(call, &object)?;
     let name = meta::text(&object, "name").to_owned();
-    if !applied {
+    let managers = managers.unwrap_or_else(|| {
         let (manager, now) = (call.manager(), server.now());
         let writer = writer(call, &manager, &now);
         // What the server puts into a new status is nobody's.
@@ -109,21 +115,22 @@ fn create_named(
             Some(map) if kind.status => map.remove("status"),
             _ => None,
         };
-        managers::track(kind.schema(), None, &mut object, writer);
+        let managers = managers::track(kind.schema(), None, &object, given.as_ref(), writer);
         if let Some(status) = status {
             object["status"] = status;
         }
-    }
+        managers
+    });
     admission::allocate(call, &mut object)?;
     let key = meta::key(call.place.namespace.as_deref(), &name);
     if server.store.get(&kind.storage, &key).is_some() {
         return Err(Failure::already_exists(call.subject(&name)));
     }
+    let tree = Tree { value: object, managers };
     if call.dry_run()? {
-        let json = object.to_string().into();
-        return Ok((Written { json, revision: 0 }, warnings));
+        return Ok((Written::dry(&tree), warnings));
     }
-    let stored = server.store.put(kind, &key, Expected::Absent, object, call.origin);
+    let stored = server.store.put(kind, &key, Expected::Absent, tree, call.origin);
     let stored = stored.map_err(|_| Failure::already_exists(call.subject(&name)))?;
     after_write(server, call);
     Ok((Written::of(&stored), warnings))
@@ -144,7 +151,7 @@ pub(crate) fn replace(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         return Err(Failure::invalid(call.kind_subject(name), &[cause]));
     }
     let result =
-        retry(call, unconditional, |_| Ok(Update { object: object.clone(), applied: false }));
+        retry(call, unconditional, |_| Ok(Update { object: object.clone(), managers: None }));
     let (written, more) = result?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
     reply.warnings = warnings;
@@ -162,12 +169,12 @@ fn server_has_none(call: &Call) -> bool {
 pub(crate) fn retry(
     call: &Call,
     again: bool,
-    compute: impl Fn(&Value) -> Result<Update, Failure>,
+    compute: impl Fn(&Tree) -> Result<Update, Failure>,
 ) -> Result<(Written, Vec<String>), Failure> {
     let mut tries = 0;
     loop {
         let current = call.current()?;
-        let old = current.value();
+        let old = current.tree();
         let new = compute(&old)?;
         tries += 1;
         match update(call, &current, &old, new)? {
@@ -182,46 +189,49 @@ pub(crate) fn retry(
 fn update(
     call: &Call,
     current: &Arc<Object>,
-    old: &Value,
-    Update { mut object, applied }: Update,
+    old: &Tree,
+    Update { mut object, managers }: Update,
 ) -> Result<Option<(Written, Vec<String>)>, Failure> {
     let (server, kind) = (&call.server, &call.kind);
-    identity(call, old, &mut object)?;
-    meta::keep(old, &mut object);
-    confine(call, old, &mut object);
+    let given = tree::take_managers(&mut object);
+    let before = &old.value;
+    identity(call, before, &mut object)?;
+    meta::keep(before, &mut object);
+    confine(call, before, &mut object);
     let _allocating = admission::needs_allocation(kind)
         .then(|| server.allocation.lock().expect("no holder of this lock panics"));
-    admission::default_update(call, old, &mut object)?;
-    new_finalizers(call, old, &object)?;
+    admission::default_update(call, before, &mut object)?;
+    new_finalizers(call, before, &object)?;
     if kind.generation && call.subresource() != "status" {
-        meta::count_generation(old, &mut object, kind.generation_on_annotations);
+        meta::count_generation(before, &mut object, kind.generation_on_annotations);
     }
-    let warnings = admission::validate(call, Some(old), &object)?;
-    if !applied {
+    let warnings = admission::validate(call, Some(before), &object)?;
+    let managers = managers.unwrap_or_else(|| {
         let (manager, now) = (call.manager(), server.now());
         let writer = writer(call, &manager, &now);
-        managers::track(kind.schema(), Some(old), &mut object, writer);
-    }
-    if meta::may_vanish(&object) {
+        let given = given.as_ref().filter(|_| call.subresource() != "finalize");
+        managers::track(kind.schema(), Some((before, &old.managers)), &object, given, writer)
+    });
+    let tree = Tree { value: object, managers };
+    let expected = Expected::Revision(current.revision);
+    if meta::may_vanish(&tree.value) {
         if call.dry_run()? {
-            return Ok(Some((Written::dry(&object), warnings)));
+            return Ok(Some((Written::dry(&tree), warnings)));
         }
-        let expected = Expected::Revision(current.revision);
-        let removed = server.store.remove(kind, &call.key(), expected, object, call.origin);
+        let removed = server.store.remove(kind, &call.key(), expected, tree, call.origin);
         let Ok(removed) = removed else {
             return Ok(None);
         };
         after_write(server, call);
         return Ok(Some((Written::of(&removed), warnings)));
     }
-    if object == *old {
+    if tree == *old {
         return Ok(Some((Written::of(current), warnings)));
     }
     if call.dry_run()? {
-        return Ok(Some((Written::dry(&object), warnings)));
+        return Ok(Some((Written::dry(&tree), warnings)));
     }
-    let expected = Expected::Revision(current.revision);
-    let stored = server.store.put(kind, &call.key(), expected, object, call.origin);
+    let stored = server.store.put(kind, &call.key(), expected, tree, call.origin);
     let Ok(stored) = stored else {
         return Ok(None);
     };
@@ -234,8 +244,8 @@ impl Written {
         Self { json: object.json.clone(), revision: object.revision }
     }
 
-    fn dry(object: &Value) -> Self {
-        Self { json: object.to_string().into(), revision: 0 }
+    fn dry(object: &Tree) -> Self {
+        Self { json: object.json().into(), revision: 0 }
     }
 }
 
@@ -298,7 +308,7 @@ fn stamp(call: &Call, object: &mut Value) {
 /// Checks that an update means the object it addresses.
 fn identity(call: &Call, old: &Value, new: &mut Value) -> Result<(), Failure> {
     let name = call.name();
-    let given = meta::text(new, "name").to_owned();
+    let given = meta::text(new, "name");
     if !given.is_empty() && given != name {
         return Err(Failure::bad_request(format!(
             "the name of the object ({given}) does not match the name on the URL ({name})"
@@ -322,33 +332,30 @@ fn identity(call: &Call, old: &Value, new: &mut Value) -> Result<(), Failure> {
     if !revision.is_empty() && revision != meta::text(old, "resourceVersion") {
         return Err(Failure::modified(call.subject(name)));
     }
-    meta::meta_mut(new).insert("name".to_owned(), name.into());
+    if meta::text(new, "name") != name {
+        meta::meta_mut(new).insert("name".to_owned(), name.into());
+    }
     for field in ["apiVersion", "kind"] {
-        new[field] = old[field].clone();
+        if new[field] != old[field] {
+            new[field] = old[field].clone();
+        }
     }
     Ok(())
 }
 
 /// Keeps an update to what its endpoint writes.
 fn confine(call: &Call, old: &Value, new: &mut Value) {
-    let take = |from: &Value, to: &mut Value, field: &str| {
-        let Some(map) = to.as_object_mut() else {
-            return;
-        };
-        match from.get(field) {
-            Some(value) => map.insert(field.to_owned(), value.clone()),
-            None => map.remove(field),
-        };
-    };
     match call.subresource() {
         "status" => {
-            let mut result = old.clone();
-            take(new, &mut result, "status");
-            if let Some(managers) = new["metadata"].get("managedFields") {
-                let managers = managers.clone();
-                meta::meta_mut(&mut result).insert("managedFields".to_owned(), managers);
+            let (Some(from), Some(to)) = (old.as_object(), new.as_object_mut()) else {
+                return;
+            };
+            to.retain(|name, _| name == STATUS || from.contains_key(name));
+            for (name, value) in from.iter().filter(|(name, _)| *name != STATUS) {
+                if to.get(name) != Some(value) {
+                    to.insert(name.clone(), value.clone());
+                }
             }
-            *new = result;
         }
         "finalize" => {
             let finalizers = new["spec"]["finalizers"].clone();
@@ -356,7 +363,15 @@ fn confine(call: &Call, old: &Value, new: &mut Value) {
             result["spec"]["finalizers"] = finalizers;
             *new = result;
         }
-        "" if call.kind.status => take(old, new, "status"),
+        "" if call.kind.status && old.get(STATUS) != new.get(STATUS) => {
+            let Some(to) = new.as_object_mut() else {
+                return;
+            };
+            match old.get(STATUS) {
+                Some(status) => to.insert(STATUS.to_owned(), status.clone()),
+                None => to.remove(STATUS),
+            };
+        }
         _ => {}
     }
 }

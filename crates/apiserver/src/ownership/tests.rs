@@ -8,7 +8,9 @@ use super::{
     managers::{self, Rules, Writer},
     typed,
 };
-use crate::schema::Schema;
+use crate::{failure::Failure, schema::Schema, store::tree::Tree};
+
+mod plainly;
 
 fn schema() -> Schema {
     let text = json!({ "type": "string" });
@@ -79,14 +81,32 @@ fn writer(manager: &'static str) -> Writer<'static> {
 
 fn apply(live: Option<&Value>, patch: &Value, manager: &'static str) -> Value {
     let rules = Rules { force: true, reset: &[], only: &[], tolerated: &FieldSet::default() };
-    managers::apply(&schema(), live, patch, writer(manager), rules).unwrap()
+    apply_as(live, patch, writer(manager), rules).unwrap()
+}
+
+fn apply_as(
+    live: Option<&Value>,
+    patch: &Value,
+    writer: Writer<'_>,
+    rules: Rules<'_>,
+) -> Result<Value, Failure> {
+    let live = live.cloned().map(Tree::from);
+    let live = live.as_ref().map(|live| (&live.value, &live.managers));
+    let (value, managers) = managers::apply(&schema(), live, patch.clone(), writer, rules)?;
+    Ok(Tree { value, managers }.whole())
 }
 
 fn update(live: &Value, spec: &Value, manager: &'static str) -> Value {
-    let mut new = live.clone();
-    new["spec"] = spec.clone();
-    managers::track(&schema(), Some(live), &mut new, writer(manager));
-    new
+    update_as(live, spec, writer(manager))
+}
+
+fn update_as(live: &Value, spec: &Value, writer: Writer<'_>) -> Value {
+    let old = Tree::from(live.clone());
+    let mut value = old.value.clone();
+    value["spec"] = spec.clone();
+    let before = Some((&old.value, &old.managers));
+    let managers = managers::track(&schema(), before, &value, None, writer);
+    Tree { value, managers }.whole()
 }
 
 /// The content without its bookkeeping, lists with keys in order of their keys.
@@ -145,7 +165,8 @@ proptest! {
     #[test]
     fn what_is_applied_is_there_and_owned(live in object(), patch in object()) {
         let merged = apply(Some(&apply(None, &live, "other")), &patch, "me");
-        let again = typed::merge(Some(&schema()), &merged, &patch);
+        let mut again = merged.clone();
+        typed::merge(Some(&schema()), &mut again, &patch);
         prop_assert_eq!(content(&again), content(&merged));
         let (_, mine) = owned(&merged).into_iter().find(|(manager, _)| manager == "me").unwrap();
         let mut bare = patch;
@@ -172,7 +193,11 @@ proptest! {
     #[test]
     fn sets_survive_their_written_form(value in object()) {
         let set = typed::field_set(&schema(), &value);
-        prop_assert_eq!(FieldSet::from_value(&set.to_value()), set);
+        let text = set.to_text();
+        let value: Value = serde_json::from_str(&text).unwrap();
+        prop_assert_eq!(value.to_string(), text.clone());
+        prop_assert_eq!(&FieldSet::from_value(&value), &set);
+        prop_assert_eq!(FieldSet::from_text(&text), set);
     }
 
     #[test]
@@ -182,6 +207,66 @@ proptest! {
         prop_assert_eq!(a.intersection(&b), b.intersection(&a));
         prop_assert_eq!(a.difference(&b).union(&a.intersection(&b)), a.clone());
         prop_assert!(a.difference(&a).is_empty());
+        prop_assert_eq!(a.is_within(&b), a.difference(&b).is_empty());
+        prop_assert_eq!(a.intersection_with_text(&b.to_text()), a.intersection(&b));
+        let mut text = a.clone();
+        text.extend(&b);
+        prop_assert_eq!(text, a.union(&b));
+    }
+
+    /// What is skipped because it does not change makes no difference.
+    #[test]
+    fn every_write_is_booked_as_if_all_were_computed_anew(
+        steps in prop::collection::vec(
+            (0..3_usize, any::<bool>(), any::<bool>(), any::<bool>(), object()), 1..10,
+        ),
+    ) {
+        let mut live: Option<Value> = None;
+        for (time, (who, applies, force, keep, value)) in steps.into_iter().enumerate() {
+            let now = format!("2026-01-01T00:00:{time:02}Z");
+            let manager = ["first", "second", "third"][who];
+            let writer = Writer { manager, api_version: "v1", subresource: "", now: &now };
+            let value = match (&live, keep) {
+                // Half of what is written is what was there.
+                (Some(live), true) => {
+                    let mut value = value;
+                    for (name, old) in live["spec"].as_object().into_iter().flatten() {
+                        value["spec"][name] = old.clone();
+                    }
+                    value
+                }
+                _ => value,
+            };
+            let rules = Rules { force, reset: &[], only: &[], tolerated: &FieldSet::default() };
+            let (here, there) = match &live {
+                Some(old) if !applies => {
+                    let spec = &value["spec"];
+                    (Ok(update_as(old, spec, writer)), Ok(plainly::update(&schema(), old, spec, writer)))
+                }
+                old => (
+                    apply_as(old.as_ref(), &value, writer, rules),
+                    plainly::apply(&schema(), old.as_ref(), &value, writer, rules),
+                ),
+            };
+            match (here, there) {
+                (Ok(here), Ok(there)) => {
+                    prop_assert_eq!(here.to_string(), there.to_string());
+                    live = Some(here);
+                }
+                (Err(here), Err(there)) => prop_assert_eq!(here.to_string(), there),
+                (here, there) => prop_assert!(false, "{here:?} is not {there:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn an_object_is_read_as_it_was_written(value in object(), other in object()) {
+        let live = apply(Some(&apply(None, &value, "one")), &other, "two");
+        let tree = Tree::from(live.clone());
+        let json = tree.json();
+        prop_assert_eq!(String::from_utf8(json.clone()).unwrap(), live.to_string());
+        prop_assert_eq!(&Tree::parse(&json).unwrap(), &tree);
+        prop_assert_eq!(tree.whole(), live);
     }
 }
 

@@ -1,11 +1,14 @@
 //! Values seen through their schema: which paths they have, how two of them differ, how one is
 //! merged into another, and how paths are taken out.
 
-use std::collections::BTreeMap;
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use serde_json::{Map, Value};
 
-use super::fields::{FieldSet, Node};
+use super::fields::{FieldSet, Node, push_quoted};
 use crate::schema::{ListKind, Schema, Shape};
 
 /// How two values differ.
@@ -28,8 +31,7 @@ impl Difference {
             (&mut self.removed, below.removed),
         ] {
             if !theirs.is_empty() {
-                let node = mine.0.entry(element.into()).or_default();
-                node.below = node.below.union(&theirs);
+                mine.slot(element).below.extend(&theirs);
             }
         }
     }
@@ -54,24 +56,27 @@ pub(crate) fn compare(schema: &Schema, old: &Value, new: &Value) -> Difference {
     difference
 }
 
-/// `patch` merged into `live`; lists of items with keys are merged item by item.
-pub(crate) fn merge(schema: Option<&Schema>, live: &Value, patch: &Value) -> Value {
+/// Merges `patch` into `live`; lists of items with keys are merged item by item.
+pub(crate) fn merge(schema: Option<&Schema>, live: &mut Value, patch: &Value) {
     match (place(schema, live), place(schema, patch)) {
         (Place::Map, Place::Map) => {
-            let mut merged = live.as_object().cloned().unwrap_or_default();
-            for (key, value) in patch.as_object().into_iter().flatten() {
-                let value = match merged.get(key) {
+            let (Some(live), Some(patch)) = (live.as_object_mut(), patch.as_object()) else {
+                return;
+            };
+            for (key, value) in patch {
+                match live.get_mut(key) {
                     Some(old) => merge(schema.and_then(|schema| schema.field(key)), old, value),
-                    None => value.clone(),
-                };
-                merged.insert(key.clone(), value);
+                    None => drop(live.insert(key.clone(), value.clone())),
+                }
             }
-            Value::Object(merged)
         }
         (Place::List(items, kind), Place::List(..)) => {
-            Value::Array(merge_lists(items, kind, live, patch))
+            if live != patch {
+                *live = Value::Array(merge_lists(items, kind, live.take(), patch));
+            }
         }
-        _ => patch.clone(),
+        _ if live == patch => {}
+        _ => *live = patch.clone(),
     }
 }
 
@@ -86,16 +91,15 @@ pub(crate) fn remove(schema: Option<&Schema>, value: &Value, set: &FieldSet) -> 
             let entries = value.as_object().into_iter().flatten();
             let kept = entries.filter_map(|(key, value)| {
                 let schema = schema.and_then(|schema| schema.field(key));
-                let value = keep(schema, value, set.0.get(format!("f:{key}").as_str()))?;
+                let value = keep(schema, value, set.get(&named(key)))?;
                 Some((key.clone(), value))
             });
             Value::Object(kept.collect())
         }
         Place::List(items, kind) => {
             let entries = value.as_array().into_iter().flatten();
-            let kept = entries.filter_map(|item| {
-                keep(Some(items), item, set.0.get(element(items, kind, item).as_str()))
-            });
+            let kept = entries
+                .filter_map(|item| keep(Some(items), item, set.get(&element(items, kind, item))));
             Value::Array(kept.collect())
         }
     }
@@ -110,7 +114,7 @@ pub(crate) fn duplicate(schema: Option<&Schema>, value: &Value) -> Option<String
             Some(format!(".{key}{found}"))
         }),
         Place::List(items, kind) => {
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             value.as_array()?.iter().find_map(|item| {
                 let key = element(items, kind, item);
                 if let Some(found) = duplicate(Some(items), item) {
@@ -154,7 +158,7 @@ fn node(schema: Option<&Schema>, value: &Value) -> Node {
                 let empty = value.as_object().is_some_and(Map::is_empty);
                 child.member |= value.is_null() || empty || !is_struct_field(schema, key);
                 if !child.is_empty() {
-                    set.0.insert(format!("f:{key}").into(), child);
+                    set.put(named(key), child);
                 }
             }
             let below = set;
@@ -165,9 +169,9 @@ fn node(schema: Option<&Schema>, value: &Value) -> Node {
             for item in value.as_array().into_iter().flatten() {
                 let mut child = node(Some(items), item);
                 child.member = true;
-                let slot = set.0.entry(element(items, kind, item).into()).or_default();
+                let slot = set.slot(&element(items, kind, item));
                 slot.member = true;
-                slot.below = slot.below.union(&child.below);
+                slot.below.extend(&child.below);
             }
             let below = set;
             Node { member: false, below }
@@ -178,16 +182,15 @@ fn node(schema: Option<&Schema>, value: &Value) -> Node {
 fn below(schema: Option<&Schema>, old: &Value, new: &Value, difference: &mut Difference) {
     match (place(schema, old), place(schema, new)) {
         (Place::Map, Place::Map) => {
-            let empty = Map::new();
-            let (old, new) = (old.as_object().unwrap_or(&empty), new.as_object().unwrap_or(&empty));
-            let mut keys: Vec<&String> = old.keys().chain(new.keys()).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            for key in keys {
-                let field = schema.and_then(|schema| schema.field(key));
-                let named = is_struct_field(schema, key);
-                let element = format!("f:{key}");
-                step(field, old.get(key), new.get(key), !named, &element, difference);
+            let (Some(old), Some(new)) = (old.as_object(), new.as_object()) else {
+                return;
+            };
+            for (key, old, new) in both(old, new) {
+                if old != new {
+                    let field = schema.and_then(|schema| schema.field(key));
+                    let own = !is_struct_field(schema, key);
+                    step(field, old, new, own, &named(key), difference);
+                }
             }
         }
         (Place::List(items, kind), Place::List(..)) => {
@@ -219,10 +222,10 @@ fn step(
         node.member |= own || value.is_null() || empty;
         node
     };
-    let named = element.strip_prefix("f:").unwrap_or_default();
+    let name = element.strip_prefix("f:").unwrap_or_default();
     let put = |set: &mut FieldSet, node: Node| {
         if !node.is_empty() {
-            set.0.insert(element.into(), node);
+            set.put(element, node);
         }
     };
     match (old, new) {
@@ -241,11 +244,11 @@ fn step(
             }
         }
         (None, Some(new)) => {
-            let node = node_with_containers(schema, named, new, &is_by_value);
+            let node = node_with_containers(schema, name, new, &is_by_value);
             put(&mut difference.added, node);
         }
         (Some(old), None) => {
-            let node = node_with_containers(schema, named, old, &|_, _| false);
+            let node = node_with_containers(schema, name, old, &|_, _| false);
             put(&mut difference.removed, node);
         }
         (None, None) => {}
@@ -271,7 +274,7 @@ fn node_with_containers(
                 let field = schema.and_then(|schema| schema.field(key));
                 let child = node_with_containers(field, key, value, always);
                 if !child.is_empty() {
-                    set.0.insert(format!("f:{key}").into(), child);
+                    set.put(named(key), child);
                 }
             }
         }
@@ -279,9 +282,9 @@ fn node_with_containers(
             for item in value.as_array().into_iter().flatten() {
                 // Nothing of an item is there before the item is.
                 let child = node_with_containers(Some(items), "", item, &|_, _| false);
-                let slot = set.0.entry(element(items, kind, item).into()).or_default();
+                let slot = set.slot(&element(items, kind, item));
                 slot.member = true;
-                slot.below = slot.below.union(&child.below);
+                slot.below.extend(&child.below);
             }
         }
     }
@@ -323,29 +326,70 @@ fn by_element<'a>(items: &Schema, kind: &ListKind, list: &'a Value) -> BTreeMap<
 }
 
 /// Items only in `live` keep their place; shared and new ones come in the order of `patch`.
-fn merge_lists(items: &Schema, kind: &ListKind, live: &Value, patch: &Value) -> Vec<Value> {
-    let keyed = |list: &Value| -> Vec<(String, Value)> {
-        let list = list.as_array().into_iter().flatten();
-        list.map(|item| (element(items, kind, item), item.clone())).collect()
+fn merge_lists(items: &Schema, kind: &ListKind, live: Value, patch: &Value) -> Vec<Value> {
+    let Value::Array(live) = live else {
+        return Vec::new();
     };
-    let (live, patch) = (keyed(live), keyed(patch));
-    let in_patch = |key: &str| patch.iter().any(|(other, _)| other == key);
+    let key = |item: &Value| element(items, kind, item);
+    let mut live: Vec<(String, Option<Value>)> =
+        live.into_iter().map(|item| (key(&item), Some(item))).collect();
+    let patch: Vec<(String, &Value)> =
+        patch.as_array().into_iter().flatten().map(|item| (key(item), item)).collect();
+    let in_patch: BTreeSet<&str> = patch.iter().map(|(key, _)| key.as_str()).collect();
     let mut result = Vec::with_capacity(live.len() + patch.len());
-    let mut rest = live.iter().peekable();
+    let mut next = 0;
     for (key, value) in &patch {
         // What stands here and is not in the patch stays before what the patch brings.
-        while let Some((_, value)) = rest.next_if(|(other, _)| !in_patch(other)) {
-            result.push(value.clone());
+        while let Some((_, item)) =
+            live.get_mut(next).filter(|(other, _)| !in_patch.contains(other.as_str()))
+        {
+            result.extend(item.take());
+            next += 1;
         }
-        rest.next_if(|(other, _)| other == key);
-        let old = live.iter().find(|(other, _)| other == key);
+        if live.get(next).is_some_and(|(other, _)| other == key) {
+            next += 1;
+        }
+        let old = live.iter_mut().find(|(other, _)| other == key).and_then(|(_, old)| old.take());
         result.push(match old {
-            Some((_, old)) => merge(Some(items), old, value),
-            None => value.clone(),
+            Some(mut old) => {
+                merge(Some(items), &mut old, value);
+                old
+            }
+            None => (*value).clone(),
         });
     }
-    result.extend(rest.filter(|(key, _)| !in_patch(key)).map(|(_, value)| value.clone()));
+    let rest = live.into_iter().skip(next);
+    let rest = rest.filter(|(key, _)| !in_patch.contains(key.as_str()));
+    result.extend(rest.filter_map(|(_, item)| item));
     result
+}
+
+/// The fields of two maps in order, each once.
+fn both<'a>(
+    old: &'a Map<String, Value>,
+    new: &'a Map<String, Value>,
+) -> impl Iterator<Item = (&'a str, Option<&'a Value>, Option<&'a Value>)> {
+    let (mut old, mut new) = (old.iter().peekable(), new.iter().peekable());
+    std::iter::from_fn(move || {
+        let order = match (old.peek(), new.peek()) {
+            (Some((a, _)), Some((b, _))) => a.cmp(b),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (None, None) => return None,
+        };
+        let one = if order.is_le() { old.next() } else { None };
+        let other = if order.is_ge() { new.next() } else { None };
+        let (key, _) = one.or(other)?;
+        Some((key.as_str(), one.map(|(_, value)| value), other.map(|(_, value)| value)))
+    })
+}
+
+/// How a field is named in a path.
+fn named(field: &str) -> Box<str> {
+    let mut name = String::with_capacity(field.len() + 2);
+    name.push_str("f:");
+    name.push_str(field);
+    name.into()
 }
 
 /// How the item of a list is named in a path.
@@ -353,17 +397,29 @@ fn element(items: &Schema, kind: &ListKind, item: &Value) -> String {
     let ListKind::Map(keys) = kind else {
         return format!("v:{item}");
     };
-    let mut named: Vec<(&str, Value)> = Vec::with_capacity(keys.len());
+    let mut named: Vec<(&str, &Value)> = Vec::with_capacity(keys.len());
     for key in keys {
-        let given = item.get(&**key).cloned();
-        let default = || items.field(key)?.default.as_deref().cloned();
-        if let Some(value) = given.or_else(default) {
+        let default = || items.field(key)?.default.as_deref();
+        if let Some(value) = item.get(&**key).or_else(default) {
             named.push((key, value));
         }
     }
     named.sort_by_key(|(key, _)| *key);
-    let named: Vec<String> = named.iter().map(|(key, value)| format!("{key:?}:{value}")).collect();
-    format!("k:{{{}}}", named.join(","))
+    let mut text = String::with_capacity(48);
+    text.push_str("k:{");
+    for (index, (key, value)) in named.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        push_quoted(key, &mut text);
+        text.push(':');
+        match value {
+            Value::String(value) => push_quoted(value, &mut text),
+            value => text.push_str(&value.to_string()),
+        }
+    }
+    text.push('}');
+    text
 }
 
 fn is_struct_field(schema: Option<&Schema>, key: &str) -> bool {

@@ -1,8 +1,11 @@
 //! One stored object: its JSON, and the few things that are asked without parsing it.
 
+use std::sync::{Arc, Mutex, MutexGuard};
+
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::tree::{Draft, Tree};
 use crate::{
     catalog::Kind,
     schema::{Scalar, Shape},
@@ -20,12 +23,19 @@ pub(crate) struct Object {
     pub(crate) owners: Box<[u128]>,
     /// Has a deletion timestamp.
     pub(crate) deleting: bool,
+    /// The object as a value, for as long as that is likely to be asked for.
+    tree: Mutex<Option<Arc<Tree>>>,
 }
 
 impl Object {
-    pub(crate) fn new(kind: &Kind, revision: u64, value: &Value) -> Self {
-        let json = serde_json::to_vec(value).expect("a value with text keys serialises");
-        Self::digest(Some(kind), revision, json.into(), value)
+    /// An object that waits for its place among the revisions.
+    pub(super) fn draft(kind: &Kind, tree: &Tree) -> (Self, Draft) {
+        (Self::digest(Some(kind), 0, Bytes::new(), &tree.value), tree.draft())
+    }
+
+    /// The same at its revision.
+    pub(super) fn settle(self, revision: u64, draft: Draft) -> Self {
+        Self { revision, json: draft.at(revision).into(), ..self }
     }
 
     /// An object from disk; its kind may be gone.
@@ -36,6 +46,27 @@ impl Object {
 
     pub(crate) fn value(&self) -> Value {
         serde_json::from_slice(&self.json).expect("stored objects are JSON")
+    }
+
+    /// The object as a value to compute a write from.
+    pub(crate) fn tree(&self) -> Arc<Tree> {
+        let warm = self.slot().clone();
+        warm.unwrap_or_else(|| {
+            Arc::new(Tree::parse(&self.json).expect("stored objects are JSON objects"))
+        })
+    }
+
+    pub(super) fn warm(&self, tree: Tree) {
+        *self.slot() = Some(Arc::new(tree));
+    }
+
+    pub(super) fn cool(&self) {
+        let tree = self.slot().take();
+        drop(tree);
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Tree>>> {
+        self.tree.lock().expect("no holder of this lock panics")
     }
 
     pub(crate) fn label(&self, key: &str) -> Option<&str> {
@@ -64,6 +95,7 @@ impl Object {
             uid: meta["uid"].as_str().map_or(0, uid_number),
             owners: owners.filter_map(|owner| owner["uid"].as_str().map(uid_number)).collect(),
             deleting: meta["deletionTimestamp"].is_string(),
+            tree: Mutex::new(None),
         }
     }
 }
