@@ -46,17 +46,17 @@ impl Figures {
     }
 
     pub(crate) fn table(&self) -> String {
-        let mut table = format!(
+        let head = format!(
             "{:<52} {:>10} {:>10} {:>8} {:>10}\n",
             "call", "best us", "typical us", "allocs", "bytes"
         );
-        for row in self.rows() {
-            table += &format!(
+        let rows = self.rows().map(|row| {
+            format!(
                 "{:<52} {:>10.1} {:>10.1} {:>8.0} {:>10.0}\n",
                 row.call, row.best_micros, row.typical_micros, row.allocations, row.answer_bytes
-            );
-        }
-        table
+            )
+        });
+        std::iter::once(head).chain(rows).collect()
     }
 
     fn rows(&self) -> impl Iterator<Item = Figure> {

@@ -261,3 +261,6 @@ fn sizes(limits: &Limits, value: &Value, trail: &Trail<'_>, causes: &mut Vec<Cau
         causes.push(Cause::invalid(trail.to_string(), value, &text));
     }
 }
+
+#[cfg(test)]
+mod tests;

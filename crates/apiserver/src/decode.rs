@@ -88,7 +88,9 @@ pub(crate) fn type_meta(call: &Call, object: &mut Value) -> Result<(), Failure> 
                 "the {name} in the data ({given}) does not match the expected {name} ({expected})"
             )));
         }
-        map.insert(name.to_owned(), expected.into());
+        if given.is_empty() {
+            map.insert(name.to_owned(), expected.into());
+        }
     }
     Ok(())
 }

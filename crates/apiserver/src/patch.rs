@@ -2,6 +2,8 @@
 
 mod strategic;
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::StatusCode;
 use serde_json::Value;
@@ -109,12 +111,13 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         return Err(Failure::bad_request("metadata.managedFields must be nil"));
     }
     meta::meta_mut(&mut patch).insert("name".to_owned(), call.name().into());
+    restrict(call, &mut patch);
     let current = call.current();
     if let Err(missing) = current {
         if !call.subresource().is_empty() {
             return Err(missing);
         }
-        let (written, more) = create(call, &patch)?;
+        let (written, more) = create(call, patch)?;
         let mut reply = call.show(StatusCode::CREATED, &written.json, written.revision);
         reply.warnings = warnings;
         reply.warnings.extend(more);
@@ -122,7 +125,7 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     }
     let again = meta::text(&patch, "resourceVersion").is_empty();
     let (written, more) = write::retry(call, again, |old| {
-        let (object, managers) = applied(call, Some(old), &patch)?;
+        let (object, managers) = applied(call, Some(old), Cow::Borrowed(&patch))?;
         Ok(Update { object, managers: Some(managers) })
     })?;
     let mut reply = call.show(StatusCode::OK, &written.json, written.revision);
@@ -131,19 +134,39 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
     Ok(reply)
 }
 
-fn create(call: &Call, patch: &Value) -> Result<(write::Written, Vec<String>), Failure> {
-    let uid = meta::text(patch, "uid");
+/// Takes out of a patch what its endpoint does not write: that is not even looked at.
+fn restrict(call: &Call, patch: &mut Value) {
+    let Some(map) = patch.as_object_mut() else {
+        return;
+    };
+    match call.subresource() {
+        "status" => map.retain(|name, _| {
+            matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")
+        }),
+        "" if call.kind.status => {
+            map.remove("status");
+        }
+        _ => {}
+    }
+}
+
+fn create(call: &Call, patch: Value) -> Result<(write::Written, Vec<String>), Failure> {
+    let uid = meta::text(&patch, "uid");
     if !uid.is_empty() {
         let why = format!(
             "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
         );
         return Err(Failure::conflict(call.subject(call.name()), &why));
     }
-    let (object, managers) = applied(call, None, patch)?;
+    let (object, managers) = applied(call, None, Cow::Owned(patch))?;
     write::create_checked(call, object, Some(managers))
 }
 
-fn applied(call: &Call, live: Option<&Tree>, patch: &Value) -> Result<(Value, Managers), Failure> {
+fn applied(
+    call: &Call,
+    live: Option<&Tree>,
+    patch: Cow<'_, Value>,
+) -> Result<(Value, Managers), Failure> {
     let (manager, now) = (call.manager(), call.server.now());
     let writer = write::writer(call, &manager, &now);
     let status: &[&str] = &["f:status"];
@@ -162,19 +185,6 @@ fn applied(call: &Call, live: Option<&Tree>, patch: &Value) -> Result<(Value, Ma
         _ => FieldSet::default(),
     };
     let rules = Rules { force: call.query.is_true("force"), reset, only, tolerated: &tolerated };
-    // What this endpoint does not write is not even looked at.
-    let mut patch = patch.clone();
-    if let Some(map) = patch.as_object_mut() {
-        match call.subresource() {
-            "status" => map.retain(|name, _| {
-                matches!(name.as_str(), "apiVersion" | "kind" | "metadata" | "status")
-            }),
-            "" if call.kind.status => {
-                map.remove("status");
-            }
-            _ => {}
-        }
-    }
     let text = before.is_some().then(|| format!("{patch}\n"));
     let live = live.map(|live| (&live.value, &live.managers));
     let (mut object, managers) = managers::apply(schema, live, patch, writer, rules)?;

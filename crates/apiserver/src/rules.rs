@@ -35,10 +35,10 @@ struct Place {
     own: Vec<Own>,
     /// At it or below it are rules that compare with the past.
     remembers: bool,
-    fields: Vec<(Box<str>, Place)>,
+    fields: Vec<(Box<str>, Self)>,
     /// Values with free names, and the names that are not free.
-    rest: Option<(Box<Place>, BTreeSet<Box<str>>)>,
-    items: Option<Box<Place>>,
+    rest: Option<(Box<Self>, BTreeSet<Box<str>>)>,
+    items: Option<Box<Self>>,
 }
 
 /// Rules of one place: all that compare with the past, or all others.
@@ -167,7 +167,7 @@ impl Own {
         let compiled = kube_cel::compile_schema(&seen);
         let mut reads = BTreeSet::new();
         let programs = compiled.validations.iter().flatten().map(|one| one.program.expression());
-        let few = programs.map(|program| fields_read(program, &mut reads)).all(|few| few);
+        let few = all_read(programs, &mut reads);
         // Names that CEL writes differently, or maps, are not worth the trouble.
         let plain = reads.iter().all(|name| !name.contains("__"));
         let reads = (few && plain && schema["properties"].is_object()).then_some(reads);

@@ -6,7 +6,7 @@ use std::fmt::{self, Display, Formatter};
 /// The way from an object to one of its parts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Trail<'a> {
-    above: Option<&'a Trail<'a>>,
+    above: Option<&'a Self>,
     step: Step<'a>,
 }
 

@@ -323,16 +323,11 @@ impl<'de> Visitor<'de> for Reader<'_> {
                 continue;
             }
             read.bare = false;
-            let theirs = match self.within {
-                None => None,
-                Some(set) => match set.get(&key) {
-                    Some(node) => Some(node),
-                    None => {
-                        map.next_value::<IgnoredAny>()?;
-                        continue;
-                    }
-                },
-            };
+            let theirs = self.within.and_then(|set| set.get(&key));
+            if self.within.is_some() && theirs.is_none() {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            }
             let within = theirs.map(|node| &node.below);
             let below = map.next_value_seed(Reader { within })?;
             let member = (below.bare || below.member) && theirs.is_none_or(|node| node.member);

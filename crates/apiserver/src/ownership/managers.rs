@@ -1,6 +1,6 @@
 //! `metadata.managedFields`: what each manager owns, and what a write changes about it.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -121,7 +121,7 @@ pub(crate) fn track(
 pub(crate) fn apply(
     schema: &Schema,
     live: Option<(&Value, &Managers)>,
-    patch: Value,
+    patch: Cow<'_, Value>,
     writer: Writer<'_>,
     rules: Rules<'_>,
 ) -> Result<(Value, Managers), Failure> {
@@ -141,7 +141,7 @@ pub(crate) fn apply(
     };
     let Some((base, managers)) = live else {
         let own = (!mine.is_empty()).then(|| Arc::new(entry(writer.now)));
-        return Ok((patch, Managers(own.into_iter().collect())));
+        return Ok((patch.into_owned(), Managers(own.into_iter().collect())));
     };
     let mut entries = managers.0.clone();
     if entries.is_empty() {

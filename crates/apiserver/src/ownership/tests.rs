@@ -1,5 +1,7 @@
 //! Properties of server-side apply on random objects, and examples by hand.
 
+use std::borrow::Cow;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -92,7 +94,7 @@ fn apply_as(
 ) -> Result<Value, Failure> {
     let live = live.cloned().map(Tree::from);
     let live = live.as_ref().map(|live| (&live.value, &live.managers));
-    let (value, managers) = managers::apply(&schema(), live, patch.clone(), writer, rules)?;
+    let (value, managers) = managers::apply(&schema(), live, Cow::Borrowed(patch), writer, rules)?;
     Ok(Tree { value, managers }.whole())
 }
 

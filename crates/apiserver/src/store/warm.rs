@@ -9,9 +9,9 @@ use std::{
 use super::{Object, tree::Tree};
 
 /// Bytes of JSON whose trees are kept; a tree takes some six times its JSON.
-const BYTES: usize = 4 << 20;
+const BYTES: usize = 1 << 20;
 /// Trees that are kept.
-const TREES: usize = 2048;
+const TREES: usize = 512;
 
 #[derive(Debug)]
 struct Warm {

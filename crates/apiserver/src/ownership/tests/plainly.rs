@@ -128,9 +128,12 @@ fn settle(
 }
 
 fn words(conflicts: &[(&Entry, Vec<String>)]) -> String {
-    let who = |entry: &Entry| match entry.apply {
-        true => format!("{:?}", entry.manager),
-        false => format!("{:?} using {} at {}", entry.manager, entry.api_version, entry.time),
+    let who = |entry: &Entry| {
+        let manager = &entry.manager;
+        if entry.apply {
+            return format!("{manager:?}");
+        }
+        format!("{manager:?} using {} at {}", entry.api_version, entry.time)
     };
     let count: usize = conflicts.iter().map(|(_, paths)| paths.len()).sum();
     match conflicts {
