@@ -86,7 +86,7 @@ pub struct Placed {
     pub ordinals: Vec<ClusterOrdinals>,
     /// The moves.
     pub moves: Vec<Move>,
-    /// The reasons; its time is set when it is written.
+    /// The reasons; its time and what came of it are set when it is written.
     pub decision: BindingDecision,
     /// How it went.
     pub outcome: Outcome,
@@ -215,11 +215,11 @@ fn staying(seen: &Seen) -> Vec<ClusterReplicas> {
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
-    binding.status.as_ref().map(|status| status.moves.clone()).unwrap_or_default()
+    binding.spec.moves.clone()
 }
 
 fn known_decision(binding: &ResourceBinding) -> BindingDecision {
-    binding.status.as_ref().and_then(|status| status.decision.clone()).unwrap_or_default()
+    binding.spec.decision.clone().unwrap_or_default()
 }
 
 /// A companion goes wherever one of its workloads is, or still is.

@@ -14,8 +14,7 @@ use crate::{
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
     let binding = world.objects().bindings.get(key)?;
-    let decided = binding.status.as_ref().is_some_and(|status| status.decision.is_some());
-    if binding.metadata.deletion_timestamp.is_some() || !decided {
+    if binding.metadata.deletion_timestamp.is_some() || binding.spec.decision.is_none() {
         // There is nothing to tell before the first decision.
         return None;
     }
@@ -28,8 +27,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .iter()
         .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
-    let known_moves = binding.status.as_ref().map(|status| status.moves.as_slice());
-    let outgoing = moves::outgoing(known_moves.unwrap_or_default());
+    let outgoing = moves::outgoing(&binding.spec.moves);
     let orders = world.evacuations();
     let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
     let interpreters = world.rules().interpreters();
@@ -99,6 +97,9 @@ impl Copies<'_> {
         let current = synced
             .as_ref()
             .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
+        let down = session.as_ref().is_some_and(|one| one.sight().borrow().up == Some(false));
+        let compared = |stand: &Stand| !matches!(stand, Stand::Waiting(_));
+        let pending = !down && !synced.as_ref().is_some_and(|synced| compared(&synced.stand));
         MemberSeen {
             name: name.clone(),
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
@@ -106,6 +107,7 @@ impl Copies<'_> {
             up: session.as_ref().is_some_and(|session| session.is_up()),
             status: copy.as_ref().map(|copy| copy.status.value()),
             copy,
+            pending,
             stand: synced.map(|synced| synced.stand),
             current,
         }
