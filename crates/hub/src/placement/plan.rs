@@ -118,13 +118,6 @@ impl PartialEq for Placed {
     }
 }
 
-impl Placed {
-    /// Whether the decision is the one that a binding names already.
-    pub(super) fn stands_in(&self, spec: &ResourceBindingSpec) -> bool {
-        self.clusters == spec.clusters && self.ordinals == spec.ordinals
-    }
-}
-
 /// Whether the loss of a domain is survived.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum Survival {
@@ -736,6 +729,7 @@ fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> 
             missing: quantities(&shortfall.missing),
         }),
         notes: Vec::new(),
+        ..BindingDecision::default()
     }
 }
 

@@ -97,17 +97,13 @@ impl Copies<'_> {
         let current = synced
             .as_ref()
             .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
-        let down = session.as_ref().is_some_and(|one| one.sight().borrow().up == Some(false));
-        let compared = |stand: &Stand| !matches!(stand, Stand::Waiting(_));
-        let pending = !down && !synced.as_ref().is_some_and(|synced| compared(&synced.stand));
         MemberSeen {
             name: name.clone(),
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
             counts: staying && self.world.verdict(name) != "Lost",
-            up: session.as_ref().is_some_and(|session| session.is_up()),
+            up: session.as_ref().and_then(|session| session.sight().borrow().up),
             status: copy.as_ref().map(|copy| copy.status.value()),
             copy,
-            pending,
             stand: synced.map(|synced| synced.stand),
             current,
         }

@@ -47,8 +47,8 @@ pub struct MemberSeen {
     pub assigned: u32,
     /// Whether it counts: lost, leaving and draining members do not.
     pub counts: bool,
-    /// Whether its API answers.
-    pub up: bool,
+    /// Whether its API answers; absent while that is not known.
+    pub up: Option<bool>,
     /// The copy there.
     pub copy: Option<Arc<Digest>>,
     /// What it says of itself.
@@ -57,8 +57,6 @@ pub struct MemberSeen {
     pub stand: Option<Stand>,
     /// Whether the newest manifest stands there.
     pub current: bool,
-    /// Whether it has not been looked at yet, as far as is known: it may be as it was told last.
-    pub pending: bool,
 }
 
 /// What is to be written.
@@ -194,8 +192,13 @@ pub(super) fn knows_less(seen: &Seen) -> bool {
     let told = seen.binding.status.iter().flat_map(|status| &status.clusters);
     let applied: BTreeSet<&str> =
         told.filter(|told| told.applied).map(|told| told.name.as_str()).collect();
-    let mut pending = seen.members.iter().filter(|member| member.counts && member.pending);
+    let mut pending = seen.members.iter().filter(|member| member.counts && is_pending(member));
     pending.any(|member| applied.contains(member.name.as_str()))
+}
+
+/// Whether a member has not been looked at yet, as far as is known.
+fn is_pending(member: &MemberSeen) -> bool {
+    member.up != Some(false) && matches!(member.stand, None | Some(Stand::Waiting(_)))
 }
 
 /// Whether the template as it is now has been decided about, and all members have answered.
@@ -232,7 +235,9 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
     let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;
     let (health, message) = match (&member.stand, status) {
         (Some(Stand::Failed(_, words)), _) => (WorkloadHealth::Unhealthy, words.clone()),
-        (Some(Stand::Waiting(words)), _) if !member.up => (WorkloadHealth::Unknown, words.clone()),
+        (Some(Stand::Waiting(words)), _) if member.up != Some(true) => {
+            (WorkloadHealth::Unknown, words.clone())
+        }
         (_, Some(status)) => {
             let words = match &member.stand {
                 Some(Stand::Waiting(words)) => words.clone(),
@@ -248,7 +253,7 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
             (health, words)
         }
         (Some(Stand::Waiting(words)), None) => (WorkloadHealth::Progressing, words.clone()),
-        (_, None) if member.up => (WorkloadHealth::Progressing, String::new()),
+        (_, None) if member.up == Some(true) => (WorkloadHealth::Progressing, String::new()),
         (_, None) => (WorkloadHealth::Unknown, "the member's API does not answer".to_owned()),
     };
     BindingClusterStatus {

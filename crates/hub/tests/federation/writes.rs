@@ -48,7 +48,7 @@ async fn a_workload_is_placed_by_one_write_and_told_of_by_one() {
     .await;
     // Nothing is written late either.
     hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
-    let seen = seen.lock().unwrap();
+    let seen = seen.lock().unwrap().clone();
     let told: Vec<(bool, i32, bool)> = seen
         .iter()
         .map(|state| (state.spec.decision.is_some(), replicas(state), state.status.is_some()))
