@@ -91,7 +91,7 @@ impl Copies<'_> {
         let place = member.as_ref().map(|member| Place::of(member)).unwrap_or_default();
         let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
         let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
-        let synced = self.table.get(self.key, name);
+        let (synced, looked) = self.table.look(self.key, name);
         let copy = session.as_ref().and_then(|session| session.copy(&template_key));
         let copy = copy.map(|copy| copy.digest);
         let current = synced
@@ -106,6 +106,7 @@ impl Copies<'_> {
             copy,
             stand: synced.map(|synced| synced.stand),
             current,
+            looked,
         }
     }
 }

@@ -57,6 +57,8 @@ pub struct MemberSeen {
     pub stand: Option<Stand>,
     /// Whether the newest manifest stands there.
     pub current: bool,
+    /// Whether this hub has ever looked at the copy itself.
+    pub looked: bool,
 }
 
 /// What is to be written.
@@ -198,7 +200,7 @@ pub(super) fn knows_less(seen: &Seen) -> bool {
 
 /// Whether a member has not been looked at yet, as far as is known.
 fn is_pending(member: &MemberSeen) -> bool {
-    member.up != Some(false) && matches!(member.stand, None | Some(Stand::Waiting(_)))
+    member.up != Some(false) && !member.looked
 }
 
 /// Whether the template as it is now has been decided about, and all members have answered.

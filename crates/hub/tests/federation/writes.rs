@@ -38,6 +38,13 @@ fn replicas(state: &ResourceBinding) -> i32 {
 async fn a_workload_is_placed_by_one_write_and_told_of_by_one() {
     let (stage, tasks) = (Stage::new().await, TaskSet::new("test"));
     stage.create(policy("all", json!({}))).await;
+    for name in stage.members.keys() {
+        eventually("the room of a member", async || {
+            let room = stage.hub().world().session(name)?.fresh_room()?;
+            (room.nodes > 0).then_some(())
+        })
+        .await;
+    }
     let seen = states(&stage, &tasks);
     stage.create(deployment("web", 6)).await;
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;

@@ -23,6 +23,7 @@ fn member(name: &str, assigned: u32, ready: u32) -> MemberSeen {
         status: Some(status),
         stand: Some(Stand::Applied),
         current: true,
+        looked: true,
     }
 }
 
@@ -165,7 +166,7 @@ fn a_divided_job_is_complete_when_every_part_of_it_is() {
 fn what_was_told_as_applied_is_not_taken_back_before_it_was_looked_at() {
     let mut seen = seen(vec![member("a", 2, 2), member("b", 3, 3)]);
     let told = plan(&seen);
-    seen.members[1].stand = Some(Stand::Waiting("the member's objects are being listed".into()));
+    seen.members[1].looked = false;
     assert!(!knows_less(&seen), "nothing was told before");
     let mut binding = ResourceBinding::clone(&seen.binding);
     let status = ResourceBindingStatus { clusters: told.clusters, ..Default::default() };
@@ -179,6 +180,6 @@ fn what_was_told_as_applied_is_not_taken_back_before_it_was_looked_at() {
     assert!(!knows_less(&seen), "and so is one that does not answer");
     seen.members[1].up = None;
     assert!(knows_less(&seen), "it may answer yet");
-    seen.members[1].stand = Some(Stand::Applied);
+    seen.members[1].looked = true;
     assert!(!knows_less(&seen), "and what was looked at");
 }
