@@ -26,7 +26,7 @@ async fn state(fleet: &Fleet, lost: &str) -> Result<BTreeMap<String, (i64, Strin
 async fn moves(fleet: &Fleet) -> Result<Vec<String>> {
     let bindings = fleet.bindings("shop").await?;
     let of = |binding: &hanse_api::ResourceBinding| {
-        let moves = binding.status.clone().unwrap_or_default().moves;
+        let moves = binding.spec.moves.clone();
         let name = binding.name_any();
         moves.into_iter().map(move |step| format!("{name}: {}", step.id)).collect::<Vec<_>>()
     };

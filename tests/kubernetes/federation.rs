@@ -85,7 +85,8 @@ async fn only_the_hub_writes_bindings(real: &Real) -> Result<()> {
     let bindings = real.fleet.bindings("default").await?;
     let name = bindings.first().and_then(|one| one.metadata.name.as_deref()).context("one")?;
     let forge = |who: &'static [&str], part: &'static [&str]| async move {
-        let body = r#"{"spec":{"clusters":[]},"status":{"moves":[]},"metadata":{"finalizers":[]}}"#;
+        let body =
+            r#"{"spec":{"clusters":[]},"status":{"clusters":[]},"metadata":{"finalizers":[]}}"#;
         let words = ["patch", "rb", name, "-n", "default", "--type=merge", "--dry-run=server"];
         kubectl.run(&[&words[..], &["-p", body], who, part].concat()).await
     };

@@ -174,10 +174,7 @@ pub(crate) async fn whole(fleet: &Fleet) -> Result<u64> {
             .list(&ListParams::default())
             .await?
             .iter()
-            .filter(|binding| {
-                let moves = binding.status.iter().flat_map(|status| &status.moves);
-                moves.into_iter().any(|step| step.state != MoveState::Done)
-            })
+            .filter(|binding| binding.spec.moves.iter().any(|step| step.state != MoveState::Done))
             .map(kube::ResourceExt::name_any)
             .collect();
         Ok((healthy, open))

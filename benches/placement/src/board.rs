@@ -39,7 +39,7 @@ pub(crate) fn is_placed(known: &ResourceBinding, lost: &Lost) -> bool {
 
 /// Whether every cluster has all replicas: then nothing moves when one of them is lost.
 pub(crate) fn is_duplicated(known: &ResourceBinding) -> bool {
-    let decision = known.status.as_ref().and_then(|status| status.decision.as_ref());
+    let decision = known.spec.decision.as_ref();
     decision.is_some_and(|decision| decision.duplicated)
 }
 

@@ -64,7 +64,7 @@ async fn connect(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
 async fn place(stage: &Stage, rows: &mut Rows<'_>) -> Result<()> {
     let count = rows.bindings();
     let bindings = usize::try_from(count)?;
-    let (start, used) = (Mono::now(), processor_time());
+    let (start, used, asked) = (Mono::now(), processor_time(), stage.requests());
     let created = async {
         stage.create_all((0..count).map(workload::deployment)).await?;
         Ok::<_, anyhow::Error>(seconds(start))
@@ -91,12 +91,30 @@ async fn place(stage: &Stage, rows: &mut Rows<'_>) -> Result<()> {
     rows.show("first placement: all ready by the hub's statuses", seconds(start), "s");
     let used = processor_time().saturating_sub(used).as_secs_f64();
     rows.show("processor time of all that, a binding", used * 1e3 / number(bindings), "ms");
+    writes(stage, rows, &asked);
     let all = stage.hub()?.world().objects().bindings.all();
     let copies: usize = all.iter().map(|known| known.spec.clusters.len()).sum();
     rows.show("copies in members", number(copies), "");
     board::compare(stage, &Lost::new()).await?;
     memory(stage, rows);
     Ok(())
+}
+
+/// What was written to the hub's API for each binding; what is rarer than one in a hundred is not
+/// shown.
+fn writes(stage: &Stage, rows: &mut Rows<'_>, before: &BTreeMap<String, u64>) {
+    let each = |count: u64| {
+        number(usize::try_from(count).unwrap_or(usize::MAX))
+            / number(usize::try_from(rows.bindings()).unwrap_or(usize::MAX))
+    };
+    let all = stage.requests().into_iter().map(|(name, count)| {
+        let count = count - before.get(&name).copied().unwrap_or(0);
+        (name, each(count))
+    });
+    let all: Vec<(String, f64)> = all.filter(|(_, each)| *each >= 0.01).collect();
+    for (name, each) in all {
+        rows.show(&format!("writes to the hub's API, a binding: {name}"), each, "");
+    }
 }
 
 fn memory(stage: &Stage, rows: &mut Rows<'_>) {

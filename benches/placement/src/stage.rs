@@ -1,6 +1,7 @@
 //! A hub with its API server and its members in this process; the hub can be ended alone.
 
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -14,7 +15,7 @@ use hanse_api::HubPlace;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
 use hanse_member::{Connecting, Connection, Connector};
-use hanse_rt::{Mono, Rng, TaskSet, Wall};
+use hanse_rt::{Metrics, Mono, Rng, TaskSet, Wall};
 use hanse_sim::{connector::SimulatedConnector, member::Options, shallow::Shallow, world::World};
 use http::{Method, Request};
 use kube::{
@@ -41,6 +42,8 @@ pub(crate) struct Stage {
     pub(crate) api: ApiServer,
     /// Writes of hubs to members.
     pub(crate) writes: Writes,
+    /// What the hub's API server counts of itself.
+    counts: Metrics,
     rng: Rng,
     starts: u64,
     running: Option<(Hub, TaskSet)>,
@@ -63,7 +66,9 @@ impl Stage {
     /// Members with power and a hub's API, without a hub yet.
     pub(crate) async fn new(members: u64) -> Result<Self> {
         let (wall, rng, tasks) = (Wall::system(), Rng::from_seed(members), TaskSet::new("world"));
-        let api = ApiServer::builder().history(HUB_HISTORY).rng(rng.fork("api", "hub")).build()?;
+        let counts = Metrics::new();
+        let api = ApiServer::builder().history(HUB_HISTORY).rng(rng.fork("api", "hub"));
+        let api = api.metrics(counts.clone()).build()?;
         api.run(&tasks);
         let empty = resident();
         let shallow = Shallow::new(Duration::ZERO, wall.clone());
@@ -78,7 +83,7 @@ impl Stage {
         }
         let writes = Writes::default();
         let mut stage =
-            Self { world, api, writes, rng, starts: 0, running: None, empty, powered: 0.0 };
+            Self { world, api, writes, counts, rng, starts: 0, running: None, empty, powered: 0.0 };
         stage.wait_for_nodes().await?;
         stage.powered = resident();
         stage.write_objects().await?;
@@ -190,6 +195,26 @@ impl Stage {
             Ok((known.count(), self.world.topology().clusters.len()))
         })
         .await
+    }
+
+    /// Writes to the hub's API so far, refused ones too, by verb and resource.
+    pub(crate) fn requests(&self) -> BTreeMap<String, u64> {
+        let mut all = BTreeMap::new();
+        for line in self.counts.encode().lines() {
+            let Some(rest) = line.strip_prefix("hanse_api_requests_total{") else { continue };
+            let Some((labels, count)) = rest.split_once("} ") else { continue };
+            let label = |name: &str| {
+                let found = labels.split(',').find_map(|label| label.strip_prefix(name));
+                found.map(|value| value.trim_matches(['=', '"'])).unwrap_or_default()
+            };
+            if matches!(label("verb"), "get" | "list" | "watch") {
+                continue;
+            }
+            let refused = if label("code").starts_with('2') { "" } else { ", refused" };
+            let name = format!("{} {}{refused}", label("verb"), label("resource"));
+            *all.entry(name).or_default() += count.parse::<u64>().unwrap_or(0);
+        }
+        all
     }
 
     /// Bytes that the members' stores hold at least, MiB.

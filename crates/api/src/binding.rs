@@ -69,7 +69,7 @@ pub struct ResourceBindingSpec {
     #[serde(default)]
     pub importance: i32,
     /// The decision, in order of name. While replicas move it names old and new clusters; the
-    /// moves in status say which replicas are given up.
+    /// moves say which replicas are given up.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
@@ -80,6 +80,15 @@ pub struct ResourceBindingSpec {
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub ordinals: Vec<ClusterOrdinals>,
+    /// Replicas on their way from one cluster to another; the oldest Done are dropped first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 200))]
+    #[x_kube(merge_strategy = ListMerge::Atomic)]
+    pub moves: Vec<Move>,
+    /// Why the replicas are where they are; absent before the first decision. Clusters, ordinals,
+    /// moves and this are one decision: they are written together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decision: Option<BindingDecision>,
     /// Names of the bindings in this namespace whose clusters this companion takes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(min = 1, max = 63)))]
@@ -193,14 +202,6 @@ pub struct ResourceBindingStatus {
     #[schemars(length(max = 100))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub clusters: Vec<BindingClusterStatus>,
-    /// Replicas on their way from one cluster to another; the oldest Done are dropped first.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 200))]
-    #[x_kube(merge_strategy = ListMerge::Atomic)]
-    pub moves: Vec<Move>,
-    /// Why the replicas are where they are.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub decision: Option<BindingDecision>,
 }
 
 /// Numbers over all clusters of a binding.
@@ -360,6 +361,18 @@ pub struct BindingDecision {
     /// When it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Time>,
+    /// What came of it: the reason of the condition Scheduled.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 63))]
+    pub reason: String,
+    /// The same for people, where not all replicas have a place.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
+    /// Whether the loss of a domain is survived; absent where the policy does not ask for it, or
+    /// nothing runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub survival: Option<BindingSurvival>,
     /// Whether each cluster has the full count of replicas. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub duplicated: bool,
@@ -378,6 +391,17 @@ pub struct BindingDecision {
     #[schemars(length(max = 16))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub notes: Vec<DecisionNote>,
+}
+
+/// Whether the loss of a domain is survived as the policy wants.
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+pub struct BindingSurvival {
+    /// Whether it is.
+    pub holds: bool,
+    /// Why it is not, for people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schemars(length(max = 1024))]
+    pub message: String,
 }
 
 /// Something about a decision that its counts do not show.

@@ -242,7 +242,8 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
     conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
 }
 
-fn cut(text: &str, limit: usize) -> String {
+/// The text, or its beginning and an ellipsis: not more than `limit` bytes.
+pub fn cut(text: &str, limit: usize) -> String {
     if text.len() <= limit {
         return text.to_owned();
     }

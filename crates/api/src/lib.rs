@@ -23,10 +23,10 @@ mod schema;
 mod tenant;
 
 pub use binding::{
-    BindingClusterStatus, BindingDecision, BindingSummary, ClusterOrdinals, ClusterReplicas,
-    DecisionNote, Move, MoveReason, MoveState, PolicyRef, Rejection, ReplicaRequest,
-    ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Shortfall, TemplateRef,
-    WorkloadHealth, binding_name,
+    BindingClusterStatus, BindingDecision, BindingSummary, BindingSurvival, ClusterOrdinals,
+    ClusterReplicas, DecisionNote, Move, MoveReason, MoveState, PolicyRef, Rejection,
+    ReplicaRequest, ResourceBinding, ResourceBindingSpec, ResourceBindingStatus, Shortfall,
+    TemplateRef, WorkloadHealth, binding_name,
 };
 pub use clusters::{ClusterSelection, Member, selects};
 pub use drill::{

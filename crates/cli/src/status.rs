@@ -100,8 +100,7 @@ fn row(member: &MemberCluster, wide: bool) -> Vec<String> {
 /// How many moves stand in each state that is not over.
 fn moves(bindings: &[ResourceBinding]) -> BTreeMap<String, usize> {
     let mut count = BTreeMap::new();
-    for step in bindings.iter().filter_map(|binding| binding.status.as_ref()).flat_map(|s| &s.moves)
-    {
+    for step in bindings.iter().flat_map(|binding| &binding.spec.moves) {
         if !matches!(step.state, MoveState::Done | MoveState::Withdrawn) {
             *count.entry(format!("{:?}", step.state)).or_default() += 1;
         }

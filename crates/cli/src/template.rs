@@ -165,7 +165,7 @@ fn draw(name: &str, found: &Found) -> String {
             cluster.name, cluster.replicas
         ));
     }
-    for step in status.moves.iter().filter(|step| !step.state.is_final()) {
+    for step in binding.spec.moves.iter().filter(|step| !step.state.is_final()) {
         lines.push(format!(
             "   move {}: {} replicas {} → {} ({:?}, {:?})",
             step.id, step.replicas, step.from, step.to, step.reason, step.state
@@ -205,7 +205,7 @@ fn reasons(name: &str, found: &Found) -> String {
         lines.extend(status::complaints(&json!({ "conditions": status.conditions })));
         return lines.join("\n");
     }
-    let decision = status.decision.clone().unwrap_or_default();
+    let decision = binding.spec.decision.clone().unwrap_or_default();
     lines.push(format!("considered {} clusters", decision.clusters_considered));
     for rejection in &decision.rejected {
         lines.push(format!(
@@ -231,7 +231,7 @@ fn reasons(name: &str, found: &Found) -> String {
             missing.join(", ")
         ));
     }
-    for step in &status.moves {
+    for step in &binding.spec.moves {
         lines.push(format!(
             "moved {} replicas {} → {} because {:?} ({:?}) {}",
             step.replicas, step.from, step.to, step.reason, step.state, step.evidence

@@ -12,7 +12,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Api;
 
 use crate::{
-    Key, Queue, SessionEvent, World,
+    Key, Queue, SessionEvent, TokenBucket, World,
     room::RoomSeen,
     sync::{Stand, SyncTable},
     write::change_status,
@@ -20,6 +20,8 @@ use crate::{
 
 /// Changes are collected for this long.
 const DELAY: Duration = Duration::from_secs(1);
+/// Members told of in a second: placing much work changes all of them all the time.
+const TOLD_PER_SECOND: u32 = 50;
 
 /// The capacity controller.
 #[derive(Clone, Debug)]
@@ -27,12 +29,13 @@ pub(crate) struct Capacity {
     world: World,
     table: SyncTable,
     queue: Queue<Key>,
+    pace: TokenBucket,
 }
 
 impl Capacity {
     pub(crate) fn new(world: World, table: SyncTable) -> Self {
         let queue = Queue::new(world.means().rng.fork("queue", "capacity"));
-        let this = Self { world, table, queue };
+        let this = Self { world, table, queue, pace: TokenBucket::new(TOLD_PER_SECOND) };
         this.listen();
         this
     }
@@ -68,6 +71,7 @@ impl Capacity {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<(), kube::Error> {
+        self.pace.take().await;
         let Some(cluster) = self.world.member(&key.name) else {
             return Ok(());
         };

@@ -1,5 +1,6 @@
 //! Kubernetes Events for what a user would ask about. The same event about the same object is
-//! written once in ten minutes; under load events are dropped, never waited for.
+//! written once in ten minutes. Under load events are dropped, never waited for, those of what
+//! goes well first: the conditions say the same.
 
 use std::{
     collections::BTreeMap,
@@ -13,8 +14,13 @@ use kube::{Api, Client, api::PostParams, core::DynamicObject, discovery::ApiReso
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use crate::TokenBucket;
+
 /// How long the same event is not repeated.
 const QUIET: Duration = Duration::from_mins(10);
+/// Events a second of what goes well, and of what does not.
+const NORMAL_PER_SECOND: u32 = 25;
+const WARNINGS_PER_SECOND: u32 = 100;
 /// How many events wait and how many are remembered.
 const BOUND: usize = 4096;
 
@@ -73,6 +79,8 @@ type Said = (Subject, &'static str, String);
 pub struct Recorder {
     sender: mpsc::Sender<Event>,
     said: Arc<Mutex<BTreeMap<Said, Mono>>>,
+    normal: TokenBucket,
+    warnings: TokenBucket,
 }
 
 impl Recorder {
@@ -85,7 +93,16 @@ impl Recorder {
                 () = write_all(client, wall, rng, receiver) => {}
             }
         });
-        Self { sender, said: Arc::default() }
+        Self::into(sender)
+    }
+
+    fn into(sender: mpsc::Sender<Event>) -> Self {
+        Self {
+            sender,
+            said: Arc::default(),
+            normal: TokenBucket::new(NORMAL_PER_SECOND),
+            warnings: TokenBucket::new(WARNINGS_PER_SECOND),
+        }
     }
 
     /// Says something about an object.
@@ -95,6 +112,14 @@ impl Recorder {
             let mut said = self.said.lock().expect("no holder of this lock panics");
             let now = Mono::now();
             if said.get(&key).is_some_and(|at| now.duration_since(*at) < QUIET) {
+                return;
+            }
+            let bucket = match tone {
+                Tone::Normal => &self.normal,
+                Tone::Warning => &self.warnings,
+            };
+            if !bucket.try_take() {
+                tracing::debug!(reason, "an event was dropped: there are too many");
                 return;
             }
             if said.len() >= BOUND {
@@ -148,5 +173,40 @@ async fn write_all(client: Client, wall: Wall, mut rng: Rng, mut events: mpsc::R
         if let Err(error) = api.create(&PostParams::default(), &object).await {
             tracing::debug!(%error, reason = event.reason, "an event was not written");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_good_news_is_cut_and_hides_no_warning() {
+        let (sender, mut receiver) = mpsc::channel(BOUND);
+        let recorder = Recorder::into(sender);
+        let subject = |name: usize| Subject {
+            api_version: "apps/v1".to_owned(),
+            kind: "Deployment".to_owned(),
+            namespace: "shop".to_owned(),
+            name: name.to_string(),
+            uid: String::new(),
+        };
+        for name in 0..1000 {
+            recorder.say(&subject(name), Tone::Normal, "Scheduled", "a 3".to_owned());
+        }
+        for _ in 0..3 {
+            recorder.say(&subject(0), Tone::Warning, "NoRoom", "full".to_owned());
+        }
+        let mut heard = (0, 0);
+        while let Ok(event) = receiver.try_recv() {
+            match event.tone {
+                Tone::Normal => heard.0 += 1,
+                Tone::Warning => heard.1 += 1,
+            }
+        }
+        assert_eq!(heard, (25, 1), "and the same is said once");
+        hanse_rt::sleep(Duration::from_secs(1)).await;
+        recorder.say(&subject(999), Tone::Normal, "Scheduled", "a 3".to_owned());
+        assert!(receiver.try_recv().is_ok(), "what was dropped may be said later");
     }
 }

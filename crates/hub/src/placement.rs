@@ -16,6 +16,7 @@ pub mod moves;
 mod observe;
 mod ordinals;
 mod plan;
+mod verdict;
 mod wake;
 
 use std::{
@@ -39,6 +40,7 @@ pub(crate) use jobs::is_divided;
 pub(crate) use observe::observe;
 pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 pub(crate) use plan::{key, request};
+pub(crate) use verdict::{conditions, in_words};
 
 use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
 use affected::Affected;

@@ -4,13 +4,15 @@
 mod apply;
 mod observe;
 mod plan;
+mod turns;
 
 use std::time::Duration;
 
-use hanse_rt::TaskSet;
+use hanse_rt::{Mono, TaskSet};
 use tracing::{Instrument as _, Span};
 
 pub use plan::{MemberSeen, Seen, Told, plan};
+use turns::Turns;
 
 use crate::{
     Key, Queue, World,
@@ -21,6 +23,8 @@ use crate::{
 
 /// What members say is collected for this long, so that one change of many copies is one write.
 pub(crate) const COLLECT: Duration = Duration::from_millis(10);
+/// A hub that starts has seen all members that answer after so long at the latest.
+const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// How many bindings are told at once.
 const WORKERS: usize = 8;
 
@@ -30,11 +34,15 @@ pub(crate) struct Status {
     world: World,
     table: SyncTable,
     queue: Queue<Key>,
+    turns: Turns,
+    /// Until when a new hub may still have to look at members for the first time.
+    looked: Mono,
 }
 
 impl Status {
     pub(crate) fn new(world: World, table: SyncTable, queue: Queue<Key>) -> Self {
-        let this = Self { world, table, queue };
+        let looked = Mono::now() + FIRST_LOOK;
+        let this = Self { world, table, queue, turns: Turns::default(), looked };
         this.listen();
         this
     }
@@ -52,15 +60,10 @@ impl Status {
     fn listen(&self) {
         let this = self.clone();
         self.world.objects().bindings.on_change(move |key, old, new| {
-            let moves = |binding: &hanse_api::ResourceBinding| {
-                binding
-                    .status
-                    .as_ref()
-                    .map(|status| (status.moves.clone(), status.decision.clone()))
+            let Some(new) = new else {
+                return this.turns.forget(key);
             };
-            if let Some(new) = new
-                && old.is_none_or(|old| old.spec != new.spec || moves(old) != moves(new))
-            {
+            if old.is_none_or(|old| old.spec != new.spec) {
                 this.queue.add_after(key.clone(), COLLECT);
             }
         });
@@ -74,14 +77,27 @@ impl Status {
         let Some(seen) = observe::observe(&self.world, &self.table, key) else {
             return Ok(());
         };
+        let left = self.looked.saturating_duration_since(Mono::now());
+        if !left.is_zero() && plan::knows_less(&seen) {
+            // What the last hub told stands until this one has seen as much.
+            self.queue.add_after(key.clone(), left);
+            return Ok(());
+        }
         let told = plan(&seen);
         let fault = told.fault.as_ref().map(|fault| {
             let words = format!("{}: {fault}", key_of_template(&seen.binding.spec.template));
             (Origin::Interpreter(fault.interpreter.clone()), words)
         });
         self.world.rules().note(key, Place::Status, fault);
+        let change = apply::Change::new(&self.world, &seen, told);
+        let urgency = turns::urgency(&seen, &change);
+        let bucket = &self.world.means().status_writes;
+        if let Some(wait) = self.turns.wait(key, urgency, change.writes(), bucket) {
+            self.queue.add_after(key.clone(), wait);
+            return Ok(());
+        }
         let span = self.answered(key, &seen);
-        apply::apply(&self.world, &seen, told).instrument(span).await
+        apply::apply(&self.world, &seen, change).instrument(span).await
     }
 
     /// Traces what members have answered; the status is written under the last of the answers.

@@ -1,5 +1,5 @@
 //! Writes to the hub's own objects: merge patches with the version that was read, under one token
-//! bucket for status, those of decisions aside. A conflict reads again and asks again.
+//! bucket for status. A conflict reads again and asks again.
 
 use std::{
     fmt::Debug,
@@ -43,16 +43,19 @@ impl TokenBucket {
 
     /// Waits for a token.
     pub async fn take(&self) {
-        let wait = {
-            let mut bucket = self.state.lock().expect("no holder of this lock panics");
-            bucket.fill();
-            bucket.saved -= 1.0;
-            (bucket.saved < 0.0)
-                .then(|| Duration::from_secs_f64(-bucket.saved / f64::from(bucket.per_second)))
-        };
-        if let Some(wait) = wait {
+        let wait = self.reserve(1);
+        if !wait.is_zero() {
             hanse_rt::sleep(wait).await;
         }
+    }
+
+    /// Takes tokens, and says how long it is until they are there. Who does not wait for them
+    /// makes all others wait.
+    pub fn reserve(&self, count: u32) -> Duration {
+        let mut bucket = self.state.lock().expect("no holder of this lock panics");
+        bucket.fill();
+        bucket.saved -= f64::from(count);
+        Duration::from_secs_f64((-bucket.saved).max(0.0) / f64::from(bucket.per_second))
     }
 
     /// Takes a token if there is one.
@@ -126,26 +129,14 @@ pub async fn change_status<K>(
 where
     K: Resource + HasStatus + Clone + Debug + DeserializeOwned,
 {
-    change_status_within(api, Some(bucket), known, change).await
+    write_status(api, Some(bucket), known, change).await
 }
 
-/// The same for what a decision says of itself: it is part of the decision, and waits for no
-/// token. There are no more of these than decisions.
+/// The same without a bucket, for who has its token already.
 ///
 /// # Errors
 /// The API refuses or does not answer; try again later.
-pub(crate) async fn change_status_at_once<K>(
-    api: &Api<K>,
-    known: Arc<K>,
-    change: impl FnMut(&mut K::Status),
-) -> Result<Option<Arc<K>>, kube::Error>
-where
-    K: Resource + HasStatus + Clone + Debug + DeserializeOwned,
-{
-    change_status_within(api, None, known, change).await
-}
-
-async fn change_status_within<K>(
+pub(crate) async fn write_status<K>(
     api: &Api<K>,
     bucket: Option<&TokenBucket>,
     known: Arc<K>,
@@ -196,8 +187,8 @@ where
     Api::namespaced(client.clone(), &key.namespace)
 }
 
-fn to_value(status: &impl Serialize) -> Value {
-    serde_json::to_value(status).expect("a status is plain data")
+pub(crate) fn to_value(part: &impl Serialize) -> Value {
+    serde_json::to_value(part).expect("our kinds are plain data")
 }
 
 /// The JSON merge patch that turns one value into another.

@@ -246,8 +246,7 @@ impl Case {
     pub(crate) async fn moves(&self) -> Result<usize> {
         let api: Api<ResourceBinding> = Api::namespaced(self.client(), "default");
         let bindings = api.list(&ListParams::default()).await?;
-        let status = bindings.iter().filter_map(|binding| binding.status.as_ref());
-        Ok(status.map(|status| status.moves.len()).sum())
+        Ok(bindings.iter().map(|binding| binding.spec.moves.len()).sum())
     }
 }
 

@@ -117,7 +117,7 @@ async fn moves(fleet: &Fleet) -> Result<BTreeMap<String, MoveState>> {
     let bindings: Api<ResourceBinding> = Api::namespaced(fleet.hub.clone(), "default");
     let mut moves = BTreeMap::new();
     for binding in bindings.list(&ListParams::default()).await? {
-        for step in binding.status.iter().flat_map(|status| &status.moves) {
+        for step in &binding.spec.moves {
             moves.insert(format!("{} {}", binding.name_any(), step.id), step.state);
         }
     }

@@ -7,7 +7,7 @@ use hanse_api::{DrillWorkload, ResourceBinding};
 use hanse_render::Kind;
 use kube::ResourceExt as _;
 
-use crate::{Key, World};
+use crate::{Key, World, placement::moves};
 
 /// A workload that had replicas in the target when the fault began.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -74,7 +74,7 @@ pub(super) fn standing(
         .map(|cluster| cluster.ready)
         .sum();
     let lacking = (affected.replicas - ready).max(0);
-    let shortfall = status.decision.and_then(|decision| decision.shortfall);
+    let shortfall = binding.spec.decision.as_ref().and_then(|said| said.shortfall.clone());
     Some(DrillWorkload {
         binding: named(&binding),
         replicas: affected.held,
@@ -103,9 +103,5 @@ pub(super) fn whole(world: &World) -> bool {
     let members = world.objects().members.all();
     let healthy = members.iter().all(|member| world.verdict(&member.name_any()) == "Healthy");
     let bindings = world.objects().bindings.all();
-    healthy
-        && bindings
-            .iter()
-            .flat_map(|binding| &binding.status)
-            .all(|status| status.moves.iter().all(|step| step.state.is_final()))
+    healthy && !bindings.iter().any(|binding| moves::has_open(binding))
 }

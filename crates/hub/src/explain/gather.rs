@@ -4,10 +4,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use hanse_api::{
     ResourceBinding,
-    conditions::{
-        binding::SCHEDULED,
-        reason::{HELD_FOR_HIGHER_IMPORTANCE, POLICY_GONE},
-    },
+    conditions::reason::{HELD_FOR_HIGHER_IMPORTANCE, POLICY_GONE},
 };
 use hanse_scheduler::Planner;
 
@@ -38,7 +35,7 @@ pub(super) fn explain(
         followed.map_or_else(|| name.clone(), |binding| short_name(&binding))
     });
     let all = policies.all();
-    let moves = binding.status.iter().flat_map(|status| &status.moves);
+    let moves = spec.moves.iter();
     let tenancy = world.tenants().of(&spec.template.namespace);
     Some(Explained {
         binding: key.to_string(),
@@ -90,14 +87,13 @@ fn funnel(
 }
 
 fn decided(binding: &ResourceBinding) -> Option<Said> {
-    let conditions = binding.status.iter().flat_map(|status| &status.conditions);
-    let scheduled = conditions.into_iter().find(|condition| condition.type_ == SCHEDULED)?;
-    Some(Said { reason: scheduled.reason.clone(), message: scheduled.message.clone() })
+    let decision = binding.spec.decision.as_ref()?;
+    let message = placement::in_words(&binding.spec, decision);
+    Some(Said { reason: decision.reason.clone(), message })
 }
 
 fn noted(binding: &ResourceBinding) -> Vec<Said> {
-    let decision = binding.status.as_ref().and_then(|status| status.decision.as_ref());
-    let notes = decision.into_iter().flat_map(|decision| &decision.notes);
+    let notes = binding.spec.decision.iter().flat_map(|decision| &decision.notes);
     notes.map(|note| Said { reason: note.reason.clone(), message: note.message.clone() }).collect()
 }
 

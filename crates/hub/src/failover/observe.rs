@@ -98,7 +98,7 @@ pub(super) fn observe(world: &World, first: bool) -> Observed {
     observed.drained.extend(drill::evacuated(world));
     let bindings = if first { world.objects().bindings.all() } else { Vec::new() };
     for binding in bindings {
-        let moves = binding.status.iter().flat_map(|status| &status.moves);
+        let moves = binding.spec.moves.iter();
         for step in moves.filter(|step| step.reason.is_loss() && step.state.keeps_old()) {
             let event = step.id.split('/').next().unwrap_or_default();
             observed.moving.insert(step.from.clone(), event.to_owned());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::StreamExt as _;
 use hanse_api::{Federation, MemberCluster};
 use hanse_detector::verdict::Verdict;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -13,6 +14,9 @@ use crate::{
     events::{Subject, Tone},
     write::change_status,
 };
+
+/// Verdicts that are written at once.
+const AT_ONCE: usize = 32;
 
 /// What was written last; the same is not written again.
 #[derive(Debug, Default)]
@@ -34,13 +38,18 @@ impl Written {
         for judgement in judgements.values() {
             *counts.entry(judgement.verdict).or_default() += 1;
         }
-        for (name, judgement) in judgements {
-            let cordoned = observed.cordoned.contains(&name);
-            let wanted = (judgement, cordoned);
-            if self.members.get(&name) == Some(&wanted) {
-                continue;
-            }
-            match member(world, &name, &wanted.0, cordoned).await {
+        let changed = judgements.into_iter().filter_map(|(name, judgement)| {
+            let wanted = (judgement, observed.cordoned.contains(&name));
+            (self.members.get(&name) != Some(&wanted)).then_some((name, wanted))
+        });
+        // Members of a lost region have to be told of together, not one after the other.
+        let writes = changed.collect::<Vec<_>>().into_iter().map(|(name, wanted)| async move {
+            let result = member(world, &name, &wanted.0, wanted.1).await;
+            (name, wanted, result)
+        });
+        let mut writes = futures::stream::iter(writes).buffer_unordered(AT_ONCE);
+        while let Some((name, wanted, result)) = writes.next().await {
+            match result {
                 Ok(()) => drop(self.members.insert(name, wanted)),
                 Err(error) => tracing::warn!(member = name, %error, "verdict not written"),
             }

@@ -64,7 +64,7 @@ impl Affected {
     /// Notes a binding as it is, or that it is gone.
     pub(super) fn note_binding(&mut self, key: &Key, binding: Option<&ResourceBinding>) {
         let policy = binding.and_then(|b| b.spec.policy.as_ref()).map(PolicyKey::of_ref);
-        let moves = binding.and_then(|b| b.status.as_ref()).map_or(&[][..], |s| &s.moves);
+        let moves = binding.map_or(&[][..], |b| &b.spec.moves);
         let open = moves.iter().filter(|step| !step.state.is_final());
         let left: BTreeSet<String> = open.map(|step: &Move| step.from.clone()).collect();
         let now = (policy, left);

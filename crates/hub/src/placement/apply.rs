@@ -1,157 +1,111 @@
-//! Writes a decision. With moves these and the reasons go first, then the clusters: a crash between
-//! the two leaves moves that the next look takes up; the other way round it would leave replicas
-//! that look like too many. Without moves the clusters go first.
+//! Writes a decision: clusters, pod numbers, moves and reasons in one write, so that none of them
+//! is ever seen without the others. What it means for people, in conditions, is written with the
+//! rest of the status.
 
 use std::sync::Arc;
 
 use hanse_api::{
-    BindingDecision, Move, ResourceBinding, ResourceBindingStatus,
-    conditions::{self, binding, reason},
+    BindingDecision, BindingSurvival, ResourceBinding, ResourceBindingSpec,
+    conditions::{cut, reason},
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{
     Api, ResourceExt as _,
     api::{Patch, PatchParams},
 };
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::plan::{Outcome, Placed, Survival};
 use crate::{
     Key, World,
     events::{Subject, Tone},
-    write::{change_status_at_once, namespaced},
+    write::{merge_patch, namespaced, to_value},
 };
+
+/// How often a decision is written again because only the status of its binding moved meanwhile.
+const TRIES: usize = 6;
+/// Words are cut to so many bytes.
+const WORDS: usize = 1024;
 
 pub(super) async fn apply(
     world: &World,
     seen: &Arc<ResourceBinding>,
     placed: &Placed,
 ) -> Result<(), kube::Error> {
+    let patch = patch(&seen.spec, placed, world.means().wall.now());
+    if patch.is_empty() {
+        return Ok(());
+    }
     let key = Key::of(seen.as_ref());
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &key);
-    let moves = seen.status.as_ref().map(|status| status.moves.as_slice());
-    if !placed.stands_in(&seen.spec) && moves.unwrap_or_default() == placed.moves {
-        // Without moves nothing is lost in between, and members need not wait for a status.
-        let Some(written) = place(&api, seen, placed).await? else {
-            return Ok(());
-        };
-        return explain(world, &api, Arc::new(written), placed)
-            .await
-            .map(|_| tell(world, seen, placed));
+    let mut version = seen.resource_version();
+    for attempt in 1.. {
+        let body = json!({"metadata": {"resourceVersion": version}, "spec": patch});
+        match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
+            Ok(_) => break,
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            Err(kube::Error::Api(status)) if status.is_conflict() && attempt < TRIES => {
+                match api.get_opt(&key.name).await? {
+                    Some(newer) if newer.spec == seen.spec => version = newer.resource_version(),
+                    // What was decided about is not what is asked any more.
+                    Some(_) => return Err(kube::Error::Api(status)),
+                    None => return Ok(()),
+                }
+            }
+            Err(error) => return Err(error),
+        }
     }
-    let Some(written) = explain(world, &api, Arc::clone(seen), placed).await? else {
-        return Ok(());
-    };
     tell(world, seen, placed);
-    if placed.stands_in(&seen.spec) || written.spec != seen.spec {
-        // Somebody may have changed the request meanwhile: that event brings the binding again.
-        return Ok(());
-    }
-    place(&api, &written, placed).await.map(|_| ())
+    Ok(())
 }
 
-/// Writes where the replicas go. None when the binding is gone.
-async fn place(
-    api: &Api<ResourceBinding>,
-    known: &ResourceBinding,
-    placed: &Placed,
-) -> Result<Option<ResourceBinding>, kube::Error> {
-    let mut body = json!({
-        "metadata": {"resourceVersion": known.resource_version()},
-        "spec": {"clusters": placed.clusters},
-    });
-    if placed.ordinals != known.spec.ordinals {
-        body["spec"]["ordinals"] = json!(placed.ordinals);
+/// What a decision changes in a binding's spec, as a merge patch.
+fn patch(spec: &ResourceBindingSpec, placed: &Placed, now: Timestamp) -> Map<String, Value> {
+    let mut patch = Map::new();
+    if placed.clusters != spec.clusters {
+        patch.insert("clusters".to_owned(), to_value(&placed.clusters));
     }
-    match api.patch(&known.name_any(), &PatchParams::default(), &Patch::Merge(&body)).await {
-        Ok(written) => Ok(Some(written)),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
-        Err(error) => Err(error),
+    if placed.ordinals != spec.ordinals {
+        patch.insert("ordinals".to_owned(), to_value(&placed.ordinals));
     }
+    if placed.moves != spec.moves {
+        patch.insert("moves".to_owned(), to_value(&placed.moves));
+    }
+    let decision = decided(spec.decision.as_ref(), placed, now);
+    let change = match &spec.decision {
+        Some(known) if *known == decision => return patch,
+        Some(known) => merge_patch(&to_value(known), &to_value(&decision)),
+        None => to_value(&decision),
+    };
+    patch.insert("decision".to_owned(), change);
+    patch
 }
 
-/// Writes moves and reasons. None when the binding is gone.
-async fn explain(
-    world: &World,
-    api: &Api<ResourceBinding>,
-    known: Arc<ResourceBinding>,
-    placed: &Placed,
-) -> Result<Option<Arc<ResourceBinding>>, kube::Error> {
-    let now = Time(world.means().wall.now());
-    let generation = known.metadata.generation;
-    let change = |status: &mut ResourceBindingStatus| fill(status, placed, generation, &now);
-    change_status_at_once(api, known, change).await
-}
-
-fn fill(status: &mut ResourceBindingStatus, placed: &Placed, generation: Option<i64>, now: &Time) {
-    status.moves.clone_from(&placed.moves);
-    let mut decision = match &status.decision {
-        // They may be newer here than where it was looked at.
+/// The reasons as they are written: those that are known, with their time, where nothing is new.
+fn decided(known: Option<&BindingDecision>, placed: &Placed, now: Timestamp) -> BindingDecision {
+    let message = match &placed.outcome {
+        Outcome::Partial(words) | Outcome::Short(_, words) => cut(words, WORDS),
+        Outcome::Scheduled | Outcome::PolicyGone => String::new(),
+    };
+    let survival = match &placed.survival {
+        Survival::NotAsked => None,
+        Survival::Survives => Some(BindingSurvival { holds: true, message: String::new() }),
+        Survival::WouldNot(words) => {
+            Some(BindingSurvival { holds: false, message: cut(words, WORDS) })
+        }
+    };
+    let reasons = match known {
         Some(known) if placed.unchanged => BindingDecision { shortfall: None, ..known.clone() },
         _ => placed.decision.clone(),
     };
-    decision.at = status.decision.as_ref().and_then(|known| known.at.clone());
-    if status.decision.as_ref() != Some(&decision) {
-        decision.at = Some(now.clone());
-        status.decision = Some(decision);
+    let reason = placed.outcome.reason().to_owned();
+    let at = known.and_then(|known| known.at.clone());
+    let decision = BindingDecision { at, reason, message, survival, ..reasons };
+    if known == Some(&decision) {
+        return decision;
     }
-    let scheduled = scheduled(placed, generation, now);
-    conditions::set(&mut status.conditions, scheduled);
-    match survivable(&placed.survival, generation, now) {
-        Some(condition) => drop(conditions::set(&mut status.conditions, condition)),
-        None => status.conditions.retain(|known| known.type_ != binding::SURVIVABLE),
-    }
-    if let Some(moving) = moving(&placed.moves, generation, now) {
-        conditions::set(&mut status.conditions, moving);
-    }
-}
-
-fn scheduled(placed: &Placed, generation: Option<i64>, now: &Time) -> Condition {
-    let replicas: i64 = placed.clusters.iter().map(|c| i64::from(c.replicas)).sum();
-    let whole = || match placed.clusters.len() {
-        1 => format!("{replicas} replicas in {}", placed.clusters[0].name),
-        count => format!("{replicas} replicas in {count} clusters"),
-    };
-    let (holds, message) = match &placed.outcome {
-        Outcome::Scheduled => (true, whole()),
-        Outcome::Partial(words) => (true, words.clone()),
-        Outcome::Short(_, words) => (false, words.clone()),
-        Outcome::PolicyGone => {
-            (true, format!("{}; its policy is gone or no longer selects it", whole()))
-        }
-    };
-    let reason = placed.outcome.reason();
-    conditions::condition(binding::SCHEDULED, holds, reason, message, generation, now.clone())
-}
-
-fn survivable(survival: &Survival, generation: Option<i64>, now: &Time) -> Option<Condition> {
-    let (holds, reason, message) = match survival {
-        Survival::NotAsked => return None,
-        Survival::Survives => (true, reason::SURVIVES, String::new()),
-        Survival::WouldNot(words) => (false, reason::WOULD_NOT_SURVIVE, words.clone()),
-    };
-    let type_ = binding::SURVIVABLE;
-    Some(conditions::condition(type_, holds, reason, message, generation, now.clone()))
-}
-
-fn moving(moves: &[Move], generation: Option<i64>, now: &Time) -> Option<Condition> {
-    if moves.is_empty() {
-        return None;
-    }
-    let open: Vec<String> = moves
-        .iter()
-        .filter(|item| !item.state.is_final())
-        .map(|item| {
-            format!("{} from {} to {} ({:?})", item.replicas, item.from, item.to, item.state)
-        })
-        .collect();
-    let (holds, reason, message) = if open.is_empty() {
-        (false, reason::NOTHING_MOVES, String::new())
-    } else {
-        (true, reason::MOVING, open.join(", "))
-    };
-    let type_ = binding::MOVING;
-    Some(conditions::condition(type_, holds, reason, message, generation, now.clone()))
+    BindingDecision { at: Some(Time(now)), ..decision }
 }
 
 /// Says on the template what a user would ask about.
@@ -186,8 +140,7 @@ fn tell(world: &World, binding: &ResourceBinding, placed: &Placed) {
         Outcome::Scheduled | Outcome::PolicyGone => {}
     }
     for item in &placed.moves {
-        let known = binding.status.iter().flat_map(|status| &status.moves);
-        if !known.into_iter().any(|known| known.id == item.id) {
+        if !binding.spec.moves.iter().any(|known| known.id == item.id) {
             let words = format!(
                 "{} replicas from {} to {}: {}",
                 item.replicas, item.from, item.to, item.evidence
@@ -196,3 +149,6 @@ fn tell(world: &World, binding: &ResourceBinding, placed: &Placed) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,8 +18,7 @@ const KEPT: usize = 200;
 
 /// Whether a binding has moves that are not at their end.
 pub fn has_open(binding: &ResourceBinding) -> bool {
-    let moves = binding.status.iter().flat_map(|status| &status.moves);
-    moves.into_iter().any(|item| !item.state.is_final())
+    binding.spec.moves.iter().any(|item| !item.state.is_final())
 }
 
 /// Replicas that each member gives up but still holds.

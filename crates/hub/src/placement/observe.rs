@@ -141,7 +141,7 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     let kinds = world.rules().interpreters();
     let orders = world.evacuations();
     let mut seen = Members::default();
-    let moves = binding.status.iter().flat_map(|status| &status.moves);
+    let moves = binding.spec.moves.iter();
     let mut names: Vec<&String> = binding.spec.clusters.iter().map(|c| &c.name).collect();
     names.extend(moves.filter(|item| !item.state.is_final()).map(|item| &item.from));
     names.extend(binding.spec.ordinals.iter().map(|block| &block.name));

@@ -86,7 +86,7 @@ pub struct Placed {
     pub ordinals: Vec<ClusterOrdinals>,
     /// The moves.
     pub moves: Vec<Move>,
-    /// The reasons; its time is set when it is written.
+    /// The reasons; its time and what came of it are set when it is written.
     pub decision: BindingDecision,
     /// How it went.
     pub outcome: Outcome,
@@ -115,13 +115,6 @@ impl PartialEq for Placed {
             && self.waits_for_turn == other.waits_for_turn
             && self.survival == other.survival
             && self.violations == other.violations
-    }
-}
-
-impl Placed {
-    /// Whether the decision is the one that a binding names already.
-    pub(super) fn stands_in(&self, spec: &ResourceBindingSpec) -> bool {
-        self.clusters == spec.clusters && self.ordinals == spec.ordinals
     }
 }
 
@@ -215,11 +208,11 @@ fn staying(seen: &Seen) -> Vec<ClusterReplicas> {
 }
 
 fn known_moves(binding: &ResourceBinding) -> Vec<Move> {
-    binding.status.as_ref().map(|status| status.moves.clone()).unwrap_or_default()
+    binding.spec.moves.clone()
 }
 
 fn known_decision(binding: &ResourceBinding) -> BindingDecision {
-    binding.status.as_ref().and_then(|status| status.decision.clone()).unwrap_or_default()
+    binding.spec.decision.clone().unwrap_or_default()
 }
 
 /// A companion goes wherever one of its workloads is, or still is.
@@ -736,6 +729,7 @@ fn decision_of(report: &Report, shortfall: Option<&Short>, duplicated: bool) -> 
             missing: quantities(&shortfall.missing),
         }),
         notes: Vec::new(),
+        ..BindingDecision::default()
     }
 }
 

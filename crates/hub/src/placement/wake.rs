@@ -7,6 +7,7 @@ use std::{
 
 use hanse_api::{
     ClusterPropagationPolicy, ClusterReplicas, MemberCluster, PropagationPolicy, ResourceBinding,
+    ResourceBindingSpec,
 };
 use hanse_rt::TaskSet;
 
@@ -87,9 +88,11 @@ impl Placement {
             }
             this.wake_neighbours(old, new);
             let Some(new) = new else { return };
-            let asks = |binding: &ResourceBinding| binding.spec.clone();
-            if old.is_none_or(|old| asks(old) != asks(new)) {
+            // A decision is not looked at again because it was written; moves go on from there.
+            if old.is_none_or(|old| asks(&old.spec) != asks(&new.spec)) {
                 this.add(new);
+            }
+            if old.is_none_or(|old| old.spec.clusters != new.spec.clusters) {
                 this.wake_companions(new);
             }
         });
@@ -266,4 +269,12 @@ impl Placement {
             }
         }
     }
+}
+
+/// What a binding asks of placement, and how far its moves are.
+fn asks(spec: &ResourceBindingSpec) -> impl PartialEq {
+    (
+        (&spec.template, &spec.policy, spec.replicas, &spec.replica_request, spec.importance),
+        (&spec.follows, &spec.finished, &spec.moves),
+    )
 }

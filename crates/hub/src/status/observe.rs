@@ -14,8 +14,7 @@ use crate::{
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
     let binding = world.objects().bindings.get(key)?;
-    let decided = binding.status.as_ref().is_some_and(|status| status.decision.is_some());
-    if binding.metadata.deletion_timestamp.is_some() || !decided {
+    if binding.metadata.deletion_timestamp.is_some() || binding.spec.decision.is_none() {
         // There is nothing to tell before the first decision.
         return None;
     }
@@ -28,8 +27,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .iter()
         .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
-    let known_moves = binding.status.as_ref().map(|status| status.moves.as_slice());
-    let outgoing = moves::outgoing(known_moves.unwrap_or_default());
+    let outgoing = moves::outgoing(&binding.spec.moves);
     let orders = world.evacuations();
     let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
     let interpreters = world.rules().interpreters();
@@ -93,7 +91,7 @@ impl Copies<'_> {
         let place = member.as_ref().map(|member| Place::of(member)).unwrap_or_default();
         let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
         let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
-        let synced = self.table.get(self.key, name);
+        let (synced, looked) = self.table.look(self.key, name);
         let copy = session.as_ref().and_then(|session| session.copy(&template_key));
         let copy = copy.map(|copy| copy.digest);
         let current = synced
@@ -103,11 +101,12 @@ impl Copies<'_> {
             name: name.clone(),
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
             counts: staying && self.world.verdict(name) != "Lost",
-            up: session.as_ref().is_some_and(|session| session.is_up()),
+            up: session.as_ref().and_then(|session| session.sight().borrow().up),
             status: copy.as_ref().map(|copy| copy.status.value()),
             copy,
             stand: synced.map(|synced| synced.stand),
             current,
+            looked,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What the binding and the template should say. Pure.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_api::{
     BindingClusterStatus, BindingSummary, ResourceBinding, WorkloadHealth,
@@ -12,7 +12,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use serde_json::Value;
 
-use crate::{Template, placement::is_divided, sync::Stand};
+use crate::{
+    Template,
+    placement::{self, is_divided},
+    sync::Stand,
+};
 
 /// At most so many clusters stand in a binding's status.
 const SHOWN: usize = 100;
@@ -43,8 +47,8 @@ pub struct MemberSeen {
     pub assigned: u32,
     /// Whether it counts: lost, leaving and draining members do not.
     pub counts: bool,
-    /// Whether its API answers.
-    pub up: bool,
+    /// Whether its API answers; absent while that is not known.
+    pub up: Option<bool>,
     /// The copy there.
     pub copy: Option<Arc<Digest>>,
     /// What it says of itself.
@@ -53,6 +57,8 @@ pub struct MemberSeen {
     pub stand: Option<Stand>,
     /// Whether the newest manifest stands there.
     pub current: bool,
+    /// Whether this hub has ever looked at the copy itself.
+    pub looked: bool,
 }
 
 /// What is to be written.
@@ -62,7 +68,7 @@ pub struct Told {
     pub summary: BindingSummary,
     /// State by cluster, worst first.
     pub clusters: Vec<BindingClusterStatus>,
-    /// Applied and Available.
+    /// Applied, Available, and what the decision says of itself.
     pub conditions: Vec<Condition>,
     /// Status of the template; absent where its kind has none to fold.
     pub template: Option<Value>,
@@ -125,10 +131,12 @@ fn told_of(
         let available = folded.as_ref().is_some_and(|folded| folded.available);
         is_available(seen, available, summary)
     };
+    let mut conditions = vec![applied(seen), available];
+    conditions.extend(placement::conditions(&seen.binding, &Time(seen.now)));
     Told {
         summary,
         clusters,
-        conditions: vec![applied(seen), available],
+        conditions,
         finished: folded.as_ref().is_some_and(|folded| folded.finished),
         template: folded.and_then(|folded| folded.status),
         fault,
@@ -166,8 +174,7 @@ fn is_decided(seen: &Seen) -> bool {
         return !spec.clusters.is_empty();
     }
     let clusters = i64::try_from(spec.clusters.len()).unwrap_or(i64::MAX);
-    let status = seen.binding.status.as_ref();
-    let short = status.and_then(|status| status.decision.as_ref()?.shortfall.as_ref()).is_some();
+    let short = spec.decision.as_ref().is_some_and(|decision| decision.shortfall.is_some());
     let placed = seen.settled == asked || seen.settled == asked.saturating_mul(clusters);
     !spec.clusters.is_empty() && (placed || short)
 }
@@ -180,6 +187,20 @@ fn owes(seen: &Seen) -> bool {
 /// Whether a member has what it shall have, and says that it runs.
 pub(super) fn has_answered(seen: &Seen, member: &MemberSeen) -> bool {
     member.current && health(seen, member) == Ok(Health::Healthy)
+}
+
+/// Whether a hub that has just started would tell of copies as missing that it has not seen yet.
+pub(super) fn knows_less(seen: &Seen) -> bool {
+    let told = seen.binding.status.iter().flat_map(|status| &status.clusters);
+    let applied: BTreeSet<&str> =
+        told.filter(|told| told.applied).map(|told| told.name.as_str()).collect();
+    let mut pending = seen.members.iter().filter(|member| member.counts && is_pending(member));
+    pending.any(|member| applied.contains(member.name.as_str()))
+}
+
+/// Whether a member has not been looked at yet, as far as is known.
+fn is_pending(member: &MemberSeen) -> bool {
+    member.up != Some(false) && !member.looked
 }
 
 /// Whether the template as it is now has been decided about, and all members have answered.
@@ -216,7 +237,9 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
     let applied = matches!(member.stand, Some(Stand::Applied)) && member.current;
     let (health, message) = match (&member.stand, status) {
         (Some(Stand::Failed(_, words)), _) => (WorkloadHealth::Unhealthy, words.clone()),
-        (Some(Stand::Waiting(words)), _) if !member.up => (WorkloadHealth::Unknown, words.clone()),
+        (Some(Stand::Waiting(words)), _) if member.up != Some(true) => {
+            (WorkloadHealth::Unknown, words.clone())
+        }
         (_, Some(status)) => {
             let words = match &member.stand {
                 Some(Stand::Waiting(words)) => words.clone(),
@@ -232,7 +255,7 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
             (health, words)
         }
         (Some(Stand::Waiting(words)), None) => (WorkloadHealth::Progressing, words.clone()),
-        (_, None) if member.up => (WorkloadHealth::Progressing, String::new()),
+        (_, None) if member.up == Some(true) => (WorkloadHealth::Progressing, String::new()),
         (_, None) => (WorkloadHealth::Unknown, "the member's API does not answer".to_owned()),
     };
     BindingClusterStatus {

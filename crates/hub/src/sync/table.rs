@@ -23,9 +23,16 @@ pub struct SyncTable(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    stands: BTreeMap<Key, BTreeMap<String, Synced>>,
+    stands: BTreeMap<Key, BTreeMap<String, Known>>,
     /// By member.
     failing: BTreeMap<String, BTreeSet<Key>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    synced: Synced,
+    /// Whether this hub has ever looked at the copy itself.
+    looked: bool,
 }
 
 impl Synced {
@@ -38,7 +45,14 @@ impl SyncTable {
     /// How the copy of a binding in a member stands.
     pub fn get(&self, binding: &Key, member: &str) -> Option<Synced> {
         let table = self.0.read().expect("no holder of this lock panics");
-        table.stands.get(binding)?.get(member).cloned()
+        table.stands.get(binding)?.get(member).map(|known| known.synced.clone())
+    }
+
+    /// The same, and whether this hub has ever looked at the copy itself.
+    pub(crate) fn look(&self, binding: &Key, member: &str) -> (Option<Synced>, bool) {
+        let table = self.0.read().expect("no holder of this lock panics");
+        let known = table.stands.get(binding).and_then(|members| members.get(member));
+        (known.map(|known| known.synced.clone()), known.is_some_and(|known| known.looked))
     }
 
     /// Whether anything bound to a member does not stand there as it should; the first such
@@ -46,32 +60,35 @@ impl SyncTable {
     pub fn first_failure(&self, member: &str) -> Option<(Key, Stand)> {
         let table = self.0.read().expect("no holder of this lock panics");
         let key = table.failing.get(member)?.first()?;
-        let synced = table.stands.get(key)?.get(member)?;
-        Some((key.clone(), synced.stand.clone()))
+        let known = table.stands.get(key)?.get(member)?;
+        Some((key.clone(), known.synced.stand.clone()))
     }
 
     /// Notes how a copy stands; says whether that is new.
     pub(super) fn set(&self, binding: &Key, member: &str, synced: Synced) -> bool {
         let mut table = self.0.write().expect("no holder of this lock panics");
         let known = table.stands.get(binding).and_then(|members| members.get(member));
-        if known == Some(&synced) {
+        if known.is_some_and(|known| known.synced == synced) {
             return false;
         }
-        let failed = known.is_some_and(Synced::is_failing);
+        let failed = known.is_some_and(|known| known.synced.is_failing());
+        let looked =
+            known.is_some_and(|known| known.looked) || !matches!(synced.stand, Stand::Waiting(_));
         if synced.is_failing() && !failed {
             table.failing.entry(member.to_owned()).or_default().insert(binding.clone());
         } else if failed && !synced.is_failing() {
             table.mend(binding, member);
         }
-        table.stands.entry(binding.clone()).or_default().insert(member.to_owned(), synced);
+        let known = Known { synced, looked };
+        table.stands.entry(binding.clone()).or_default().insert(member.to_owned(), known);
         true
     }
 
     /// Forgets a binding.
     pub(super) fn forget(&self, binding: &Key) {
         let mut table = self.0.write().expect("no holder of this lock panics");
-        for (member, synced) in table.stands.remove(binding).into_iter().flatten() {
-            if synced.is_failing() {
+        for (member, known) in table.stands.remove(binding).into_iter().flatten() {
+            if known.synced.is_failing() {
                 table.mend(binding, &member);
             }
         }
@@ -101,6 +118,7 @@ mod tests {
         let applied = || Synced { input: 1, stand: Stand::Applied };
         assert!(table.set(&web, "a", waiting()));
         assert!(!table.set(&web, "a", waiting()), "that is known");
+        assert_eq!(table.look(&web, "a"), (Some(waiting()), false));
         table.set(&db, "a", Synced { input: 1, stand: Stand::Failed("Why", "y".to_owned()) });
         table.set(&db, "b", applied());
         assert_eq!(table.first_failure("a").map(|(key, _)| key), Some(db.clone()));
@@ -111,5 +129,7 @@ mod tests {
         table.forget(&web);
         assert_eq!(table.first_failure("a"), None);
         assert_eq!(table.get(&db, "a"), Some(applied()));
+        table.set(&db, "a", waiting());
+        assert_eq!(table.look(&db, "a"), (Some(waiting()), true), "it was looked at");
     }
 }

@@ -151,7 +151,7 @@ async fn a_request_that_no_cluster_can_hold_says_what_is_missing() {
          possible clusters are full"
     );
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
-    assert_eq!(binding["status"]["decision"]["shortfall"]["replicas"], 6);
+    assert_eq!(binding["spec"]["decision"]["shortfall"]["replicas"], 6);
     assert_eq!(stage.replicas("web").await.len(), 0);
     stage.end().await;
 }

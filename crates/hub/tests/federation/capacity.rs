@@ -37,7 +37,7 @@ async fn replicas_that_find_no_node_move_and_the_member_gets_no_more_until_it_sh
     }
     let moved = eventually("the move", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
-        let moves = binding["status"]["moves"].as_array().cloned().unwrap_or_default();
+        let moves = binding["spec"]["moves"].as_array().cloned().unwrap_or_default();
         (!moves.is_empty()).then_some(moves)
     })
     .await;
@@ -84,7 +84,7 @@ async fn elastic_room_is_used_after_ready_room_and_said_to_be() {
     stage.create(deployment("web", 30)).await;
     let note = eventually("the note", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
-        binding["status"]["decision"]["notes"].as_array()?.first().cloned()
+        binding["spec"]["decision"]["notes"].as_array()?.first().cloned()
     })
     .await;
     assert_eq!(note["reason"], "Elastic");
@@ -110,8 +110,7 @@ async fn a_member_whose_pods_cannot_be_watched_gets_no_new_work() {
     .await;
     assert!(!stage.replicas("web").await.contains_key("az-1"));
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
-    let rejected =
-        binding["status"]["decision"]["rejected"].as_array().cloned().unwrap_or_default();
+    let rejected = binding["spec"]["decision"]["rejected"].as_array().cloned().unwrap_or_default();
     assert!(rejected.iter().any(|r| r["reason"] == "RoomUnknown"), "{rejected:?}");
     stage.refuse("az-1", None);
     hanse_rt::sleep(Duration::from_mins(1)).await;

@@ -26,7 +26,7 @@ async fn running(stage: &Stage) {
 
 async fn states(stage: &Stage) -> Vec<String> {
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
-    let moves = binding["status"]["moves"].as_array().cloned().unwrap_or_default();
+    let moves = binding["spec"]["moves"].as_array().cloned().unwrap_or_default();
     moves.iter().map(|item| item["state"].as_str().unwrap().to_owned()).collect()
 }
 
@@ -75,7 +75,7 @@ async fn moves_go_on_after_a_crash_of_the_hub_by_their_ids() {
     eventually("moves", async || (!states(&stage).await.is_empty()).then_some(())).await;
     let ids = async |stage: &Stage| {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
-        let moves = binding["status"]["moves"].as_array().cloned().unwrap_or_default();
+        let moves = binding["spec"]["moves"].as_array().cloned().unwrap_or_default();
         moves.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     let before = ids(&stage).await;
@@ -115,7 +115,7 @@ async fn without_room_nothing_healthy_is_touched_and_the_shortfall_is_named() {
     world.order_evacuations(BTreeMap::from([("aws-1".to_owned(), order(MoveReason::MemberLost))]));
     let short = eventually("the shortfall", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
-        let short = binding["status"]["decision"]["shortfall"].clone();
+        let short = binding["spec"]["decision"]["shortfall"].clone();
         (!short.is_null()).then_some(short)
     })
     .await;
@@ -163,7 +163,7 @@ async fn a_taint_with_no_execute_drains_in_good_order() {
     let after = stage.replicas("web").await;
     assert_eq!((after.get("gcp-1"), after.values().sum::<u64>()), (None, 6));
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
-    let step = &binding["status"]["moves"][0];
+    let step = &binding["spec"]["moves"][0];
     assert_eq!(
         (&step["reason"], &step["evidence"]),
         (&json!("Drained"), &json!("taint maintenance=disks:NoExecute"))

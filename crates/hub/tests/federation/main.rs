@@ -19,3 +19,4 @@ mod tenants;
 mod traces;
 mod turns;
 mod whole_way;
+mod writes;

@@ -32,13 +32,20 @@ async fn a_restart_writes_no_copy_that_is_right_and_then_works() {
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
     let before = versions(&stage).await;
+    let template = stage.get("apps/v1", "Deployment", "web").await.unwrap();
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
     stage.crash().await;
     stage.start().await;
     hanse_rt::sleep(std::time::Duration::from_secs(10)).await;
     assert_eq!(versions(&stage).await, before);
     let again = stage.binding("apps/v1", "Deployment", "web").await;
-    assert_eq!(again["spec"], binding["spec"]);
+    assert_eq!(again["metadata"]["resourceVersion"], binding["metadata"]["resourceVersion"]);
+    let untouched = stage.get("apps/v1", "Deployment", "web").await.unwrap();
+    assert_eq!(
+        untouched["metadata"]["resourceVersion"], template["metadata"]["resourceVersion"],
+        "no status is taken back on the way: {}",
+        untouched["status"]
+    );
     stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 7}})).await;
     eventually("the change after the restart", async || {
         (stage.replicas("web").await.values().sum::<u64>() == 7).then_some(())

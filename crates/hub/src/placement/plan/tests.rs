@@ -1,6 +1,6 @@
 //! Placement of one binding: decisions, shortfalls, companions, and moves at a loss.
 
-use hanse_api::{MoveReason, PropagationPolicy, ResourceBindingStatus};
+use hanse_api::{MoveReason, PropagationPolicy};
 use hanse_scheduler::{Health, Member, NodeShape, Resources, Room};
 use serde_json::{Value, json};
 
@@ -105,11 +105,8 @@ fn write_back(seen: &mut Seen, placed: &Placed) {
     }
     binding.spec.clusters.clone_from(&placed.clusters);
     binding.spec.ordinals.clone_from(&placed.ordinals);
-    binding.status = Some(ResourceBindingStatus {
-        moves: placed.moves.clone(),
-        decision: Some(placed.decision.clone()),
-        ..ResourceBindingStatus::default()
-    });
+    binding.spec.moves.clone_from(&placed.moves);
+    binding.spec.decision = Some(placed.decision.clone());
     seen.binding = Arc::new(binding);
 }
 

@@ -14,7 +14,7 @@ fn member(name: &str, assigned: u32, ready: u32) -> MemberSeen {
         name: name.to_owned(),
         assigned,
         counts: true,
-        up: true,
+        up: Some(true),
         copy: Some(Arc::new(Digest {
             generation: 1,
             applied: "1-abc".to_owned(),
@@ -23,6 +23,7 @@ fn member(name: &str, assigned: u32, ready: u32) -> MemberSeen {
         status: Some(status),
         stand: Some(Stand::Applied),
         current: true,
+        looked: true,
     }
 }
 
@@ -159,4 +160,26 @@ fn a_divided_job_is_complete_when_every_part_of_it_is() {
     assert_eq!(all.template.unwrap()["succeeded"], 4);
     let out_of_sight = told(vec![part("a", true), part("b", false)]);
     assert!(!out_of_sight.finished, "the part in b may still run");
+}
+
+#[test]
+fn what_was_told_as_applied_is_not_taken_back_before_it_was_looked_at() {
+    let mut seen = seen(vec![member("a", 2, 2), member("b", 3, 3)]);
+    let told = plan(&seen);
+    seen.members[1].looked = false;
+    assert!(!knows_less(&seen), "nothing was told before");
+    let mut binding = ResourceBinding::clone(&seen.binding);
+    let status = ResourceBindingStatus { clusters: told.clusters, ..Default::default() };
+    binding.status = Some(status);
+    seen.binding = Arc::new(binding);
+    assert!(knows_less(&seen));
+    seen.members[1].counts = false;
+    assert!(!knows_less(&seen), "a lost member is told of");
+    seen.members[1].counts = true;
+    seen.members[1].up = Some(false);
+    assert!(!knows_less(&seen), "and so is one that does not answer");
+    seen.members[1].up = None;
+    assert!(knows_less(&seen), "it may answer yet");
+    seen.members[1].looked = true;
+    assert!(!knows_less(&seen), "and what was looked at");
 }

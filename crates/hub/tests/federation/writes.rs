@@ -1,0 +1,99 @@
+//! How often the hub writes, and what is seen between two writes.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
+
+use futures::StreamExt as _;
+use hanse_api::{MoveReason, MoveState, ResourceBinding};
+use hanse_hub::Evacuation;
+use hanse_rt::TaskSet;
+use kube::{
+    Api, ResourceExt as _,
+    runtime::{WatchStreamExt as _, watcher},
+};
+use serde_json::json;
+
+use crate::stage::{Stage, deployment, eventually, policy};
+
+/// All states of bindings in `shop` from now on.
+fn states(stage: &Stage, tasks: &TaskSet) -> Arc<Mutex<Vec<ResourceBinding>>> {
+    let seen: Arc<Mutex<Vec<ResourceBinding>>> = Arc::default();
+    let (api, states) = (Api::namespaced(stage.client(), "shop"), Arc::clone(&seen));
+    tasks.spawn("states", async move {
+        let mut stream = std::pin::pin!(watcher(api, watcher::Config::default()).applied_objects());
+        while let Some(Ok(state)) = stream.next().await {
+            states.lock().unwrap().push(state);
+        }
+    });
+    seen
+}
+
+fn replicas(state: &ResourceBinding) -> i32 {
+    state.spec.clusters.iter().map(|cluster| cluster.replicas).sum()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_workload_is_placed_by_one_write_and_told_of_by_one() {
+    let (stage, tasks) = (Stage::new().await, TaskSet::new("test"));
+    stage.create(policy("all", json!({}))).await;
+    for name in stage.members.keys() {
+        eventually("the room of a member", async || {
+            let room = stage.hub().world().session(name)?.fresh_room()?;
+            (room.nodes > 0).then_some(())
+        })
+        .await;
+    }
+    let seen = states(&stage, &tasks);
+    stage.create(deployment("web", 6)).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    eventually("the status of the binding", async || {
+        let seen = seen.lock().unwrap();
+        seen.last()?.status.as_ref().filter(|status| status.summary.ready == 6).map(|_| ())
+    })
+    .await;
+    // Nothing is written late either.
+    hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
+    let seen = seen.lock().unwrap().clone();
+    let told: Vec<(bool, i32, bool)> = seen
+        .iter()
+        .map(|state| (state.spec.decision.is_some(), replicas(state), state.status.is_some()))
+        .collect();
+    assert_eq!(told, [(false, 0, false), (true, 6, false), (true, 6, true)]);
+    let status = seen.last().unwrap().status.clone().unwrap();
+    assert_eq!(status.observed_generation, seen.last().unwrap().metadata.generation);
+    tasks.kill().await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn replicas_beyond_those_asked_are_never_seen_without_the_moves_that_explain_them() {
+    let (stage, tasks) = (Stage::new().await, TaskSet::new("test"));
+    stage.create(policy("all", json!({}))).await;
+    stage.create(deployment("web", 6)).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    let seen = states(&stage, &tasks);
+    let order = Evacuation {
+        id: "event-1".to_owned(),
+        reason: MoveReason::Drained,
+        evidence: "a test says so".to_owned(),
+        manual_too: false,
+        tolerable: Vec::new(),
+    };
+    stage.hub().world().order_evacuations(BTreeMap::from([("aws-1".to_owned(), order)]));
+    eventually("the end of all moves", async || {
+        let seen = seen.lock().unwrap();
+        let moves = &seen.last()?.spec.moves;
+        (!moves.is_empty() && moves.iter().all(|step| step.state == MoveState::Done)).then_some(())
+    })
+    .await;
+    for state in seen.lock().unwrap().iter() {
+        let open = state.spec.moves.iter().filter(|step| step.state.keeps_old());
+        let given_up: i32 = open.map(|step| step.replicas).sum();
+        let name = state.name_any();
+        assert_eq!(replicas(state), 6 + given_up, "{name}: {:?}", state.spec);
+    }
+    tasks.kill().await;
+    stage.end().await;
+}
