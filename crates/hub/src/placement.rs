@@ -29,7 +29,7 @@ use hanse_api::{
     conditions::{self, reason},
 };
 use hanse_rt::{Mono, TaskSet};
-use hanse_scheduler::{Planner, Request};
+use hanse_scheduler::{Loss, Planner, Request};
 use jiff::Timestamp;
 use tracing::Instrument as _;
 
@@ -195,14 +195,13 @@ fn waiting_since(binding: &ResourceBinding, now: Timestamp) -> Mono {
 }
 
 /// What may be lost of a binding, as it is decided.
-fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<headroom::Loss> {
+fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<Loss> {
     let asked = placed.asked.as_ref().filter(|asked| asked.rules.survive.is_some())?;
     let count = |replicas: i32| u32::try_from(replicas).unwrap_or(0);
     let clusters = placed.clusters.iter();
-    Some(headroom::Loss {
-        importance: binding.spec.importance,
+    Some(Loss {
+        turn: headroom::turn(binding),
         request: Arc::new(Request { spare: None, ..Request::clone(asked) }),
         placed: clusters.map(|c| (c.name.as_str(), count(c.replicas))).collect(),
-        id: key(binding),
     })
 }

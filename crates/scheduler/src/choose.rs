@@ -8,7 +8,7 @@ use std::{cmp::Reverse, collections::BTreeMap};
 
 use crate::{
     Cause, Spread, Topology,
-    candidate::Candidate,
+    candidate::{Candidate, Rank},
     exact::{Answer, Choice, Limits, search},
 };
 
@@ -40,6 +40,8 @@ pub(crate) struct Chosen {
     pub(crate) items: Vec<Item>,
     /// Not every combination was tried.
     pub(crate) bounded: bool,
+    /// The exact search has had its say.
+    pub(crate) searched: bool,
 }
 
 /// The spread of a request, keys and cluster apart.
@@ -48,12 +50,14 @@ pub(crate) struct Want {
     /// Fewest and most domains under each of at most two keys.
     keys: Vec<(String, u32, Option<u32>)>,
     members: (u32, Option<u32>),
+    /// Members were given weights, so that those decide before room does.
+    by_weight: bool,
 }
 
 impl Want {
     /// With few replicas the fewest domains are as many as there are replicas.
-    pub(crate) fn new(spread: &[Spread], replicas: Option<u32>) -> Self {
-        let mut want = Self::default();
+    pub(crate) fn new(spread: &[Spread], replicas: Option<u32>, by_weight: bool) -> Self {
+        let mut want = Self { by_weight, ..Self::default() };
         for entry in spread {
             let min = entry.min.min(replicas.unwrap_or(u32::MAX));
             if entry.key == Topology::Cluster {
@@ -83,7 +87,7 @@ pub(crate) fn choose(
     steady: bool,
 ) -> Result<Chosen, Cause> {
     if want.is_empty() {
-        return Ok(Chosen { items, bounded: false });
+        return Ok(Chosen { items, bounded: false, searched: false });
     }
     let domains = |items: &[Item], key: usize| count_domains(candidates, items, key);
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -99,15 +103,16 @@ pub(crate) fn choose(
     }
     let ordered = ordered(candidates, &items, want);
     let mut chosen = greedy(candidates, &ordered, want);
-    let mut bounded = false;
+    let (mut bounded, mut searched) = (false, false);
     let holds = |items: &[Item]| {
         satisfies(candidates, items, want)
             && items.iter().map(|item| u64::from(item.upper)).sum::<u64>() >= u64::from(replicas)
     };
     if !holds(&chosen) {
         if want.is_exact() {
+            searched = true;
             match choose_exactly(candidates, &items, want, replicas, steady) {
-                Exact::Use(items) => return Ok(Chosen { items, bounded: false }),
+                Exact::Use(items) => return Ok(Chosen { items, bounded, searched }),
                 Exact::Nothing => {}
                 Exact::GivenUp => bounded = true,
             }
@@ -120,7 +125,7 @@ pub(crate) fn choose(
         }
     }
     anchor(candidates, &mut chosen, want);
-    Ok(Chosen { items: in_order(chosen), bounded })
+    Ok(Chosen { items: in_order(chosen), bounded, searched })
 }
 
 /// What the exact search says, in items.
@@ -154,10 +159,8 @@ pub(crate) fn choose_exactly(
             let low = if frozen { item.base } else { item.base.min(item.low) };
             (low, item.base, frozen)
         };
-        let found = look(candidates, &holders, want, replicas, lowered);
-        if matches!(found, Exact::Use(_)) {
-            return found;
-        }
+        // A choice that keeps what all of them hold cannot add up to less.
+        return look(candidates, &holders, want, replicas, lowered);
     }
     look(candidates, items, want, replicas, |item| {
         // Below its minimum a member may stay, and does not grow.
@@ -216,59 +219,51 @@ fn look(
     }
 }
 
-/// Those that hold replicas first, then lower tiers, then more room, then nearer ones, then the
-/// keyed hash: the lower the better.
-pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> u128 {
-    let candidate = &candidates[item.of];
-    u128::from(item.base == 0) << 112
-        | u128::from(candidate.tier) << 96
-        | u128::from(!item.upper) << 64
-        | u128::from(candidate.far) << 62
-        | u128::from(!candidate.tie >> 2)
+/// How early an item is taken: the lower the better.
+pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> Rank {
+    Rank::new(&candidates[item.of], item.base > 0, item.upper)
 }
 
 /// Items in order of preference. With a limit of members no more of one domain than that can be
 /// used, so that only the best of each have to be put in order.
 fn ordered(candidates: &[Candidate], items: &[Item], want: &Want) -> Vec<Item> {
-    let mut keyed: Vec<(u128, u32)> =
-        (0..).zip(items).map(|(at, item)| (preference(candidates, item), at)).collect();
-    if let Some(most) = want.members.1
-        && want.keys.len() <= 1
-    {
-        keep_best(candidates, items, want, &mut keyed, most as usize);
-    }
+    let few = match want.members.1 {
+        Some(most) if want.is_exact() => best(candidates, items, want, most as usize),
+        _ => None,
+    };
+    let all = || (0..).zip(items).map(|(at, item)| (preference(candidates, item), at)).collect();
+    let mut keyed: Vec<(Rank, u32)> = few.unwrap_or_else(all);
     keyed.sort_unstable();
     keyed.iter().map(|(_, at)| items[*at as usize]).collect()
 }
 
-/// Keeps the best `most` of each domain.
-fn keep_best(
+/// The best `most` items of each domain; absent where that leaves nobody out.
+fn best(
     candidates: &[Candidate],
     items: &[Item],
     want: &Want,
-    keyed: &mut Vec<(u128, u32)>,
     most: usize,
-) {
-    let domain = |at: u32| {
-        if want.keys.is_empty() { 0 } else { candidates[items[at as usize].of].domains[0] as usize }
-    };
-    let domains = keyed.iter().map(|(_, at)| domain(*at)).max().unwrap_or(0) + 1;
-    if most == 0 || domains.saturating_mul(most) >= keyed.len() {
-        return;
+) -> Option<Vec<(Rank, u32)>> {
+    let one = want.keys.is_empty();
+    let domain = |item: &Item| if one { 0 } else { candidates[item.of].domains[0] as usize };
+    let domains = items.iter().map(domain).max().unwrap_or(0) + 1;
+    if most == 0 || domains.saturating_mul(most) >= items.len() {
+        return None;
     }
     // A row of places for each domain, the best first.
-    let mut best: Vec<(u128, u32)> = vec![(u128::MAX, 0); domains * most];
-    for entry in keyed.iter() {
-        let row = domain(entry.1) * most;
-        let row = &mut best[row..row + most];
-        if row[most - 1].0 > entry.0 {
-            let at = row.partition_point(|kept| kept.0 < entry.0);
-            row[at..].rotate_right(1);
-            row[at] = *entry;
+    let mut best: Vec<(Rank, u32)> = vec![(Rank::LAST, 0); domains * most];
+    for (at, item) in (0..).zip(items) {
+        let rank = preference(candidates, item);
+        let first = domain(item) * most;
+        let row = &mut best[first..first + most];
+        if row[most - 1].0 > rank {
+            let place = row.partition_point(|kept| kept.0 < rank);
+            row[place..].rotate_right(1);
+            row[place] = (rank, at);
         }
     }
-    best.retain(|entry| entry.0 != u128::MAX);
-    *keyed = best;
+    best.retain(|entry| entry.0 != Rank::LAST);
+    Some(best)
 }
 
 fn in_order(mut items: Vec<Item>) -> Vec<Item> {
@@ -277,10 +272,9 @@ fn in_order(mut items: Vec<Item>) -> Vec<Item> {
 }
 
 fn count_domains(candidates: &[Candidate], items: &[Item], key: usize) -> usize {
-    let mut seen: Vec<u32> = items.iter().map(|item| candidates[item.of].domains[key]).collect();
-    seen.sort_unstable();
-    seen.dedup();
-    seen.len()
+    let numbers = || items.iter().map(|item| candidates[item.of].domains[key] as usize);
+    let mut seen = vec![false; numbers().max().map_or(0, |last| last + 1)];
+    numbers().filter(|number| !std::mem::replace(&mut seen[*number], true)).count()
 }
 
 fn satisfies(candidates: &[Candidate], items: &[Item], want: &Want) -> bool {
@@ -405,8 +399,8 @@ fn greedy(candidates: &[Candidate], ordered: &[Item], want: &Want) -> Vec<Item> 
 }
 
 /// With one key: the domains to use, in order of number. Those that hold replicas come first,
-/// then lower tiers, then the ones that can hold most with the members they may use, then those
-/// near to other replicas.
+/// then lower tiers, then the ones with most weight, where weights are given, or that can hold
+/// most, with the members they may use, then those near to other replicas.
 fn allowed_domains(
     candidates: &[Candidate],
     ordered: &[Item],
@@ -417,34 +411,49 @@ fn allowed_domains(
         return None;
     };
     let most_domains = max.map_or(usize::MAX, |max| max as usize);
-    let mut domains: BTreeMap<u32, Vec<&Item>> = BTreeMap::new();
-    for item in ordered {
-        domains.entry(candidates[item.of].domains[0]).or_default().push(item);
-    }
-    if domains.len() <= most_domains && most == usize::MAX {
+    let rows = ordered.iter().map(|item| {
+        let candidate = &candidates[item.of];
+        (candidate.domains[0], Reverse(item.upper), item.base, candidate)
+    });
+    let mut rows: Vec<_> = rows.collect();
+    rows.sort_unstable_by_key(|(domain, upper, ..)| (*domain, *upper));
+    let domains = 1 + rows.windows(2).filter(|two| two[0].0 != two[1].0).count();
+    if domains <= most_domains && most == usize::MAX {
         return None;
     }
-    let count = domains.len().min(most_domains).min(most);
+    let count = domains.min(most_domains).min(most);
     // Each other domain takes a member at least.
     let each = most.saturating_sub(count.saturating_sub(1)).max(1);
-    let mut ranked: Vec<_> = domains
-        .iter()
-        .map(|(domain, items)| {
-            let held: u64 = items.iter().map(|item| u64::from(item.base)).sum();
-            let tier = items.iter().map(|item| candidates[item.of].tier).min();
-            let mut uppers: Vec<u32> = items.iter().map(|item| item.upper).collect();
-            uppers.sort_unstable_by_key(|upper| Reverse(*upper));
-            let room: u64 = uppers.iter().take(each).map(|upper| u64::from(*upper)).sum();
-            let far = items.iter().map(|item| candidates[item.of].far).min();
-            let tie = items.iter().map(|item| candidates[item.of].tie).max();
-            (Reverse(held), tier, Reverse(room), far, Reverse(tie), *domain)
-        })
-        .collect();
+    let mut ranked: Vec<_> = Vec::with_capacity(domains);
+    for rows in rows.chunk_by(|a, b| a.0 == b.0) {
+        let held: u64 = rows.iter().map(|row| u64::from(row.2)).sum();
+        let tier = rows.iter().map(|row| row.3.tier).min();
+        let weight = if want.by_weight { heaviest(rows.iter().map(|row| row.3), each) } else { 0 };
+        let room: u64 = rows.iter().take(each).map(|row| u64::from(row.1.0)).sum();
+        let far = rows.iter().map(|row| row.3.far).min();
+        let tie = rows.iter().map(|row| row.3.tie).max();
+        ranked.push((
+            Reverse(held),
+            tier,
+            Reverse(weight),
+            Reverse(room),
+            far,
+            Reverse(tie),
+            rows[0].0,
+        ));
+    }
     ranked.sort_unstable();
     ranked.truncate(count);
-    let mut allowed: Vec<u32> = ranked.into_iter().map(|entry| entry.5).collect();
+    let mut allowed: Vec<u32> = ranked.into_iter().map(|entry| entry.6).collect();
     allowed.sort_unstable();
     Some(allowed)
+}
+
+/// What the heaviest `most` of some members weigh together.
+fn heaviest<'a>(members: impl Iterator<Item = &'a Candidate>, most: usize) -> u64 {
+    let mut weights: Vec<u32> = members.map(|member| member.weight).collect();
+    weights.sort_unstable_by_key(|weight| Reverse(*weight));
+    weights.iter().take(most).map(|weight| u64::from(*weight)).sum()
 }
 
 /// One pass of exchanges: a member with more room for one with less, while the spread holds.

@@ -5,7 +5,10 @@
 //! (a higher weight never loses). Large houses jump to the seats that a common price buys first,
 //! which is the same sequence, read further on.
 
-use std::{cmp::Ordering, collections::BinaryHeap};
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, binary_heap::PeekMut},
+};
 
 use crate::scratch::Pool;
 
@@ -26,48 +29,107 @@ pub struct Share {
 /// the rest goes by weight up to `upper`. The result is shorter than `replicas` in sum exactly
 /// when the shares with a weight are full.
 pub fn divide(replicas: u32, shares: &[Share]) -> Vec<u32> {
-    divide_with(replicas, shares, &Pool::default())
+    divide_with(replicas, shares, &Memory::default())
 }
 
-/// As [`divide`], with memory for the bids.
-pub(crate) fn divide_with(replicas: u32, shares: &[Share], memory: &Pool<Bid>) -> Vec<u32> {
-    let mut seats: Vec<u32> = shares.iter().map(|share| share.lower).collect();
-    let held = total(&seats);
+/// Memory that one division leaves to the next.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    bids: Pool<Bid>,
+    quotients: Pool<u64>,
+}
+
+/// As [`divide`], with memory.
+pub(crate) fn divide_with(replicas: u32, shares: &[Share], memory: &Memory) -> Vec<u32> {
+    let mut seats: Vec<u32> = Vec::with_capacity(shares.len());
+    let (mut held, mut open, mut weights) = (0, 0, 0);
+    for share in shares {
+        seats.push(share.lower);
+        held += u64::from(share.lower);
+        open += u64::from(share.weight > 0);
+        weights |= share.weight;
+    }
     let mut left = u64::from(replicas).saturating_sub(held);
-    let open = shares.iter().filter(|share| share.weight > 0).count() as u64;
     if open > 0 && left > 64 && left > open {
         buy(replicas, shares, &mut seats);
-        left = u64::from(replicas).saturating_sub(total(&seats));
+        held = total(&seats);
+        left = u64::from(replicas).saturating_sub(held);
     }
-    let mut bids = memory.take();
-    bids.extend(
-        shares
-            .iter()
-            .enumerate()
-            .filter(|(at, share)| share.weight > 0 && seats[*at] < share.upper)
-            .map(|(at, share)| Bid::new(at, share, seats[at])),
-    );
-    // A share whose first bid is beaten by as many as there are seats left wins none of them.
-    if let Ok(left) = usize::try_from(left)
-        && left > 0
-        && left < bids.len()
-    {
+    if left == 0 {
+        return seats;
+    }
+    let mut queue = BinaryHeap::from(bids(left, shares, &seats, weights, held == 0, memory));
+    while left > 0 {
+        let Some(mut bid) = queue.peek_mut() else {
+            break;
+        };
+        let at = bid.at;
+        seats[at] += 1;
+        left -= 1;
+        if seats[at] < shares[at].upper {
+            *bid = Bid::new(at, &shares[at], seats[at]);
+        } else {
+            PeekMut::pop(bid);
+        }
+    }
+    memory.bids.put_back(queue.into_vec());
+    seats
+}
+
+/// The bids for the next seats, those that cannot win left out: a share whose first bid is beaten
+/// by as many as there are seats left wins none of them. `weights` has the bits of all weights,
+/// and `fresh` says that nobody holds a seat.
+fn bids(
+    left: u64,
+    shares: &[Share],
+    seats: &[u32],
+    weights: u64,
+    fresh: bool,
+    memory: &Memory,
+) -> Vec<Bid> {
+    let mut bids = memory.bids.take();
+    let left = usize::try_from(left).unwrap_or(usize::MAX);
+    let mut least = 0;
+    // Rounded quotients are quick to compare, and never in another order than the exact ones.
+    let few = left < shares.len() && weights >> (64 - FRACTION) == 0;
+    if few {
+        let mut quotients = memory.quotients.take();
+        let open = shares.iter().zip(seats).filter(|(share, seats)| **seats < share.upper);
+        if fresh {
+            quotients.extend(open.map(|(share, _)| share.weight << FRACTION));
+        } else {
+            quotients.extend(open.map(|(share, seats)| quotient(share, *seats)));
+        }
+        if left < quotients.len() {
+            let (_, last, _) = quotients.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
+            least = *last;
+        }
+        memory.quotients.put_back(quotients);
+    }
+    for (at, (share, seats)) in shares.iter().zip(seats).enumerate() {
+        let beaten = few
+            && if fresh {
+                share.weight << FRACTION < least
+            } else {
+                quotient(share, *seats) < least
+            };
+        if !beaten && share.weight > 0 && *seats < share.upper {
+            bids.push(Bid::new(at, share, *seats));
+        }
+    }
+    if left < bids.len() {
         bids.select_nth_unstable_by(left - 1, |a, b| b.cmp(a));
         bids.truncate(left);
     }
-    let mut queue = BinaryHeap::from(bids);
-    while left > 0 {
-        let Some(bid) = queue.pop() else {
-            break;
-        };
-        seats[bid.at] += 1;
-        left -= 1;
-        if seats[bid.at] < shares[bid.at].upper {
-            queue.push(Bid::new(bid.at, &shares[bid.at], seats[bid.at]));
-        }
-    }
-    memory.put_back(queue.into_vec());
-    seats
+    bids
+}
+
+/// Binary digits of a rounded quotient behind the point.
+const FRACTION: u32 = 28;
+
+/// What a share would pay for its next seat, rounded down.
+fn quotient(share: &Share, seats: u32) -> u64 {
+    (share.weight << FRACTION) / (2 * u64::from(seats) + 1)
 }
 
 fn total(seats: &[u32]) -> u64 {

@@ -14,7 +14,7 @@ use std::{
     },
 };
 
-use crate::{PodNeeds, Room, bits::Bits};
+use crate::{PodNeeds, Room, Topology, bits::Bits};
 
 /// All members of the federation; cheap to clone and to update one member of.
 #[derive(Clone, Debug, Default)]
@@ -225,6 +225,41 @@ impl Fleet {
     pub fn without(&self, gone: impl Fn(&Member) -> bool) -> Self {
         let left = self.entries().filter(|entry| !gone(&entry.member)).cloned();
         Self::from_entries(&left.collect::<Vec<_>>())
+    }
+
+    /// The fleet where the members of a domain take nothing: they are in it, and lost. A member
+    /// in no domain of the kind is one by itself.
+    pub(crate) fn without_domain(&self, key: &Topology, domain: &str) -> Self {
+        let mut lost = Bits::none(self.length);
+        let index = &*self.index;
+        let named = match key {
+            Topology::Cluster => None,
+            Topology::Zone => index.zones.get(domain),
+            Topology::Region => index.regions.get(domain),
+            Topology::Provider => index.providers.get(domain),
+            Topology::Label(key) => index.labels.get(key).and_then(|sets| sets.get(domain)),
+        };
+        if let Some(named) = named.filter(|_| !domain.is_empty()) {
+            lost.or(named);
+        }
+        let own = self
+            .place(domain)
+            .filter(|at| *key == Topology::Cluster || key.of(self.at(*at)).is_empty());
+        if let Some(at) = own {
+            lost.insert(at);
+        }
+        let mut left = self.clone();
+        let live = Arc::make_mut(&mut left.live);
+        live.version = fresh();
+        live.health.entry(Health::Lost).or_insert_with(|| Bits::none(self.length)).or(&lost);
+        left
+    }
+
+    /// Names everything that placement sees of the fleet: no two fleets with different members or
+    /// rooms have the same.
+    pub(crate) fn stamp(&self) -> Vec<u64> {
+        let chunks = self.chunks.iter().map(|chunk| chunk.version);
+        chunks.chain([self.index.version, self.live.version]).collect()
     }
 
     /// The member of this name.

@@ -11,6 +11,8 @@ mod divide;
 mod exact;
 mod filter;
 mod fleet;
+mod kept;
+mod losses;
 mod planner;
 mod report;
 mod request;
@@ -22,6 +24,7 @@ mod survive;
 pub use assignment::Assignment;
 pub use divide::{Share, divide};
 pub use fleet::{Fleet, Health, Member, Taint, TaintEffect};
+pub use losses::{Loss, Losses, Spare, Turn};
 pub use planner::{Explanation, Planner, schedule};
 pub use report::{Cause, Decision, Note, Refusal, Rejection, Report, Row, Shortfall, Unplaceable};
 pub use request::{
@@ -29,4 +32,4 @@ pub use request::{
     Spread, Standby, Survive, TierMode, Toleration, Topology, Weight,
 };
 pub use room::{Elastic, HOSTNAME, NodeClass, NodeShape, Nodes, Resources, Room};
-pub use survive::{Ledger, Spare};
+pub use survive::Ledger;

@@ -4,16 +4,19 @@
 //! replicas of one shape fit in each member. Both are used again only while the fleet says that
 //! they still hold, so that a planner never changes an answer, only its cost.
 
-use std::sync::Arc;
+mod copies;
+
+use std::{cell::RefCell, sync::Arc};
 
 use crate::{
-    Assignment, Cause, Decision, DivideBy, Fleet, Mode, Note, PodNeeds, Report, Request, Rules,
-    Shortfall, Unplaceable,
+    Assignment, Cause, Decision, DivideBy, Fleet, Mode, Note, Report, Request, Shortfall,
+    Unplaceable,
     candidate::{Candidate, candidates},
-    choose::{Item, Want, choose},
+    choose::Want,
     filter::Selected,
+    kept::Kept,
+    losses::Replacer,
     report::Row,
-    room::Fits,
     scratch::Scratch,
     share::{Counts, Try},
     survive,
@@ -32,67 +35,12 @@ pub fn schedule(fleet: &Fleet, request: &Request, key: u64) -> Result<Decision, 
 /// Places workloads one after the other; see the module.
 #[derive(Debug, Default)]
 pub struct Planner {
-    selected: Vec<Known>,
-    columns: Vec<Column>,
+    kept: Kept,
     /// Memory of the last candidates: large fleets would give it back and ask for it each time.
     list: Vec<Candidate>,
     scratch: Scratch,
-    turn: u64,
+    replacer: RefCell<Replacer>,
 }
-
-/// What one set of rules selects.
-#[derive(Debug)]
-struct Known {
-    rules: Arc<Rules>,
-    mode: Mode,
-    kind: Arc<str>,
-    versions: (u64, u64),
-    selected: Arc<Selected>,
-    used: u64,
-}
-
-/// How many replicas of one shape fit in each member.
-#[derive(Debug)]
-struct Column {
-    needs: Arc<PodNeeds>,
-    used: u64,
-    /// What was counted, and which room it was counted for; 0: none.
-    fits: Vec<Option<Fits>>,
-    rooms: Vec<u64>,
-    /// For which rooms the 64 entries of a chunk were looked at last, and which of them hold.
-    chunks: Vec<(u64, u64)>,
-}
-
-impl Column {
-    fn fits(&mut self, fleet: &Fleet, at: usize) -> Option<Fits> {
-        let (chunk, bit) = (at / 64, 1_u64 << (at % 64));
-        let version = fleet.chunk_version(chunk);
-        if self.chunks[chunk].0 != version {
-            self.look_again(fleet, chunk, version);
-        }
-        if self.chunks[chunk].1 & bit == 0 {
-            self.fits[at] = fleet.at(at).fits(&self.needs);
-            self.rooms[at] = fleet.room_version(at);
-            self.chunks[chunk].1 |= bit;
-        }
-        self.fits[at]
-    }
-
-    /// Which entries of a chunk are still those of the members' rooms. Versions are never given
-    /// twice, so that an entry whose place belongs to another member now is not.
-    #[cold]
-    fn look_again(&mut self, fleet: &Fleet, chunk: usize, version: u64) {
-        let first = chunk * 64;
-        let mut valid = 0;
-        for at in first..(first + 64).min(fleet.len()) {
-            valid |= u64::from(self.rooms[at] == fleet.room_version(at)) << (at - first);
-        }
-        self.chunks[chunk] = (version, valid);
-    }
-}
-
-/// How many sets of rules, and how many shapes, a planner keeps.
-const KEPT: usize = 128;
 
 impl Planner {
     /// Places one workload, as [`schedule`] does.
@@ -105,14 +53,12 @@ impl Planner {
         request: &Request,
         key: u64,
     ) -> Result<Decision, Unplaceable> {
-        self.turn += 1;
-        let selected = self.select(fleet, request);
+        let (known, selected) = self.kept.select(fleet, request);
         if let Some(decision) = unchanged(fleet, request, &selected) {
             return Ok(decision);
         }
-        let (list, report) = self.candidates(fleet, request, &selected, key);
-        let answer =
-            Answer { fleet, request, candidates: &list, scratch: &self.scratch }.decide(report);
+        let (list, report) = self.candidates(fleet, request, (known, &selected), key);
+        let answer = self.answer(fleet, request, &list, key).decide(report);
         self.list = list;
         answer
     }
@@ -122,105 +68,37 @@ impl Planner {
     /// # Errors
     /// The outcome is part of the answer.
     pub fn explain(&mut self, fleet: &Fleet, request: &Request, key: u64) -> Explanation {
-        self.turn += 1;
-        let selected = self.select(fleet, request);
-        let (list, report) = self.candidates(fleet, request, &selected, key);
+        let (known, selected) = self.kept.select(fleet, request);
+        let (list, report) = self.candidates(fleet, request, (known, &selected), key);
         let outcome = match unchanged(fleet, request, &selected) {
             Some(decision) => Ok(Decision { report, ..decision }),
-            None => {
-                Answer { fleet, request, candidates: &list, scratch: &self.scratch }.decide(report)
-            }
+            None => self.answer(fleet, request, &list, key).decide(report),
         };
         let rows = list.iter().map(|candidate| row(fleet, candidate, outcome.as_ref().ok()));
         Explanation { rows: rows.collect(), outcome }
     }
 
-    fn select(&mut self, fleet: &Fleet, request: &Request) -> Arc<Selected> {
-        let versions = (fleet.index().version, fleet.live().version);
-        let same = |known: &Known| {
-            Arc::ptr_eq(&known.rules, &request.rules)
-                && known.kind == request.kind
-                && same_weights(&known.mode, &request.mode)
-        };
-        let turn = self.turn;
-        if let Some(known) = self.selected.iter_mut().find(|known| same(known)) {
-            known.used = turn;
-            if known.versions != versions {
-                known.versions = versions;
-                known.selected = Arc::new(Selected::new(fleet, request));
-            }
-            return Arc::clone(&known.selected);
-        }
-        forget(&mut self.selected, |known| known.used);
-        let selected = Arc::new(Selected::new(fleet, request));
-        self.selected.push(Known {
-            rules: Arc::clone(&request.rules),
-            mode: request.mode.clone(),
-            kind: Arc::clone(&request.kind),
-            versions,
-            selected: Arc::clone(&selected),
-            used: turn,
-        });
-        selected
+    const fn answer<'a>(
+        &'a self,
+        fleet: &'a Fleet,
+        request: &'a Request,
+        candidates: &'a [Candidate],
+        key: u64,
+    ) -> Answer<'a> {
+        let (scratch, replacer) = (&self.scratch, &self.replacer);
+        Answer { fleet, request, candidates, key, scratch, replacer }
     }
 
     fn candidates(
         &mut self,
         fleet: &Fleet,
         request: &Request,
-        selected: &Selected,
+        selected: (u64, &Arc<Selected>),
         key: u64,
     ) -> (Vec<Candidate>, Report) {
         let list = std::mem::take(&mut self.list);
-        let column = self.column(fleet, &request.needs);
-        candidates(fleet, request, selected, key, list, |at| column.fits(fleet, at))
-    }
-
-    fn column(&mut self, fleet: &Fleet, needs: &Arc<PodNeeds>) -> &mut Column {
-        let turn = self.turn;
-        let same = |column: &Column| Arc::ptr_eq(&column.needs, needs) || column.needs == *needs;
-        let at = self.columns.iter().position(same).unwrap_or_else(|| {
-            forget(&mut self.columns, |column| column.used);
-            self.columns.push(Column {
-                needs: Arc::clone(needs),
-                used: turn,
-                fits: Vec::new(),
-                rooms: Vec::new(),
-                chunks: Vec::new(),
-            });
-            self.columns.len() - 1
-        });
-        let column = &mut self.columns[at];
-        column.used = turn;
-        if column.fits.len() != fleet.len() {
-            column.fits.resize(fleet.len(), None);
-            column.rooms.resize(fleet.len(), 0);
-            column.chunks.clear();
-            column.chunks.resize(fleet.len().div_ceil(64), (0, 0));
-        }
-        column
-    }
-}
-
-/// Makes room for one more.
-fn forget<T>(kept: &mut Vec<T>, used: impl Fn(&T) -> u64) {
-    if kept.len() >= KEPT {
-        let oldest = kept.iter().enumerate().min_by_key(|(_, entry)| used(entry));
-        if let Some(at) = oldest.map(|(at, _)| at) {
-            kept.swap_remove(at);
-        }
-    }
-}
-
-fn same_weights(a: &Mode, b: &Mode) -> bool {
-    match (a, b) {
-        (Mode::Divide(DivideBy::Weighted(a)), Mode::Divide(DivideBy::Weighted(b))) => {
-            Arc::ptr_eq(a, b) || a == b
-        }
-        (Mode::Divide(DivideBy::Weighted(_)), _) | (_, Mode::Divide(DivideBy::Weighted(_))) => {
-            false
-        }
-        _ => true,
+        let (rows, column) = self.kept.rows(fleet, selected, &request.needs);
+        candidates(fleet, request, selected.1, rows, key, list, |at| column.fits(fleet, at))
     }
 }
 
@@ -302,7 +180,9 @@ struct Answer<'a> {
     fleet: &'a Fleet,
     request: &'a Request,
     candidates: &'a [Candidate],
+    key: u64,
     scratch: &'a Scratch,
+    replacer: &'a RefCell<Replacer>,
 }
 
 impl Answer<'_> {
@@ -331,7 +211,8 @@ impl Answer<'_> {
             let shortfall = self.shortfall(u64::from(request.replicas - replicas));
             return Err(Unplaceable { why: Cause::TenantQuota(replicas), report, shortfall });
         }
-        let want = Want::new(&request.rules.spread, Some(replicas));
+        let by_weight = matches!(strategy, DivideBy::Weighted(given) if !given.is_empty());
+        let want = Want::new(&request.rules.spread, Some(replicas), by_weight);
         let mut tried = Try {
             request,
             strategy,
@@ -360,7 +241,10 @@ impl Answer<'_> {
         let missing = u64::from(request.replicas) - counts.placed;
         let shortfall = (missing > 0).then(|| self.shortfall(missing));
         let decision = self.decision(&counts, report, notes, shortfall);
-        match survive::broken(self.fleet, self.candidates, request, &counts) {
+        let replacer = &mut *self.replacer.borrow_mut();
+        let found =
+            survive::broken(self.fleet, self.candidates, request, &counts, (replacer, self.key));
+        match found {
             Some((domain, missing)) => {
                 let shortfall = self.shortfall(u64::from(missing));
                 survive::answer(decision, request, domain, missing, shortfall)
@@ -409,7 +293,7 @@ impl Answer<'_> {
         if let Some(tier) = counts.tier.filter(|tier| *tier > 0) {
             notes.push(Note::LaterTier(tier));
         }
-        if tried.steady {
+        if tried.steady && !self.request.previous.is_empty() {
             let stays = |name: &Arc<str>| {
                 self.fleet.place(name).is_some() && !self.request.leaving.contains(name)
             };
@@ -444,132 +328,11 @@ impl Answer<'_> {
         notes: Vec<Note>,
         shortfall: Option<Shortfall>,
     ) -> Decision {
+        let many = counts.each.iter().filter(|count| **count > 0).count();
+        let mut entries = Vec::with_capacity(many);
         let used = self.candidates.iter().zip(&counts.each).filter(|(_, count)| **count > 0);
-        let entries = used.map(|(candidate, count)| (self.name(candidate), *count));
-        Decision {
-            assignment: Assignment::from_sorted(entries.collect()),
-            report,
-            shortfall,
-            notes,
-        }
-    }
-
-    /// Each member gets the full count, or the object alone; one without room for it is left out
-    /// and counted.
-    fn duplicate(&self, mut report: Report) -> Result<Decision, Unplaceable> {
-        let request = self.request;
-        let replicas = if request.mode == Mode::Everywhere { 0 } else { request.replicas };
-        let mut counts: Vec<Option<u32>> = vec![None; self.candidates.len()];
-        let mut short: u64 = 0;
-        let mut items = Vec::new();
-        for (of, candidate) in self.candidates.iter().enumerate() {
-            let upper = candidate.upper(true);
-            let base = u32::from(request.rules.steady && candidate.holds);
-            if candidate.closed && replicas > 0 && upper < replicas {
-                // What is there stays as it is; nothing new goes there.
-                counts[of] = candidate.holds.then_some(candidate.previous);
-            } else if upper >= replicas {
-                counts[of] = Some(replicas);
-            } else {
-                let name = self.name(candidate);
-                report.add(crate::Refusal::NoRoom, 1, std::iter::once(name));
-                short += u64::from(replicas - upper);
-                counts[of] = candidate.holds.then_some(upper);
-            }
-            if counts[of].is_some() {
-                // Each holds the full count: only which members is to be chosen.
-                items.push(Item { of, base, low: 0, upper: upper.max(1), hard: 0 });
-            }
-        }
-        let want = Want::new(&request.rules.spread, None);
-        if !want.is_empty() {
-            let chosen = match choose(self.candidates, items.clone(), &want, 0, false) {
-                Ok(chosen) => chosen,
-                Err(why) => {
-                    return Err(Unplaceable { why, report, shortfall: self.shortfall(short) });
-                }
-            };
-            for item in items {
-                if chosen.items.binary_search_by_key(&item.of, |item| item.of).is_err() {
-                    counts[item.of] = None;
-                }
-            }
-        }
-        let entries: Vec<(Arc<str>, u32)> = self
-            .candidates
-            .iter()
-            .zip(counts)
-            .filter_map(|(candidate, count)| Some((self.name(candidate), count?)))
-            .collect();
-        let shortfall = (short > 0).then(|| self.shortfall(short));
-        match shortfall {
-            Some(shortfall) if entries.is_empty() => {
-                Err(Unplaceable { why: Cause::NoRoom, report, shortfall })
-            }
-            shortfall => Ok(Decision {
-                assignment: Assignment::from_sorted(entries),
-                report,
-                shortfall,
-                notes: Vec::new(),
-            }),
-        }
-    }
-
-    /// One member gets everything.
-    fn whole(&self, report: Report) -> Result<Decision, Unplaceable> {
-        let request = self.request;
-        let many = request.rules.spread.iter().find(|spread| spread.min > 1);
-        if let Some(spread) = many {
-            let key = spread.key.as_str().to_owned();
-            let why = Cause::TooFewDomains { key, need: spread.min, have: 1 };
-            let shortfall = self.shortfall(u64::from(request.replicas));
-            return Err(Unplaceable { why, report, shortfall });
-        }
-        let steady = request.rules.steady;
-        let (mut room, mut most) = (None, 0);
-        for elastic in [false, true] {
-            let enough = |c: &&Candidate| c.upper(elastic) >= request.replicas;
-            room = self.candidates.iter().filter(enough).min_by_key(|c| c.rank(steady, elastic));
-            most = self.candidates.iter().map(|c| c.upper(elastic)).max().unwrap_or(0);
-            if room.is_some() {
-                break;
-            }
-        }
-        let holder = self.candidates.iter().find(|c| c.holds);
-        match (room, holder) {
-            (Some(best), Some(holder)) if steady && !best.holds => {
-                let missing = request.replicas.saturating_sub(holder.upper(true));
-                let shortfall = self.shortfall(u64::from(missing));
-                Err(Unplaceable { why: Cause::FitsOnlyByMoving, report, shortfall })
-            }
-            (Some(best), _) => Ok(Decision {
-                assignment: Assignment::from_sorted(vec![(self.name(best), request.replicas)]),
-                report,
-                shortfall: None,
-                notes: Vec::new(),
-            }),
-            (None, _) => {
-                let missing = u64::from(request.replicas.saturating_sub(most));
-                let shortfall = self.shortfall(missing);
-                Err(Unplaceable { why: Cause::NoRoom, report, shortfall })
-            }
-        }
-    }
-
-    /// Nothing runs, but the object stays where it is, or goes where its replicas will.
-    fn scaled_to_zero(&self, report: Report) -> Decision {
-        let first = self.candidates.iter().map(|c| c.tier).min();
-        let held = self.candidates.iter().any(|c| c.holds);
-        let chosen = self
-            .candidates
-            .iter()
-            .filter(|c| if held { c.holds } else { !c.closed && Some(c.tier) == first });
-        Decision {
-            assignment: Assignment::from_sorted(chosen.map(|c| (self.name(c), 0)).collect()),
-            report,
-            shortfall: None,
-            notes: Vec::new(),
-        }
+        entries.extend(used.map(|(candidate, count)| (self.name(candidate), *count)));
+        Decision { assignment: Assignment::from_sorted(entries), report, shortfall, notes }
     }
 
     fn shortfall(&self, replicas: u64) -> Shortfall {

@@ -5,8 +5,9 @@
 use std::{cell::RefCell, cmp::Reverse};
 
 use crate::{
+    candidate::Rank,
     choose::Item,
-    divide::{Bid, Share},
+    divide::{Memory, Share},
 };
 
 /// Vectors that are taken, used and put back.
@@ -14,8 +15,8 @@ use crate::{
 pub(crate) struct Scratch {
     pub(crate) items: Pool<Item>,
     pub(crate) shares: Pool<Share>,
-    pub(crate) bids: Pool<Bid>,
-    pub(crate) ranks: Pool<Reverse<(u128, usize)>>,
+    pub(crate) bids: Memory,
+    pub(crate) ranks: Pool<Reverse<(Rank, u32)>>,
 }
 
 /// One vector.

@@ -4,7 +4,7 @@
 //! removes, and what a lost member held is all that moves. A spread or a bound that the history
 //! breaks wins over it, and what it displaces is told.
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{cmp::Reverse, collections::BinaryHeap, ops::RangeInclusive};
 
 use crate::{
     Cause, DivideBy, Request, TierMode,
@@ -56,7 +56,7 @@ impl Try<'_> {
         match self.request.rules.tier_mode {
             TierMode::Fallback => {
                 for tier in 0..tiers {
-                    let mut counts = self.over(&|open| open == tier, true);
+                    let mut counts = self.over(tier..=tier, true);
                     counts.tier = Some(tier);
                     if consider(counts) {
                         return best.unwrap_or_default();
@@ -64,16 +64,16 @@ impl Try<'_> {
                 }
                 if self.request.partial && tiers > 1 {
                     // No tier holds everything, and a part is welcome: take what all hold.
-                    consider(self.over(&|_| true, true));
+                    consider(self.over(0..=u16::MAX, true));
                 }
             }
             TierMode::Overflow => {
-                if self.want.is_empty() && consider(self.over(&|_| true, tiers == 1)) {
+                if self.want.is_empty() && consider(self.over(0..=u16::MAX, tiers == 1)) {
                     return best.unwrap_or_default();
                 }
                 // With a spread, or with bounds that are hard to meet, as few tiers as will do.
                 for last in 0..tiers {
-                    if consider(self.over(&|open| open <= last, true)) {
+                    if consider(self.over(0..=last, true)) {
                         break;
                     }
                 }
@@ -82,8 +82,9 @@ impl Try<'_> {
         best.unwrap_or_default()
     }
 
-    fn over(&self, open: &dyn Fn(u16) -> bool, exactly: bool) -> Counts {
-        let items = self.items(open);
+    /// The best counts over the tiers that are open.
+    fn over(&self, open: RangeInclusive<u16>, exactly: bool) -> Counts {
+        let items = self.items(&open);
         let room: u64 = items.iter().map(|item| u64::from(item.upper)).sum();
         let none = |cause| Counts {
             each: vec![0; self.candidates.len()],
@@ -98,8 +99,8 @@ impl Try<'_> {
         counts.bounded = chosen.bounded;
         self.scratch.items.put_back(chosen.items);
         let wanted = u64::from(self.replicas);
-        if exactly && counts.placed < wanted && room >= wanted {
-            let items = self.items(open);
+        if exactly && !chosen.searched && counts.placed < wanted && room >= wanted {
+            let items = self.items(&open);
             match choose_exactly(self.candidates, &items, self.want, self.replicas, self.steady) {
                 Exact::Use(items) => counts = self.share(&items),
                 Exact::Nothing => {}
@@ -119,13 +120,14 @@ impl Try<'_> {
         counts
     }
 
-    fn items(&self, open: &dyn Fn(u16) -> bool) -> Vec<Item> {
+    fn items(&self, open: &RangeInclusive<u16>) -> Vec<Item> {
         let mut items = self.scratch.items.take();
         items.reserve(self.candidates.len());
+        let (first, last) = (*open.start(), *open.end());
         for (of, candidate) in self.candidates.iter().enumerate() {
             let held = candidate.previous.min(candidate.max);
             let base = if self.steady || candidate.frozen { held } else { 0 };
-            let takes = open(candidate.tier);
+            let takes = first <= candidate.tier && candidate.tier <= last;
             let upper = if takes { candidate.upper(self.elastic) } else { held };
             let low = candidate.min.max(1);
             if !takes && base == 0 && !candidate.closed {
@@ -141,22 +143,31 @@ impl Try<'_> {
 
     /// Counts over chosen items.
     fn share(&self, items: &[Item]) -> Counts {
-        let least: u64 = items.iter().map(|item| u64::from(item.hard)).sum();
+        let (mut least, mut floors) = (0, 0);
+        for item in items {
+            least += u64::from(item.hard);
+            floors += u64::from(item.floor());
+        }
         if least > u64::from(self.replicas) {
             // What the domains need at least is more than there is.
             return Counts { each: vec![0; self.candidates.len()], ..Counts::default() };
         }
-        let floors: u64 = items.iter().map(|item| u64::from(item.floor())).sum();
         let parts = if floors >= u64::from(self.replicas) {
             self.take_away(items, floors)
         } else {
             self.add(items)
         };
-        let mut each = vec![0; self.candidates.len()];
-        for (item, part) in items.iter().zip(&parts) {
-            each[item.of] = *part;
-        }
         let placed = parts.iter().map(|part| u64::from(*part)).sum();
+        // Items stand in order, so that as many as there are candidates are all of them.
+        let each = if parts.len() == self.candidates.len() {
+            parts
+        } else {
+            let mut each = vec![0; self.candidates.len()];
+            for (item, part) in items.iter().zip(&parts) {
+                each[item.of] = *part;
+            }
+            each
+        };
         Counts { each, placed, ..Counts::default() }
     }
 
@@ -269,7 +280,7 @@ impl Try<'_> {
         let mut left = total.saturating_sub(counts.iter().sum());
         // Most of the time a few members are enough: they come off a heap as they are needed.
         let mut ranks = self.scratch.ranks.take();
-        let keyed = list.iter().enumerate();
+        let keyed = (0..).zip(list);
         ranks.extend(keyed.map(|(at, item)| Reverse((preference(self.candidates, item), at))));
         let mut queue = BinaryHeap::from(ranks);
         let mut order: Vec<usize> = Vec::new();
@@ -278,6 +289,7 @@ impl Try<'_> {
                 break;
             };
             let turn = order.len();
+            let at = at as usize;
             order.push(at);
             let at = &at;
             let item = &list[*at];

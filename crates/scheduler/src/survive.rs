@@ -7,15 +7,16 @@ use std::{
 };
 
 use crate::{
-    Assignment, Cause, Decision, Enforce, Fleet, Note, Planner, PodNeeds, Request, Rules,
-    Shortfall, Standby, Survive, Topology, Unplaceable,
+    Assignment, Cause, Decision, Enforce, Fleet, Note, PodNeeds, Request, Shortfall, Spare,
+    Standby, Topology, Unplaceable,
     candidate::Candidate,
+    losses::{Asked, Replacer},
     share::{Counts, Try},
 };
 
-/// Replicas that have to run when a domain is lost.
-fn needed(survive: &Survive, replicas: u32) -> u32 {
-    let share = u64::from(replicas) * u64::from(survive.min_percent.min(100));
+/// Replicas that have to run when a domain is lost, where this share of them has to.
+pub(crate) fn needed(min_percent: u32, replicas: u32) -> u32 {
+    let share = u64::from(replicas) * u64::from(min_percent.min(100));
     u32::try_from(share.div_ceil(100)).unwrap_or(u32::MAX)
 }
 
@@ -33,7 +34,7 @@ fn by_domain(
     sums
 }
 
-fn domain_of(fleet: &Fleet, key: &Topology, at: usize) -> Arc<str> {
+pub(crate) fn domain_of(fleet: &Fleet, key: &Topology, at: usize) -> Arc<str> {
     let member = fleet.at(at);
     match key.of(member) {
         "" => Arc::clone(&member.name),
@@ -50,7 +51,7 @@ pub(crate) fn keep_running(fleet: &Fleet, tried: &Try<'_>, counts: &mut Counts) 
     if survive.standby != Standby::Running {
         return;
     }
-    let spare = tried.replicas.saturating_sub(needed(survive, tried.replicas));
+    let spare = tried.replicas.saturating_sub(needed(survive.min_percent, tried.replicas));
     let mut narrowed = tried.candidates.to_vec();
     let mut current = counts.clone();
     // Each turn closes a domain for good, so that there are no more turns than domains.
@@ -81,43 +82,34 @@ pub(crate) fn broken(
     candidates: &[Candidate],
     request: &Request,
     counts: &Counts,
+    (replacer, id): (&mut Replacer, u64),
 ) -> Option<(Arc<str>, u32)> {
     let survive = request.rules.survive.as_ref()?;
     let total: u32 = counts.each.iter().sum();
-    let need = needed(survive, request.replicas);
+    let need = needed(survive.min_percent, request.replicas);
+    let pairs = candidates.iter().zip(&counts.each).filter(|(_, count)| **count > 0);
+    let placed = pairs.map(|(c, count)| (Arc::clone(&fleet.at(c.at as usize).name), *count));
+    let placed = Assignment::from_sorted(placed.collect());
     let sums = by_domain(fleet, candidates, &survive.domain, &counts.each);
     let missing = |(domain, lost): (Arc<str>, u32)| {
-        let runs = total - lost;
-        let lack = need.saturating_sub(runs);
-        let missing = match survive.standby {
-            Standby::Running => lack,
-            Standby::Spare if lack == 0 => 0,
-            Standby::Spare => {
-                let placed = Assignment::from_sorted(
-                    candidates
-                        .iter()
-                        .zip(&counts.each)
-                        .map(|(c, count)| (Arc::clone(&fleet.at(c.at as usize).name), *count))
-                        .filter(|(_, count)| *count > 0)
-                        .collect(),
-                );
-                let mut ledger = Ledger::new(survive.domain.clone());
-                let spare = request.spare.as_deref();
-                let known = spare.and_then(|spare| spare.without.get(&domain));
-                // What the decision adds takes room that the fleet still shows as free.
-                let mut taken = known.unwrap_or(fleet).clone();
-                let own = spare.and_then(|spare| spare.own.get(&domain));
-                let mut own = own.cloned().unwrap_or_default();
-                for (name, count) in placed.iter() {
-                    let more = count.saturating_sub(request.previous.of(name));
-                    take(&mut taken, &mut own, name, &request.needs, more);
+        let lack = need.saturating_sub(total - lost);
+        let missing = match (survive.standby, request.spare.as_deref()) {
+            (Standby::Running, _) => lack,
+            (Standby::Spare, _) if lack == 0 => 0,
+            (Standby::Spare, spare) => match spare.and_then(|spare| spare.promised(&domain)) {
+                Some((without, own)) => {
+                    let (mut left, mut own) = (without.clone(), own.cloned().unwrap_or_default());
+                    // What the decision adds takes room that the fleet still shows as free.
+                    for (name, count) in placed.iter() {
+                        let more = count.saturating_sub(request.previous.of(name));
+                        take(&mut left, &mut own, name, &request.needs, more);
+                    }
+                    let (key, placed) = (&survive.domain, &placed);
+                    let asked = Asked { key, domain: &domain, request, placed };
+                    replacer.place(fleet, &mut left, &asked, &own, id).0
                 }
-                if known.is_some() {
-                    ledger.without.insert(Arc::clone(&domain), taken.clone());
-                }
-                let members = if known.is_some() { fleet } else { &taken };
-                ledger.enter(members, &domain, request, &placed, &own, 0).0
-            }
+                None => replacer.missing(fleet, (&survive.domain, &domain), request, &placed, id),
+            },
         };
         (missing > 0).then_some((domain, missing))
     };
@@ -157,15 +149,6 @@ pub(crate) fn answer(
     }
 }
 
-/// Room that is left when a domain is lost.
-#[derive(Clone, Debug, Default)]
-pub struct Spare {
-    /// The fleet without each domain, less what is promised to all.
-    pub without: BTreeMap<Arc<str>, Fleet>,
-    /// What is promised there to this workload.
-    pub own: BTreeMap<Arc<str>, Assignment>,
-}
-
 /// Room for the loss of each domain of one kind. Losses are entered one workload after the other,
 /// the most important first, and each takes its room from what those before it left.
 #[derive(Debug)]
@@ -175,20 +158,20 @@ pub struct Ledger {
     without: BTreeMap<Arc<str>, Fleet>,
     /// What is promised to each workload, by the key that it was entered with.
     promised: BTreeMap<u64, BTreeMap<Arc<str>, Assignment>>,
-    planner: Planner,
+    replacer: Replacer,
 }
 
 impl Ledger {
     /// A ledger for the loss of domains of this kind.
     pub fn new(key: Topology) -> Self {
         let (without, promised) = (BTreeMap::new(), BTreeMap::new());
-        Self { key, without, promised, planner: Planner::default() }
+        Self { key, without, promised, replacer: Replacer::default() }
     }
 
-    /// What is left for the workload of this key.
-    pub fn spare(&self, key: u64) -> Spare {
-        let own = self.promised.get(&key).cloned().unwrap_or_default();
-        Spare { without: self.without.clone(), own }
+    /// Adds what is left for a workload to what else may be lost.
+    pub fn fill(&self, spare: &mut Spare) {
+        spare.own = self.promised.get(&spare.turn.id()).cloned().unwrap_or_default();
+        spare.without.clone_from(&self.without);
     }
 
     /// Takes room for replicas that the workload of this key adds in a member.
@@ -252,61 +235,9 @@ impl Ledger {
         own: &Assignment,
         key: u64,
     ) -> (u32, Assignment) {
-        let key_of = &self.key;
-        let outside: Assignment = placed
-            .iter()
-            .filter(|(name, count)| {
-                *count > 0
-                    && fleet.place(name).is_some_and(|at| *domain_of(fleet, key_of, at) != *domain)
-            })
-            .map(|(name, count)| (Arc::clone(name), count))
-            .collect();
-        let percent = request.rules.survive.as_ref().map_or(100, |survive| survive.min_percent);
-        let survive = Survive {
-            domain: self.key.clone(),
-            min_percent: percent,
-            standby: Standby::Spare,
-            enforce: Enforce::Warn,
-        };
-        let runs = u32::try_from(outside.total()).unwrap_or(u32::MAX);
-        let need = needed(&survive, request.replicas);
-        if runs >= need || outside.total() == placed.total() {
-            return (0, own.clone());
-        }
-        let without = self.without.entry(domain.into()).or_insert_with(|| {
-            fleet.without(|member| {
-                let own = match key_of.of(member) {
-                    "" => &member.name,
-                    other => other,
-                };
-                own == domain
-            })
-        });
-        // What is promised counts as taken there, so that only what is beyond it takes more.
-        let mut standing = outside.clone();
-        for (name, count) in own.iter() {
-            standing.set(name, standing.of(name).saturating_add(count));
-        }
-        let again = Request {
-            rules: Arc::new(Rules { survive: None, steady: true, ..Rules::clone(&request.rules) }),
-            replicas: need,
-            partial: true,
-            previous: standing.clone(),
-            spare: None,
-            ..request.clone()
-        };
-        let found = match self.planner.schedule(without, &again, key) {
-            Ok(decision) => decision.assignment,
-            Err(_) => outside.clone(),
-        };
-        let mut promised = own.clone();
-        for (name, count) in found.iter() {
-            without.reserve(name, &request.needs, count.saturating_sub(standing.of(name)));
-            let more = count.saturating_sub(outside.of(name)).max(own.of(name));
-            if more > 0 {
-                promised.set(name, more);
-            }
-        }
-        (need.saturating_sub(u32::try_from(found.total()).unwrap_or(u32::MAX)), promised)
+        let asked = Asked { key: &self.key, domain, request, placed };
+        let without = self.without.entry(domain.into());
+        let left = without.or_insert_with(|| fleet.without_domain(&self.key, domain));
+        self.replacer.place(fleet, left, &asked, own, key)
     }
 }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use hanse_scheduler::{
-    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Ledger, Member, Mode, NodeShape,
-    Note, Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection, Spread, Standby,
-    Survive, Taint, TaintEffect, TierMode, Topology, Weight, checker, schedule,
+    Assignment, Bounds, DivideBy, Elastic, Enforce, Fleet, Health, Ledger, Loss, Losses, Member,
+    Mode, NodeShape, Note, Others, PodNeeds, Refusal, Request, Resources, Room, Rules, Selection,
+    Spare, Spread, Standby, Survive, Taint, TaintEffect, TierMode, Topology, Turn, Weight, checker,
+    schedule,
 };
 
 fn member(name: &str, room: u64) -> Member {
@@ -470,27 +471,109 @@ fn the_same_spare_room_is_not_promised_twice() {
     let mut fleet = fleet(&[("a", 4), ("b", 4), ("c", 4)]);
     let mut asked = request(6);
     rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
-    let mut ledger = Ledger::new(Topology::Provider);
-    let decide = |key: u64, fleet: &mut Fleet, ledger: &mut Ledger| {
-        let asked = Request { spare: Some(Arc::new(ledger.spare(key))), ..asked.clone() };
-        let decision = schedule(fleet, &asked, key).unwrap();
-        for (name, count) in decision.assignment.iter() {
-            fleet.reserve(name, &asked.needs, count);
-            ledger.reserve(name, &asked.needs, count, key);
-        }
-        let missing = ledger.promise(fleet, &asked, &decision.assignment, key);
-        assert_eq!(ledger.promise(fleet, &asked, &decision.assignment, key), missing, "again");
-        (decision.notes.len(), missing)
-    };
-    assert_eq!(decide(1, &mut fleet, &mut ledger), (0, 0));
+    let first = schedule(&fleet, &asked, 1).unwrap();
+    assert_eq!(first.notes, []);
+    for (name, count) in first.assignment.iter() {
+        fleet.reserve(name, &asked.needs, count);
+    }
+    let mut losses = Losses::new(Topology::Provider);
+    let placed = first.assignment.clone();
+    losses.note(&fleet, Loss { turn: Turn::new(0, 1, 1), request: Arc::new(asked), placed });
     let mut asked = request(3);
     rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
     // Three more leave one free place in each member: the two outside are promised to the first.
     let alone = schedule(&fleet, &asked, 2).unwrap();
     assert_eq!(alone.notes, []);
-    asked.spare = Some(Arc::new(ledger.spare(2)));
+    let spare = |importance| Spare::new(Turn::new(importance, 2, 2), Arc::new(losses.clone()));
+    asked.spare = Some(Arc::new(spare(1)));
+    assert_eq!(schedule(&fleet, &asked, 2).unwrap().notes, [], "it is more important");
+    asked.spare = Some(Arc::new(spare(0)));
     let beside = schedule(&fleet, &asked, 2).unwrap();
     assert!(matches!(beside.notes[..], [Note::WouldNotSurvive(_, 1)]), "{:?}", beside.notes);
+}
+
+#[test]
+fn in_a_crowded_domain_what_was_promised_at_last_counts() {
+    let many = u64::try_from(Losses::MOST).unwrap() + 1;
+    let fleet = fleet(&[("a", 0), ("b", many)]);
+    let mut asked = request(1);
+    rules(&mut asked).survive = Some(survive(Standby::Spare, Enforce::Warn, 100));
+    let mut losses = Losses::new(Topology::Provider);
+    let mut ledger = Ledger::new(Topology::Provider);
+    for id in 0..many {
+        assert!(!losses.is_crowded());
+        let loss = Loss {
+            turn: Turn::new(0, 0, id),
+            request: Arc::new(asked.clone()),
+            placed: map(&[("a", 1)]),
+        };
+        assert_eq!(ledger.promise(&fleet, &loss.request, &loss.placed, id), 0);
+        losses.note(&fleet, loss);
+    }
+    assert!(losses.is_crowded());
+    let losses = Arc::new(losses);
+    let mut said = |id: u64| {
+        let mut spare = Spare::new(Turn::new(0, 0, id), Arc::clone(&losses));
+        ledger.fill(&mut spare);
+        asked.spare = Some(Arc::new(spare));
+        asked.previous = map(&[("a", 1)]);
+        schedule(&fleet, &asked, id).unwrap().notes.len()
+    };
+    assert_eq!((said(3), said(many)), (0, 1), "one is known, the other comes on top");
+}
+
+#[test]
+fn with_given_weights_the_heaviest_clusters_are_chosen() {
+    let fleet = fleet(&[("a", 9), ("b", 20), ("c", 30), ("d", 40)]);
+    let mut asked = request(8);
+    let weight = |name: &str, weight| Weight { clusters: named(&[name]), weight };
+    asked.mode = Mode::Divide(DivideBy::Weighted(Arc::new(vec![
+        weight("a", 6),
+        weight("b", 2),
+        weight("c", 1),
+        weight("d", 1),
+    ])));
+    rules(&mut asked).spread = vec![Spread { key: Topology::Cluster, min: 1, max: Some(2) }];
+    assert_eq!(placed(&fleet, &asked), map(&[("a", 6), ("b", 2)]));
+    // Where the heaviest cannot hold everything, others do.
+    asked.replicas = 45;
+    assert_eq!(placed(&fleet, &asked).total(), 45);
+    asked.replicas = 8;
+    // What runs stays.
+    asked.previous = map(&[("c", 2)]);
+    assert_eq!(placed(&fleet, &asked), map(&[("a", 6), ("c", 2)]));
+    // The same over domains.
+    asked.previous = Assignment::default();
+    rules(&mut asked).spread = vec![Spread { key: Topology::Provider, min: 1, max: Some(1) }];
+    assert_eq!(placed(&fleet, &asked), map(&[("a", 8)]));
+    // Without weights room decides.
+    asked.mode = Mode::Divide(DivideBy::Weighted(Arc::default()));
+    assert_eq!(placed(&fleet, &asked), map(&[("d", 8)]));
+}
+
+#[test]
+fn a_copy_goes_to_the_first_tier_that_takes_one() {
+    let fleet = fleet(&[("a", 2), ("b", 5), ("c", 5), ("d", 5)]);
+    let mut copies = request(3);
+    copies.mode = Mode::Duplicate;
+    rules(&mut copies).tiers = vec![named(&["a"]), named(&["b", "c"]), named(&["d"])];
+    let decision = schedule(&fleet, &copies, 7).unwrap();
+    assert_eq!(decision.assignment, map(&[("b", 3), ("c", 3)]));
+    assert_eq!(decision.notes, [Note::LaterTier(1)]);
+    // An earlier tier that has room again takes nothing from where the copies run.
+    copies.replicas = 2;
+    copies.previous = map(&[("b", 3), ("c", 3)]);
+    assert_eq!(placed(&fleet, &copies), map(&[("b", 2), ("c", 2)]));
+    rules(&mut copies).steady = false;
+    assert_eq!(placed(&fleet, &copies), map(&[("a", 2)]));
+    // A copy does not flow over, unless the spread asks for more.
+    copies.previous = Assignment::default();
+    rules(&mut copies).tier_mode = TierMode::Overflow;
+    assert_eq!(placed(&fleet, &copies), map(&[("a", 2)]));
+    rules(&mut copies).spread = vec![Spread { key: Topology::Cluster, min: 3, max: None }];
+    assert_eq!(placed(&fleet, &copies), map(&[("a", 2), ("b", 2), ("c", 2)]));
+    copies.replicas = 6;
+    assert!(schedule(&fleet, &copies, 7).is_err());
 }
 
 #[test]

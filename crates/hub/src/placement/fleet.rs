@@ -14,14 +14,11 @@ use hanse_api::{
 };
 use hanse_rt::Mono;
 use hanse_scheduler::{
-    Elastic, Fleet, Health, Member, Nodes, PodNeeds, Room, Rules, Spare, Taint, TaintEffect,
+    Elastic, Fleet, Health, Loss, Member, Nodes, PodNeeds, Room, Rules, Spare, Taint, TaintEffect,
 };
 use kube::ResourceExt as _;
 
-use super::{
-    headroom::{Headroom, Loss},
-    illusions::Illusions,
-};
+use super::{headroom::Headroom, illusions::Illusions};
 use crate::{
     Key, TemplateKey, World,
     propagation::key_of_template,
@@ -194,12 +191,12 @@ impl FleetBook {
         self.promised.insert(key.clone(), Promise { owner, needs, clusters });
     }
 
-    /// What is left for a binding when a domain is lost, if its rules ask for spare room.
-    pub fn spare(&mut self, rules: &Rules, id: u64) -> Option<Arc<Spare>> {
-        self.headroom.spare(&self.fleet, rules, id)
+    /// What else may be lost with a domain, if a binding's rules ask for spare room.
+    pub fn spare(&mut self, rules: &Rules, binding: &ResourceBinding) -> Option<Arc<Spare>> {
+        self.headroom.spare(&self.fleet, rules, binding)
     }
 
-    /// Promises room for what may be lost of a binding as it is decided.
+    /// Notes what may be lost of a binding as it is decided.
     pub(super) fn note_loss(&mut self, key: &Key, loss: Option<Loss>) {
         self.headroom.note(&self.fleet, key, loss);
     }

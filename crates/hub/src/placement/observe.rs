@@ -16,7 +16,7 @@ use super::{
     convert,
     fleet::{self, FleetBook},
     moves::{self, Members},
-    plan::{self, Seen, Stuck},
+    plan::{Seen, Stuck},
 };
 use crate::{
     Key, Template, World,
@@ -46,8 +46,7 @@ pub(crate) fn observe(
         .filter(|policy| template.as_ref().is_none_or(|t| policy.selects(t).is_some()));
     let needs = template.as_ref().map(|t| convert::needs(&t.needs)).unwrap_or_default();
     let (stuck, stuck_in) = stuck(world, policy.as_deref(), &binding, &needs, book);
-    let spare =
-        policy.as_ref().and_then(|policy| book.spare(&policy.compiled.rules, plan::key(&binding)));
+    let spare = policy.as_ref().and_then(|policy| book.spare(&policy.compiled.rules, &binding));
     Seen {
         spare,
         stuck,

@@ -4,8 +4,9 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_scheduler::{
-    Assignment, DivideBy, Enforce, Fleet, Ledger, Member, Mode, NodeShape, Note, PodNeeds, Request,
-    Resources, Room, Rules, Selection, Spare, Standby, Survive, Topology, Weight, schedule,
+    Assignment, DivideBy, Enforce, Fleet, Ledger, Loss, Losses, Member, Mode, NodeShape, Note,
+    Planner, PodNeeds, Request, Resources, Room, Rules, Selection, Spare, Standby, Survive,
+    Topology, Turn, Weight, schedule,
 };
 
 use crate::{cases::Dice, solver};
@@ -14,9 +15,11 @@ use crate::{cases::Dice, solver};
 struct Placed {
     request: Request,
     at: Assignment,
+    turn: Turn,
 }
 
-/// A small fleet, and the workloads that are placed in it, one after the other.
+/// A small fleet, and the workloads that are placed in it, one after the other. Each decision says
+/// yes exactly when everything finds a place again, whatever has happened since the last one.
 pub(crate) fn check(seed: u64) {
     let mut dice = Dice(seed ^ 0x1515);
     let key = dice.pick(&[Topology::Region, Topology::Provider, Topology::Cluster]).clone();
@@ -24,33 +27,72 @@ pub(crate) fn check(seed: u64) {
     let alike = dice.percent(50);
     let size = u64::from(dice.within(1, 4)) * 250;
     let mut all: Vec<Placed> = Vec::new();
-    for id in 0..u64::from(dice.within(1, 4)) {
-        let request = request(&mut dice, &fleet, &key, if alike { Some(size) } else { None });
-        let spare = Arc::new(Ledger::new(key.clone()).filled(&fleet, &all).spare(id));
-        let asked = Request { spare: Some(spare), ..request.clone() };
-        let Ok(decision) = schedule(&fleet, &asked, id) else {
-            continue;
+    let mut losses = Losses::new(key.clone());
+    let mut planner = Planner::default();
+    for id in 0..u64::from(dice.within(2, 6)) {
+        let mut one = if all.is_empty() || dice.percent(50) {
+            let request = request(&mut dice, &fleet, &key, if alike { Some(size) } else { None });
+            let turn = Turn::new(i32::try_from(dice.within(0, 1)).unwrap(), 0, id);
+            Placed { request, at: Assignment::default(), turn }
+        } else {
+            let at = usize::try_from(dice.next() % all.len() as u64).unwrap();
+            let mut known = all.swap_remove(at);
+            known.request.replicas = match dice.within(0, 2) {
+                0 => known.request.replicas,
+                1 => dice.within(1, 12),
+                _ => known.request.replicas + 1,
+            };
+            known
         };
-        for (name, count) in decision.assignment.iter() {
-            fleet.reserve(name, &request.needs, count);
+        if !alike && dice.percent(20) {
+            a_member_changes(&mut fleet, &mut dice);
         }
-        let said = decision.notes.iter().any(|note| matches!(note, Note::WouldNotSurvive(..)));
-        if all.is_empty() {
-            let alone = [Placed { request: request.clone(), at: decision.assignment.clone() }];
-            assert_eq!(!said, lacks(&fleet, &alone, &key).iter().all(|lack| *lack == 0));
+        one.request.previous = one.at.clone();
+        let spare = Spare::new(one.turn, Arc::new(losses.clone()));
+        let asked = Request { spare: Some(Arc::new(spare)), ..one.request.clone() };
+        let decision = planner.schedule(&fleet, &asked, one.turn.id());
+        if let Ok(decision) = &decision {
+            for (name, count) in decision.assignment.iter() {
+                fleet.reserve(name, &asked.needs, count.saturating_sub(one.at.of(name)));
+            }
+            one.at = decision.assignment.clone();
         }
-        all.push(Placed { request, at: decision.assignment });
+        let turn = one.turn;
+        let request = Arc::new(one.request.clone());
+        losses.note(&fleet, Loss { turn, request, placed: one.at.clone() });
+        all.push(one);
+        all.sort_by_key(|one| one.turn);
+        if let Ok(decision) = &decision {
+            let missing = decision.notes.iter().find_map(|note| match note {
+                Note::WouldNotSurvive(_, missing) => Some(*missing),
+                _ => None,
+            });
+            let own = all.iter().position(|one| one.turn == turn).unwrap();
+            assert_eq!(missing.unwrap_or(0), lacks(&fleet, &all, &key)[own], "{key:?} {fleet:?}");
+        }
         whole_fleet(&fleet, &all, &key, alike);
     }
+}
+
+/// What members show of their room changes without a decision.
+fn a_member_changes(fleet: &mut Fleet, dice: &mut Dice) {
+    let names: Vec<_> = fleet.iter().map(|member| Arc::clone(&member.name)).collect();
+    let name = Arc::clone(dice.pick(&names));
+    let mut member = fleet.get(&name).unwrap().clone();
+    if dice.percent(50) {
+        member.room = room(dice);
+    } else {
+        member.cordoned = !member.cordoned;
+    }
+    fleet.set(member);
 }
 
 /// A ledger of everything says yes exactly when everything finds a place.
 fn whole_fleet(fleet: &Fleet, all: &[Placed], key: &Topology, alike: bool) {
     let mut ledger = Ledger::new(key.clone());
     let mut missing = vec![0; all.len()];
-    for (id, one) in (0..).zip(all) {
-        let at = usize::try_from(id).unwrap();
-        missing[at] = ledger.promise(fleet, &one.request, &one.at, id);
+    for (missing, one) in missing.iter_mut().zip(all) {
+        *missing = ledger.promise(fleet, &one.request, &one.at, one.turn.id());
     }
     let expected = lacks(fleet, all, key);
     assert_eq!(missing, expected, "{key:?} {fleet:?}");
@@ -65,19 +107,6 @@ fn whole_fleet(fleet: &Fleet, all: &[Placed], key: &Topology, alike: bool) {
     }
 }
 
-trait Filled {
-    fn filled(self, fleet: &Fleet, all: &[Placed]) -> Self;
-}
-
-impl Filled for Ledger {
-    fn filled(mut self, fleet: &Fleet, all: &[Placed]) -> Self {
-        for (id, one) in (0..).zip(all) {
-            self.promise(fleet, &one.request, &one.at, id);
-        }
-        self
-    }
-}
-
 /// For each workload how many replicas find no place in its worst case, when all are placed again
 /// in order, each domain by itself.
 fn lacks(fleet: &Fleet, all: &[Placed], key: &Topology) -> Vec<u32> {
@@ -85,10 +114,10 @@ fn lacks(fleet: &Fleet, all: &[Placed], key: &Topology) -> Vec<u32> {
     for domain in domains(fleet, key) {
         let mut left = fleet.without(|member| domain_of(key, member) == domain);
         for (at, one) in all.iter().enumerate() {
+            let outside = outside(fleet, one, key, &domain);
             if lack(fleet, one, key, &domain) == 0 {
                 continue;
             }
-            let outside = outside(fleet, one, key, &domain);
             let needed = needed(&one.request);
             let rules = Rules { survive: None, ..Rules::clone(&one.request.rules) };
             let again = Request {
@@ -96,10 +125,10 @@ fn lacks(fleet: &Fleet, all: &[Placed], key: &Topology) -> Vec<u32> {
                 replicas: needed,
                 partial: true,
                 previous: outside.clone(),
-                spare: None::<Arc<Spare>>,
+                spare: None,
                 ..one.request.clone()
             };
-            let found = schedule(&left, &again, u64::try_from(at).unwrap());
+            let found = schedule(&left, &again, one.turn.id());
             let found = found.map_or_else(|_| outside.clone(), |decision| decision.assignment);
             for (name, count) in found.iter() {
                 left.reserve(name, &again.needs, count.saturating_sub(outside.of(name)));
@@ -122,9 +151,13 @@ fn outside(fleet: &Fleet, one: &Placed, key: &Topology, domain: &str) -> Assignm
     left.map(|(name, count)| (Arc::clone(name), count)).collect()
 }
 
-/// How many have to find a place anew when a domain is lost.
+/// How many have to find a place anew when a domain is lost: none where nothing stands in it.
 fn lack(fleet: &Fleet, one: &Placed, key: &Topology, domain: &str) -> u64 {
-    u64::from(needed(&one.request)).saturating_sub(outside(fleet, one, key, domain).total())
+    let outside = outside(fleet, one, key, domain).total();
+    if outside == one.at.total() {
+        return 0;
+    }
+    u64::from(needed(&one.request)).saturating_sub(outside)
 }
 
 fn domains(fleet: &Fleet, key: &Topology) -> BTreeSet<String> {
@@ -140,28 +173,32 @@ fn fleet(dice: &mut Dice) -> Fleet {
     Fleet::new((0..count).map(|at| {
         let provider = dice.within(0, 1);
         let region = dice.within(0, 2);
-        let shapes = (0..dice.within(1, 2)).map(|_| {
-            let free = Resources {
-                cpu_milli: 250 * u64::from(dice.within(0, 12)),
-                memory_bytes: 1 << 36,
-                ..Resources::default()
-            };
-            NodeShape {
-                nodes: u64::from(dice.within(1, 3)),
-                allocatable: free.clone(),
-                free,
-                free_pods: u64::from(dice.within(1, 12)),
-                ..NodeShape::default()
-            }
-        });
         Member {
             name: format!("m{at}").into(),
             provider: format!("p{provider}").into(),
             region: format!("p{provider}-r{region}").into(),
-            room: Room::nodes(shapes.collect()),
+            room: room(dice),
             ..Member::default()
         }
     }))
+}
+
+fn room(dice: &mut Dice) -> Room {
+    let shapes = (0..dice.within(1, 2)).map(|_| {
+        let free = Resources {
+            cpu_milli: 250 * u64::from(dice.within(0, 12)),
+            memory_bytes: 1 << 36,
+            ..Resources::default()
+        };
+        NodeShape {
+            nodes: u64::from(dice.within(1, 3)),
+            allocatable: free.clone(),
+            free,
+            free_pods: u64::from(dice.within(1, 12)),
+            ..NodeShape::default()
+        }
+    });
+    Room::nodes(shapes.collect())
 }
 
 /// A workload; with a size given all are alike, and go wherever there is room.

@@ -1,10 +1,10 @@
 //! What must hold of every decision, by the number of the property in the design.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_scheduler::{
-    Assignment, Decision, DivideBy, Fleet, Mode, Note, Planner, Request, Rules, Selection,
-    Topology, Unplaceable, Weight, checker, schedule,
+    Assignment, Decision, DivideBy, Fleet, Mode, Note, Planner, Request, Row, Rules, Selection,
+    Spread, TierMode, Topology, Unplaceable, Weight, checker, schedule,
 };
 
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) fn all(case: &Case, seed: u64) {
         joining_takes_its_share(case, &fleet, &fresh, &mut dice);
     }
     packed(case, &fleet, &fresh);
+    heaviest(case, &fleet, &fresh);
+    copied(case, &fleet, &fresh);
     if case.request.rules.steady && matches!(case.request.mode, Mode::Divide(_)) {
         history(case, &fleet, &fresh, &mut dice);
     }
@@ -207,6 +209,58 @@ fn packed(case: &Case, fleet: &Fleet, fresh: &Decision) {
     });
     let least = least.count();
     assert_eq!(fresh.assignment.len(), least, "{:?} {uppers:?}", fresh.assignment);
+}
+
+/// Given weights choose where a spread limits the clusters: nobody is used while a heavier one is
+/// not, unless those that weigh most are too small together.
+fn heaviest(case: &Case, fleet: &Fleet, fresh: &Decision) {
+    let rules = &case.request.rules;
+    let [Spread { key: Topology::Cluster, max: Some(most), .. }] = rules.spread[..] else {
+        return;
+    };
+    let Mode::Divide(DivideBy::Weighted(weights)) = &case.request.mode else {
+        return;
+    };
+    if weights.is_empty()
+        || rules.tiers.len() > 1
+        || !rules.bounds.is_empty()
+        || used_elastic(fresh)
+        || fresh.shortfall.is_some()
+    {
+        return;
+    }
+    let explained = Planner::default().explain(fleet, &case.request, case.key);
+    let fits = |row: &Row| u64::from(row.fits.unwrap_or(u32::MAX));
+    let mut rows: Vec<&Row> = explained.rows.iter().filter(|row| fits(row) > 0).collect();
+    rows.sort_by_key(|row| std::cmp::Reverse((row.weight, row.fits.unwrap_or(u32::MAX))));
+    rows.truncate(most as usize);
+    if rows.iter().map(|row| fits(row)).sum::<u64>() < u64::from(case.request.replicas) {
+        return;
+    }
+    let least = rows.last().map_or(0, |row| row.weight);
+    let used = explained.rows.iter().filter(|row| row.count > 0);
+    used.for_each(|row| assert!(row.weight >= least, "{row:?} is lighter than {least}"));
+}
+
+/// Copies go to one tier with Fallback, and to the first that takes one where no spread asks for
+/// more.
+fn copied(case: &Case, fleet: &Fleet, fresh: &Decision) {
+    let rules = &case.request.rules;
+    if case.request.mode != Mode::Duplicate || rules.tiers.len() < 2 {
+        return;
+    }
+    let explained = Planner::default().explain(fleet, &case.request, case.key);
+    let used = explained.rows.iter().filter(|row| fresh.assignment.contains(&row.member));
+    let tiers: BTreeSet<u16> = used.map(|row| row.tier).collect();
+    assert!(rules.tier_mode == TierMode::Overflow || tiers.len() <= 1, "{tiers:?}");
+    let takes = |row: &Row| {
+        let fits = row.fits.map_or(u32::MAX, |fits| fits.saturating_add(row.elastic));
+        fits.min(row.max.unwrap_or(u32::MAX)) >= case.request.replicas
+    };
+    let first = explained.rows.iter().filter(|row| takes(row)).map(|row| row.tier).min();
+    if rules.spread.is_empty() {
+        assert_eq!(tiers.into_iter().collect::<Vec<_>>(), first.into_iter().collect::<Vec<_>>());
+    }
 }
 
 fn history(case: &Case, fleet: &Fleet, fresh: &Decision, dice: &mut Dice) {
