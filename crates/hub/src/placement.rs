@@ -164,7 +164,8 @@ impl Placement {
             });
             let named = |key: &Key| hold::named(&self.world, key);
             let turn = || self.removals.try_take();
-            let placed = hold::plan_beside(&mut seen, &waiting, named, &mut planner, turn);
+            let mut placed = hold::plan_beside(&mut seen, &waiting, named, &mut planner, turn);
+            placed.asked = placed.asked.map(without_spare);
             let needs = Arc::clone(&seen.needs);
             self.world.tenants().note(key, binding, &placed.clusters);
             let held = placed.outcome.reason() == reason::HELD_FOR_HIGHER_IMPORTANCE;
@@ -173,7 +174,8 @@ impl Placement {
                 .filter(|_| held)
                 .map(|(_, who)| hold.saturating_sub(who.since.elapsed()) + fleet::REFRESH);
             let look_again = ends.chain(seen.stuck_in).min();
-            // Its view of the fleet goes first, or the reservation would copy whole members.
+            // Its view of the fleet, and of what others may lose, goes first, or what follows would
+            // copy whole members.
             drop(seen);
             book.reserve(key, &placed.clusters, &needs);
             book.note_loss(key, loss(binding, &placed));
@@ -194,6 +196,14 @@ fn waiting_since(binding: &ResourceBinding, now: Timestamp) -> Mono {
     waits.and_then(|waits| Mono::now().checked_sub(waits)).unwrap_or_else(Mono::now)
 }
 
+/// What was asked, without what others might have lost then.
+fn without_spare(asked: Arc<Request>) -> Arc<Request> {
+    if asked.spare.is_none() {
+        return asked;
+    }
+    Arc::new(Request { spare: None, ..Request::clone(&asked) })
+}
+
 /// What may be lost of a binding, as it is decided.
 fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<Loss> {
     let asked = placed.asked.as_ref().filter(|asked| asked.rules.survive.is_some())?;
@@ -201,7 +211,7 @@ fn loss(binding: &ResourceBinding, placed: &Placed) -> Option<Loss> {
     let clusters = placed.clusters.iter();
     Some(Loss {
         turn: headroom::turn(binding),
-        request: Arc::new(Request { spare: None, ..Request::clone(asked) }),
+        request: Arc::clone(asked),
         placed: clusters.map(|c| (c.name.as_str(), count(c.replicas))).collect(),
     })
 }

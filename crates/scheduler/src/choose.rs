@@ -165,8 +165,10 @@ pub(crate) fn choose_exactly(
     look(candidates, items, want, replicas, |item| {
         // Below its minimum a member may stay, and does not grow.
         let small = item.base > 0 && item.base < item.low;
+        // Of whole copies none is counted.
+        let counts = item.low > 0;
         (
-            if item.base > 0 { item.base } else { item.low },
+            if item.base > 0 && counts { item.base } else { item.low },
             if small { item.base } else { item.upper },
             item.base > 0 && (steady || candidates[item.of].frozen),
         )

@@ -493,6 +493,21 @@ fn the_same_spare_room_is_not_promised_twice() {
 }
 
 #[test]
+fn copies_that_a_spread_has_to_thin_out_stay_where_they_run() {
+    let fleet = fleet(&[("a-1", 9), ("b-1", 9), ("b-2", 9), ("b-3", 9)]);
+    let mut copies = request(3);
+    copies.mode = Mode::Duplicate;
+    let spread = |key, count| Spread { key, min: count, max: Some(count) };
+    rules(&mut copies).spread = vec![spread(Topology::Provider, 2), spread(Topology::Cluster, 2)];
+    for held in [["b-1", "b-2"], ["b-2", "b-3"], ["b-1", "b-3"]] {
+        copies.previous = map(&held.map(|name| (name, 3)));
+        let placed = placed(&fleet, &copies);
+        assert_eq!((placed.len(), placed.of("a-1")), (2, 3));
+        assert!(held.iter().any(|name| placed.contains(name)), "{held:?} {placed:?}");
+    }
+}
+
+#[test]
 fn in_a_crowded_domain_what_was_promised_at_last_counts() {
     let many = u64::try_from(Losses::MOST).unwrap() + 1;
     let fleet = fleet(&[("a", 0), ("b", many)]);

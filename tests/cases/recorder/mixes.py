@@ -1,4 +1,7 @@
-"""Writes random placement cases without their answers: mixes.py SEED COUNT."""
+"""Writes random placement cases without their answers: mixes.py SEED COUNT [WORD].
+
+With a word only cases that have it in their title are written.
+"""
 
 import json
 import random
@@ -106,5 +109,9 @@ def case(dice, number):
 
 if __name__ == "__main__":
     DICE = random.Random(int(sys.argv[1]))
+    WORD = "".join(sys.argv[3:4])
     for at in range(int(sys.argv[2])):
-        print(json.dumps(case(DICE, at)))
+        made = case(DICE, at)
+        if WORD in made["title"]:
+            made["id"] = WORD + made["id"]
+            print(json.dumps(made))

@@ -57,14 +57,21 @@ pub enum Rule {
     /// Asked to calculate anew, the recorded scheduler still prefers clusters that hold the work.
     /// Ours gives what a new workload would get, so that no trace of history is left.
     FreshForgets,
+    /// With overflow tiers the recorded scheduler gives the clusters of each tier another part of a
+    /// count that each should have in full. Ours gives a cluster everything or nothing.
+    CopiesAreWhole,
+    /// The recorded answer uses a later tier while a cluster of an earlier one has room: spreads are
+    /// chosen there without a look at overflow tiers. Ours fills one tier after the other.
+    EarlierTiersFirst,
     /// The recorded scheduler takes a cluster whose totals nobody reported for full, and takes
-    /// replicas away from it. Ours keeps what runs where nothing is known.
+    /// replicas away from it, or gives it none of its weight's. Ours keeps what runs where nothing
+    /// is known, and lets given weights decide.
     UnknownIsKept,
 }
 
 impl Rule {
     /// All rules.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::RoomIsRespected,
         Self::SpreadHolds,
         Self::FeasibleIsPlaced,
@@ -76,6 +83,8 @@ impl Rule {
         Self::ZeroStaysInPlace,
         Self::PlacementIsKept,
         Self::FreshForgets,
+        Self::CopiesAreWhole,
+        Self::EarlierTiersFirst,
         Self::UnknownIsKept,
     ];
 
@@ -93,6 +102,8 @@ impl Rule {
             Self::ZeroStaysInPlace => "ZeroStaysInPlace",
             Self::PlacementIsKept => "PlacementIsKept",
             Self::FreshForgets => "FreshForgets",
+            Self::CopiesAreWhole => "CopiesAreWhole",
+            Self::EarlierTiersFirst => "EarlierTiersFirst",
             Self::UnknownIsKept => "UnknownIsKept",
         }
     }
@@ -128,6 +139,7 @@ pub(crate) fn judge(
                 (Rule::ZeroStaysInPlace, request.replicas == 0 && theirs.counts.is_empty()),
                 (Rule::RoomIsRespected, theirs.exceeds_room()),
                 (Rule::SpreadHolds, theirs.breaks_spread()),
+                (Rule::CopiesAreWhole, theirs.has_parts_of_copies()),
                 (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
                 (Rule::SteadyMovesNothing, theirs.displaces() > 0),
             ];
@@ -162,6 +174,7 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
             (Rule::ZeroStaysInPlace, nothing && ours.runs_nothing()),
             (Rule::RoomIsRespected, theirs.exceeds_room()),
             (Rule::SpreadHolds, theirs.breaks_spread()),
+            (Rule::CopiesAreWhole, theirs.has_parts_of_copies() && !ours.has_parts_of_copies()),
             (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
             (Rule::SteadyMovesNothing, ours.request.rules.steady && theirs.drops_more_than(ours)),
             (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
@@ -197,7 +210,11 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
         (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
         (Rule::TieByKey, ours.is_exact() && theirs.is_exact() && ours.is_tied_with(theirs)),
         (Rule::FreshForgets, ours.forgets_more_than(theirs)),
-        (Rule::UnknownIsKept, ours.keeps_more_unseen_than(theirs)),
+        (Rule::EarlierTiersFirst, theirs.passes_tiers_over() && !ours.passes_tiers_over()),
+        (
+            Rule::UnknownIsKept,
+            ours.keeps_more_unseen_than(theirs) || ours.trusts_more_unseen_than(theirs),
+        ),
     ];
     first(&rules, "nothing explains the difference")
 }
@@ -252,6 +269,32 @@ impl Side<'_> {
         kept(self) > kept(other)
     }
 
+    /// Whether by given weights more stands on clusters without totals than in another answer.
+    fn trusts_more_unseen_than(&self, other: &Self) -> bool {
+        let given = |side: &Self| -> u64 {
+            let unseen = side.counts.iter().filter(|(name, _)| side.is_unseen(name));
+            unseen.map(|(_, count)| u64::from(*count)).sum()
+        };
+        matches!(self.request.mode, Mode::Divide(DivideBy::Weighted(_)))
+            && given(self) > given(other)
+    }
+
+    /// Whether a cluster was given more although one that is as open, of an earlier tier, has room.
+    fn passes_tiers_over(&self) -> bool {
+        let grown = self.counts.iter().filter(|(name, count)| **count > self.previous(name));
+        let last = grown.map(|(name, _)| self.tier(name)).max().unwrap_or(0);
+        let open = self.case.clusters.iter().filter(|known| {
+            let admitted = self.member(&known.name).is_some_and(|member| {
+                self.request.rules.tiers.iter().any(|tier| tier.admits(&member))
+            });
+            admitted && self.case.is_open(known) && self.case.may_use(known)
+        });
+        open.into_iter().any(|known| {
+            self.tier(&known.name) < last
+                && u64::from(self.count(&known.name)) < self.room(&known.name)
+        })
+    }
+
     /// Whether a spread wants more domains than there are replicas.
     fn has_fewer_than_wanted_domains(&self) -> bool {
         self.request.rules.spread.iter().any(|spread| spread.min > self.request.replicas)
@@ -288,19 +331,28 @@ impl Side<'_> {
         })
     }
 
+    /// What may stay where it ran.
+    fn kept(&self) -> impl Iterator<Item = (&str, u32)> {
+        let tiers = &self.request.rules.tiers;
+        let stays = |cluster: &str| {
+            let known = self.case.clusters.iter().find(|known| known.name == cluster);
+            !self.case.evicting.iter().any(|name| name == cluster)
+                && known.is_some_and(|known| !known.deleting)
+                && self.member(cluster).is_some_and(|member| {
+                    tiers.is_empty() || tiers.iter().any(|tier| tier.admits(&member))
+                })
+        };
+        let held = self.request.previous.iter().map(|(name, count)| (&**name, count));
+        held.filter(move |(name, _)| stays(name))
+    }
+
     /// How many replicas move, or grow where others shrink, on clusters that stay, though the
     /// whole does not need it.
     fn displaces(&self) -> u64 {
         if !self.request.rules.steady {
             return 0;
         }
-        let stays = |cluster: &str| {
-            self.member(cluster).is_some_and(|member| {
-                let tiers = &self.request.rules.tiers;
-                tiers.is_empty() || tiers.iter().any(|tier| tier.admits(&member))
-            }) && !self.case.evicting.iter().any(|name| name == cluster)
-        };
-        let kept: Vec<_> = self.request.previous.iter().filter(|(name, _)| stays(name)).collect();
+        let kept: Vec<_> = self.kept().collect();
         let held: u64 = kept.iter().map(|(_, count)| u64::from(*count)).sum();
         if held <= u64::from(self.request.replicas) {
             let fewer = kept.iter().map(|(name, count)| count.saturating_sub(self.count(name)));
@@ -329,6 +381,13 @@ impl Side<'_> {
             && !self.breaks_spread()
             && (!matches!(self.request.mode, Mode::Divide(_)) || self.is_exact())
             && remembered(self) < remembered(other)
+    }
+
+    /// Whether a cluster got something of a work that each should have in full, and not all of it.
+    fn has_parts_of_copies(&self) -> bool {
+        let given = self.counts.iter().filter(|(name, count)| **count != self.previous(name));
+        self.request.mode == Mode::Duplicate
+            && given.into_iter().any(|(_, count)| *count != self.request.replicas)
     }
 
     /// Whether the object is somewhere, and no replica runs.
@@ -369,7 +428,7 @@ impl Side<'_> {
     /// The tier of each cluster, what it got, its weight and its limit, in this division.
     fn shares(&self) -> Vec<(usize, u64, u64, u64)> {
         let total: u64 = self.counts.values().map(|count| u64::from(*count)).sum();
-        let held = self.request.previous.total();
+        let held: u64 = self.kept().map(|(_, count)| u64::from(count)).sum();
         let steady = self.request.rules.steady && held > 0;
         let used = self.counts.iter().filter(|(_, count)| **count > 0);
         used.map(|(cluster, count)| {

@@ -159,8 +159,8 @@ fn mode(case: &Case) -> anyhow::Result<Mode> {
     })
 }
 
-/// With the peer a cluster takes its largest weight, and all are equal when no cluster that may be
-/// used has any; with us the first entry counts.
+/// With the peer a cluster takes its largest weight, and all of a tier are equal when none of it
+/// that may be used has any; with us the first entry counts.
 fn weights(case: &Case, given: &[StaticWeight]) -> anyhow::Result<Vec<Weight>> {
     let mut list = given
         .iter()
@@ -170,13 +170,27 @@ fn weights(case: &Case, given: &[StaticWeight]) -> anyhow::Result<Vec<Weight>> {
         .collect::<anyhow::Result<Vec<_>>>()?;
     list.sort_by_key(|entry| std::cmp::Reverse(entry.weight));
     let tiers = tiers(case)?;
-    let mut any = false;
+    // Clusters by tier, and whether one of them has a weight.
+    let mut all: Vec<(Vec<String>, bool)> = vec![(Vec::new(), false); tiers.len().max(1)];
     for cluster in case.clusters.iter().filter(|cluster| case.may_use(cluster)) {
         let member = member(cluster)?;
-        any |= (tiers.is_empty() || tiers.iter().any(|tier| tier.admits(&member)))
-            && list.iter().any(|entry| entry.weight > 0 && entry.clusters.admits(&member));
+        let tier = tiers.iter().position(|tier| tier.admits(&member));
+        let Some(tier) = (if tiers.is_empty() { Some(0) } else { tier }) else {
+            continue;
+        };
+        let (names, any) = &mut all[tier];
+        names.push(cluster.name.clone());
+        *any |= list.iter().any(|entry| entry.weight > 0 && entry.clusters.admits(&member));
     }
-    Ok(if any { list } else { Vec::new() })
+    if !all.iter().any(|(_, any)| *any) {
+        return Ok(Vec::new());
+    }
+    let equal = all.into_iter().filter(|(names, any)| !names.is_empty() && !any);
+    let equal = equal.map(|(names, _)| Weight {
+        clusters: Selection { names, ..Selection::default() },
+        weight: 1,
+    });
+    Ok(equal.chain(list).collect())
 }
 
 fn tiers(case: &Case) -> anyhow::Result<Vec<Selection>> {
