@@ -238,26 +238,17 @@ impl<F: FnMut(usize) -> Option<Fits>> Gather<'_, F> {
     }
 
     /// Takes the rows before a place, and gives the others.
-    fn take_before<'r>(&mut self, stop: usize, mut rows: &'r [Candidate]) -> &'r [Candidate] {
-        loop {
-            let good = |row: &Candidate| (row.at as usize) < stop && self.refusal(row).is_none();
-            let many = rows.iter().position(|row| !good(row)).unwrap_or(rows.len());
-            let first = self.list.len();
-            self.list.extend_from_slice(&rows[..many]);
-            for candidate in &mut self.list[first..] {
-                candidate.tie = tie(self.key, candidate.tie);
+    fn take_before<'r>(&mut self, stop: usize, rows: &'r [Candidate]) -> &'r [Candidate] {
+        for (number, row) in rows.iter().enumerate() {
+            if row.at as usize >= stop {
+                return &rows[number..];
             }
-            rows = &rows[many..];
-            match rows.split_first() {
-                Some((row, rest)) if (row.at as usize) < stop => {
-                    if let Some(refusal) = self.refusal(row) {
-                        self.rejected.add(refusal, row.at as usize);
-                    }
-                    rows = rest;
-                }
-                _ => return rows,
+            match self.refusal(row) {
+                None => self.list.push(Candidate { tie: tie(self.key, row.tie), ..*row }),
+                Some(refusal) => self.rejected.add(refusal, row.at as usize),
             }
         }
+        &[]
     }
 
     /// Why a member takes nothing new, for its room alone.
