@@ -1,3 +1,5 @@
+//! A check of what changed says the same as a check of the whole.
+
 use proptest::prelude::*;
 use serde_json::json;
 

@@ -1,3 +1,5 @@
+//! Rules asked place by place say the same as rules asked of the whole object.
+
 use proptest::prelude::*;
 
 use super::*;
