@@ -179,13 +179,15 @@ pub(crate) async fn restart(real: &mut Real, watches: &Watches) -> Result<Vec<Ro
     )])
 }
 
-/// Resident memory of the federation's own processes.
+/// Memory of the federation's own processes: proportional set size, so that what they share, the
+/// program itself above all, counts once and not seven times. The peer's programs share nothing:
+/// their recorded resident sizes compare.
 pub(crate) fn memory(real: &Real, when: &str, most: u64, peer: &'static str) -> Result<Vec<Row>> {
     let mut sum = 0;
     let mut hub = 0;
     for (role, id) in real.process_ids() {
-        let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let text = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
         let words = line.and_then(|line| line.split_whitespace().next());
         let kib: u64 = words.context("a process has memory")?.parse()?;
         sum += kib;
