@@ -30,10 +30,9 @@ pub(crate) fn start(tasks: &TaskSet, shared: &Arc<Shared>, peer: Arc<PeerAddress
     tasks.spawn("probe", async move {
         let mut ticks = hanse_rt::interval(PERIOD, phase);
         loop {
-            let asked = Mono::now();
             hanse_rt::select! {
                 () = shutdown.cancelled() => return,
-                due = ticks.tick() => excuse_if_stunned(&peer, due, asked),
+                () = next(&mut ticks, &peer) => {}
             }
             let attempt = set.child("attempt");
             connection(&attempt, &shared, &peer, &shutdown, &mut ticks).await;
@@ -100,12 +99,18 @@ async fn connection(
                 }
             }
         }
-        let asked = Mono::now();
         hanse_rt::select! {
             () = shutdown.cancelled() => return,
-            due = ticks.tick() => excuse_if_stunned(peer, due, asked),
+            () = next(ticks, peer) => {}
         }
     }
+}
+
+/// Waits until the next probe is due, and sees whether this process slept over it.
+async fn next(ticks: &mut tokio::time::Interval, peer: &Arc<PeerAddress>) {
+    let asked = Mono::now();
+    let due = ticks.tick().await;
+    excuse_if_stunned(peer, due, asked);
 }
 
 /// How long a probe may take. One that is down already has all the time: it may be far away. One

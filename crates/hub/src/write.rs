@@ -132,7 +132,7 @@ where
     write_status(api, Some(bucket), known, change).await
 }
 
-/// The same without a bucket, for who has its token already.
+/// The same; without a bucket for who has its token already.
 ///
 /// # Errors
 /// The API refuses or does not answer; try again later.
