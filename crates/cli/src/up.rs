@@ -22,7 +22,7 @@ use hanse_hub::explain::Desk;
 use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
     admin::{self, Admin},
-    net::{self, AddressMap, TcpListener},
+    net::{self, AddressMap, Reserved, TcpListener},
     telemetry,
     trace::Origins,
 };
@@ -142,10 +142,11 @@ async fn start(
     let relays = hub.relays().context("the hub serves no relays")?;
     let served = members::api_addresses(&world)?;
     let roles = members::roles(&world, data, &addresses, relays, tokens, sight);
-    power_on(&world, tasks, pki, &served, roles);
+    let members = served.iter().map(|(name, at)| (name.clone(), at.address())).collect();
+    power_on(&world, tasks, pki, served, roles);
     faults::follow(tasks, client, world, &rng);
     drop(hold);
-    Ok(Federation { address, admin, members: served.into_iter().collect(), readiness })
+    Ok(Federation { address, admin, members, readiness })
 }
 
 /// Switches every member on: its API for the administrator, and its other roles.
@@ -153,13 +154,13 @@ fn power_on(
     world: &World,
     tasks: &TaskSet,
     pki: &Pki,
-    served: &BTreeMap<String, SocketAddr>,
+    served: BTreeMap<String, Reserved>,
     others: Roles,
 ) {
-    let (at, keys) = (served.clone(), pki.clone());
+    let keys = pki.clone();
     let roles: Roles = Arc::new(move |member, tasks| {
-        if let Some(at) = at.get(member.name()) {
-            members::serve(member, tasks, *at, &keys);
+        if let Some(at) = served.get(member.name()) {
+            members::serve(member, tasks, at, &keys);
         }
         others(member, tasks);
     });

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use tokio::net::TcpSocket;
 pub use tokio::net::{TcpListener, TcpStream};
 
 /// Connections that may wait in a listener's accept queue.
@@ -18,13 +19,52 @@ const BACKLOG: u32 = 1024;
 /// # Errors
 /// The system's error, for instance `AddrInUse`; the caller names the address to the user.
 pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    bind(address)?.listen(BACKLOG)
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpSocket> {
     let socket = match address {
-        SocketAddr::V4(_) => tokio::net::TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => tokio::net::TcpSocket::new_v6()?,
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
-    socket.listen(BACKLOG)
+    Ok(socket)
+}
+
+/// An address that this process keeps, listening on it or not.
+///
+/// A socket that is bound and does not listen holds the place: the system gives its port to
+/// nobody who asks for a free one, and to no outgoing connection. A connection to it is refused.
+#[derive(Debug)]
+pub struct Reserved {
+    address: SocketAddr,
+    /// Held open for its binding.
+    _socket: TcpSocket,
+}
+
+impl Reserved {
+    /// Takes an address. Port 0 takes a free one.
+    ///
+    /// # Errors
+    /// The system's error, for instance `AddrInUse`.
+    pub fn take(address: SocketAddr) -> io::Result<Self> {
+        let socket = bind(address)?;
+        Ok(Self { address: socket.local_addr()?, _socket: socket })
+    }
+
+    /// The address, with its real port.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Listens on it; when that listener is closed, it can be opened again.
+    ///
+    /// # Errors
+    /// The system's error, `AddrInUse` while an earlier listener is open.
+    pub fn listen(&self) -> io::Result<TcpListener> {
+        listen(self.address)
+    }
 }
 
 /// Connects within `limit`, without Nagle's delay.
@@ -152,6 +192,22 @@ mod tests {
         map.remove(at("10.64.3.4:80"));
         assert_eq!(map.resolve(at("10.64.3.4:80")), at("127.64.3.4:80"));
         assert_eq!(fork.resolve(at("10.64.3.4:80")), at("127.0.0.1:40123"));
+    }
+
+    #[tokio::test]
+    async fn a_reserved_address_is_nobody_elses_and_listens_again_and_again() {
+        let kept = Reserved::take(at("127.0.0.1:0")).unwrap();
+        // The system chooses a free port by the same rule by which it refuses this one.
+        let stranger = TcpSocket::new_v4().unwrap().bind(kept.address()).unwrap_err();
+        assert_eq!(stranger.kind(), io::ErrorKind::AddrInUse);
+        for _ in 0..2 {
+            let listener = kept.listen().unwrap();
+            let client = connect(kept.address(), Duration::from_secs(1)).await.unwrap();
+            drop((listener.accept().await.unwrap(), client));
+            drop(listener);
+            let refused = connect(kept.address(), Duration::from_secs(1)).await.unwrap_err();
+            assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        }
     }
 
     #[tokio::test]

@@ -12,7 +12,7 @@ use hanse_apiserver::{ApiServer, ServiceRange};
 use hanse_gateway::GatewayConfig;
 use hanse_rt::{
     Metrics, Readiness, Rng, TaskSet, Wall,
-    net::{self, AddressMap},
+    net::{self, AddressMap, Reserved},
 };
 use hanse_sim::{
     faults::HUB,
@@ -73,28 +73,25 @@ pub(super) fn check_gateways(topology: &Topology) -> Result<()> {
     Ok(())
 }
 
-/// Free addresses for the members' own APIs, which come and go with their power.
+/// Addresses for the members' own APIs. They stay theirs while the APIs come and go with their
+/// power.
 ///
 /// # Errors
 /// When no port can be had.
-pub(super) fn api_addresses(world: &World) -> Result<BTreeMap<String, SocketAddr>> {
-    let mut held = Vec::new();
-    let mut addresses = BTreeMap::new();
-    for member in world.members() {
-        let listener = net::listen(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0))?;
-        addresses.insert(member.name().to_owned(), listener.local_addr()?);
-        held.push(listener);
-    }
-    Ok(addresses)
+pub(super) fn api_addresses(world: &World) -> Result<BTreeMap<String, Reserved>> {
+    let free = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0);
+    let take = |member: &Member| Ok((member.name().to_owned(), Reserved::take(free)?));
+    world.members().map(take).collect()
 }
 
 /// Serves a member's own API to the administrator, as long as it has power.
-pub(super) fn serve(member: &Member, tasks: &TaskSet, at: SocketAddr, pki: &Pki) {
-    let served = net::listen(at)
+pub(super) fn serve(member: &Member, tasks: &TaskSet, at: &Reserved, pki: &Pki) {
+    let served = at
+        .listen()
         .map_err(anyhow::Error::from)
         .and_then(|listener| super::serve(member.api(), tasks, listener, pki));
     if let Err(error) = served {
-        tracing::error!(member = member.name(), %at, %error, "its API is not served");
+        tracing::error!(member = member.name(), at = %at.address(), %error, "its API is not served");
     }
 }
 
