@@ -7,6 +7,7 @@
 mod affected;
 mod apply;
 mod convert;
+mod first_look;
 pub mod fleet;
 mod headroom;
 mod hold;
@@ -44,6 +45,7 @@ pub(crate) use verdict::{conditions, in_words};
 
 use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
 use affected::Affected;
+use first_look::FirstLook;
 use fleet::FleetBook;
 
 /// How many bindings are written at once; decisions are made one at a time.
@@ -65,6 +67,7 @@ pub(crate) struct Placement {
     fleet: Arc<Mutex<FleetBook>>,
     planner: Arc<Mutex<Planner>>,
     waits: Waits,
+    first_look: FirstLook,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
@@ -79,6 +82,7 @@ impl Placement {
             fleet: Arc::default(),
             planner: Arc::default(),
             waits,
+            first_look: FirstLook::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -87,6 +91,7 @@ impl Placement {
     }
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
+        self.look_first(tasks);
         for _ in 0..WORKERS {
             let this = self.clone();
             crate::work(tasks, "placement", self.queue.clone(), move |key| {
@@ -112,7 +117,9 @@ impl Placement {
         if binding.metadata.deletion_timestamp.is_some() {
             return Ok(());
         }
-        let (placed, look_again) = self.decide(key, &binding);
+        let Some((placed, look_again)) = self.decide(key, &binding) else {
+            return Ok(());
+        };
         self.metrics.decided(placed.outcome.reason());
         for violation in &placed.violations {
             tracing::error!(%key, %violation, "the scheduler broke a promise");
@@ -151,8 +158,13 @@ impl Placement {
         });
     }
 
-    /// One decision at a time, so that no room is promised twice.
-    fn decide(&self, key: &Key, binding: &Arc<ResourceBinding>) -> (Placed, Option<Duration>) {
+    /// One decision at a time, so that no room is promised twice. None while the members are not
+    /// known that it has to choose from.
+    fn decide(
+        &self,
+        key: &Key,
+        binding: &Arc<ResourceBinding>,
+    ) -> Option<(Placed, Option<Duration>)> {
         self.book(|book| {
             book.refresh(&self.world);
             let mut seen = observe(&self.world, &self.policies, Arc::clone(binding), book);
@@ -165,6 +177,12 @@ impl Placement {
             let named = |key: &Key| hold::named(&self.world, key);
             let turn = || self.removals.try_take();
             let mut placed = hold::plan_beside(&mut seen, &waiting, named, &mut planner, turn);
+            if let Some(asked) = &placed.asked
+                && (hold::adds(&seen, &placed) || !placed.outcome.is_complete())
+                && self.first_look.waits(key, &asked.rules, &self.world)
+            {
+                return None;
+            }
             placed.asked = placed.asked.map(without_spare);
             let needs = Arc::clone(&seen.needs);
             self.world.tenants().note(key, binding, &placed.clusters);
@@ -179,7 +197,7 @@ impl Placement {
             drop(seen);
             book.reserve(key, &placed.clusters, &needs);
             book.note_loss(key, loss(binding, &placed));
-            (placed, look_again)
+            Some((placed, look_again))
         })
     }
 }

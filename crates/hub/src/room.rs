@@ -43,6 +43,8 @@ pub struct RoomSeen {
 pub struct RoomBook {
     nodes: BTreeMap<String, NodeEntry>,
     pods: BTreeMap<(String, String), PodEntry>,
+    /// Whether all nodes have been listed once, and all pods.
+    listed: (bool, bool),
     /// What many pods share is kept once.
     names: BTreeSet<Arc<str>>,
     requests: BTreeSet<Arc<Resources>>,
@@ -110,8 +112,9 @@ impl RoomBook {
         self.nodes.remove(name);
     }
 
-    /// Forgets all nodes that `keep` does not name.
+    /// A list of all nodes has ended: forgets those that it did not name.
     pub fn retain_nodes(&mut self, keep: &BTreeSet<String>) {
+        self.listed.0 = true;
         self.nodes.retain(|name, _| keep.contains(name));
     }
 
@@ -150,12 +153,19 @@ impl RoomBook {
         self.pods.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// Forgets all pods that `keep` does not name.
+    /// A list of all pods has ended: forgets those that it did not name.
     pub fn retain_pods(&mut self, keep: &BTreeSet<(String, String)>) {
+        self.listed.1 = true;
         self.pods.retain(|key, _| keep.contains(key));
         self.names.retain(|name| Arc::strong_count(name) > 1);
         self.requests.retain(|request| Arc::strong_count(request) > 1);
         self.owners.retain(|owner| Arc::strong_count(owner) > 1);
+    }
+
+    /// Whether nodes and pods have been listed to the end once. Nodes without their pods look
+    /// empty, and pods without their nodes like no room at all.
+    pub const fn is_whole(&self) -> bool {
+        self.listed.0 && self.listed.1
     }
 
     /// The room now.

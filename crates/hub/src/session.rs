@@ -516,7 +516,11 @@ impl Session {
         loop {
             self.book_changed.notified().await;
             hanse_rt::sleep(self.limits.room_delay).await;
-            let seen = self.book.lock().expect("no holder of this lock panics").sum();
+            let seen = {
+                let book = self.book.lock().expect("no holder of this lock panics");
+                book.is_whole().then(|| book.sum())
+            };
+            let Some(seen) = seen else { continue };
             let changed = {
                 let mut room = self.room.write().expect("no holder of this lock panics");
                 let changed = room.as_deref() != Some(&seen);

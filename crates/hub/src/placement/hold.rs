@@ -93,7 +93,7 @@ fn without_held(fleet: &Fleet, waiting: &[(Key, Waiting)], planner: &mut Planner
 }
 
 /// Whether a decision takes room.
-fn adds(seen: &Seen, placed: &Placed) -> bool {
+pub(super) fn adds(seen: &Seen, placed: &Placed) -> bool {
     let before = &seen.binding.spec.clusters;
     placed.clusters.iter().any(|after| {
         let known = before.iter().find(|cluster| cluster.name == after.name);

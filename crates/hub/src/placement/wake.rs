@@ -207,7 +207,7 @@ impl Placement {
         self.queue.add_with(Key::of(binding), binding.spec.importance);
     }
 
-    fn wake(&self, keys: impl IntoIterator<Item = Key>) {
+    pub(super) fn wake(&self, keys: impl IntoIterator<Item = Key>) {
         for key in keys {
             if let Some(binding) = self.world.objects().bindings.get(&key) {
                 self.add(&binding);

@@ -1,6 +1,6 @@
 //! A hub that starts again writes nothing that is right.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use serde_json::json;
 
@@ -30,13 +30,13 @@ async fn a_restart_writes_no_copy_that_is_right_and_then_works() {
         .await;
     stage.create(deployment("web", 6)).await;
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
-    hanse_rt::sleep(std::time::Duration::from_secs(5)).await;
+    hanse_rt::sleep(Duration::from_secs(5)).await;
     let before = versions(&stage).await;
     let template = stage.get("apps/v1", "Deployment", "web").await.unwrap();
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
     stage.crash().await;
     stage.start().await;
-    hanse_rt::sleep(std::time::Duration::from_secs(10)).await;
+    hanse_rt::sleep(Duration::from_secs(10)).await;
     assert_eq!(versions(&stage).await, before);
     let again = stage.binding("apps/v1", "Deployment", "web").await;
     assert_eq!(again["metadata"]["resourceVersion"], binding["metadata"]["resourceVersion"]);
@@ -67,5 +67,53 @@ async fn what_was_deleted_while_the_hub_was_down_goes_from_the_members() {
     stage.start().await;
     eventually("the copies to go", async || stage.replicas("web").await.is_empty().then_some(()))
         .await;
+    stage.end().await;
+}
+
+/// A hub that starts while one member does not let these be read, with a new Deployment.
+async fn start_without(stage: &mut Stage, member: &str, path: &str) {
+    stage.create(policy("all", json!({}))).await;
+    stage.crash().await;
+    stage.members[member].refused.send_replace(Some(path.to_owned()));
+    stage.start().await;
+    stage.create(deployment("web", 6)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_starts_waits_for_the_nodes_of_members_that_were_well() {
+    waits_for("/api/v1/nodes").await;
+}
+
+/// Nodes without their pods would look empty.
+#[tokio::test(start_paused = true)]
+async fn a_hub_that_starts_waits_for_the_pods_of_members_that_were_well() {
+    waits_for("/api/v1/pods").await;
+}
+
+async fn waits_for(path: &str) {
+    let mut stage = Stage::new().await;
+    start_without(&mut stage, "gcp-1", path).await;
+    hanse_rt::sleep(Duration::from_secs(3)).await;
+    assert_eq!(stage.replicas("web").await, BTreeMap::new());
+    stage.members["gcp-1"].refused.send_replace(None);
+    let spread = eventually("the replicas", async || {
+        let spread = stage.replicas("web").await;
+        (spread.values().sum::<u64>() == 6).then_some(spread)
+    })
+    .await;
+    assert_eq!(spread.len(), 3, "{spread:?}");
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_never_tells_of_its_room_keeps_nothing_waiting_for_long() {
+    let mut stage = Stage::new().await;
+    start_without(&mut stage, "gcp-1", "/api/v1/nodes").await;
+    let spread = eventually("the replicas", async || {
+        let spread = stage.replicas("web").await;
+        (spread.values().sum::<u64>() == 6).then_some(spread)
+    })
+    .await;
+    assert_eq!(spread.into_keys().collect::<Vec<_>>(), ["aws-1", "az-1"]);
     stage.end().await;
 }

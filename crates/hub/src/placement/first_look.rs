@@ -1,0 +1,147 @@
+//! A hub that starts does not know its members yet. What it would decide at once goes to the few
+//! that told of their room first, and stays there. So decisions that add wait until every member
+//! that they may go to, and that was well when the hub before was last seen, has told of its room
+//! or proved silent.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use hanse_api::{
+    MemberCluster,
+    conditions::{is_true, member},
+};
+use hanse_rt::{Mono, TaskSet};
+use hanse_scheduler::Rules;
+use kube::ResourceExt as _;
+
+use super::{
+    Placement,
+    fleet::{is_joined, member_of},
+};
+use crate::{Key, World};
+
+/// How long members may take at most. One that is silent is found out by its probe, in a few
+/// seconds; this is for one that answers and does not let its nodes or pods be read.
+const MOST: Duration = Duration::from_secs(10);
+/// How often it is looked who has told.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Who has not told of its room yet, and which bindings wait for that. Cloning shares it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct FirstLook(Arc<Mutex<Looking>>);
+
+#[derive(Debug, Default)]
+struct Looking {
+    awaited: BTreeSet<String>,
+    parked: BTreeMap<Key, Arc<Rules>>,
+}
+
+impl FirstLook {
+    fn with<R>(&self, change: impl FnOnce(&mut Looking) -> R) -> R {
+        change(&mut self.0.lock().expect("no holder of this lock panics"))
+    }
+
+    /// Whether a binding that these rules place has to wait. It is woken then.
+    pub(super) fn waits(&self, key: &Key, rules: &Arc<Rules>, world: &World) -> bool {
+        self.with(|all| {
+            let waits = concern(rules, &all.awaited, world);
+            if waits {
+                all.parked.insert(key.clone(), Arc::clone(rules));
+            }
+            waits
+        })
+    }
+
+    /// Notes who is awaited now, and takes out the bindings that need not wait any more.
+    fn release(&self, awaited: BTreeSet<String>, world: &World) -> Vec<Key> {
+        self.with(|all| {
+            if all.awaited == awaited {
+                return Vec::new();
+            }
+            all.awaited = awaited;
+            let free = |(key, rules): (&Key, &Arc<Rules>)| {
+                (!concern(rules, &all.awaited, world)).then(|| key.clone())
+            };
+            let keys: Vec<Key> = all.parked.iter().filter_map(free).collect();
+            for key in &keys {
+                all.parked.remove(key);
+            }
+            keys
+        })
+    }
+}
+
+/// Whether rules may choose one of these members.
+fn concern(rules: &Rules, members: &BTreeSet<String>, world: &World) -> bool {
+    members.iter().filter_map(|name| world.member(name)).any(|cluster| {
+        let member = member_of(&cluster, world);
+        rules.tiers.is_empty() || rules.tiers.iter().any(|tier| tier.admits(&member))
+    })
+}
+
+/// Members that were well, as far as the hub has written it down, and have told nothing yet.
+fn awaited(world: &World) -> BTreeSet<String> {
+    let members = world.objects().members.all();
+    let untold = members.iter().filter(|cluster| was_well(cluster) && is_untold(cluster, world));
+    untold.map(|cluster| cluster.name_any()).collect()
+}
+
+fn was_well(cluster: &MemberCluster) -> bool {
+    let Some(status) = &cluster.status else {
+        return false;
+    };
+    let verdict = status.verdict.as_deref();
+    cluster.metadata.deletion_timestamp.is_none()
+        && is_joined(cluster)
+        && is_true(&status.conditions, member::API_REACHABLE)
+        && verdict.is_none_or(|verdict| matches!(verdict, "Healthy" | "Unknown"))
+}
+
+fn is_untold(cluster: &MemberCluster, world: &World) -> bool {
+    let Some(session) = world.session(&cluster.name_any()) else {
+        return true;
+    };
+    match session.sight().borrow().up {
+        None => true,
+        Some(true) => session.room().is_none() || session.kinds().is_none(),
+        Some(false) => false,
+    }
+}
+
+impl Placement {
+    /// Begins to wait for the members. What they tell later is not waited for.
+    pub(super) fn look_first(&self, tasks: &TaskSet) {
+        let this = self.clone();
+        let shutdown = tasks.shutdown();
+        self.first_look.release(awaited(&self.world), &self.world);
+        tasks.spawn("first look", async move {
+            let since = Mono::now();
+            let mut ticks = hanse_rt::interval(TICK, TICK);
+            loop {
+                hanse_rt::select! {
+                    () = shutdown.cancelled() => return,
+                    _ = ticks.tick() => {}
+                }
+                let left = awaited(&this.world);
+                let late = since.elapsed() >= MOST;
+                if late && !left.is_empty() {
+                    let names: Vec<&str> = left.iter().map(String::as_str).take(10).collect();
+                    tracing::warn!(
+                        count = left.len(),
+                        names = names.join(", "),
+                        "members do not tell of their room; work is placed without them"
+                    );
+                }
+                let left = if late { BTreeSet::new() } else { left };
+                let done = left.is_empty();
+                this.wake(this.first_look.release(left, &this.world));
+                if done {
+                    return;
+                }
+            }
+        });
+    }
+}
