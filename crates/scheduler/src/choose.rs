@@ -1,7 +1,7 @@
 //! Which members to use: spread over domains together with bounds and room.
 //!
 //! The simple choice comes first: the best domains, one member in each, then the best members.
-//! Where it cannot hold the replicas and there is at most one key, the exact search decides; with
+//! Where it cannot hold the replicas the exact search decides. Where that would take too long, with
 //! two keys one pass of exchanges repairs what it can, and the decision says so.
 
 use std::{cmp::Reverse, collections::BTreeMap};
@@ -73,8 +73,13 @@ impl Want {
         self.keys.is_empty() && self.members == (0, None)
     }
 
-    fn is_exact(&self) -> bool {
-        self.keys.len() <= 1
+    /// Most members that may be used, where there is a limit.
+    pub(crate) fn most_members(&self) -> Option<usize> {
+        self.members.1.map(|most| most as usize)
+    }
+
+    fn has_two_keys(&self) -> bool {
+        self.keys.len() > 1
     }
 }
 
@@ -109,16 +114,16 @@ pub(crate) fn choose(
             && items.iter().map(|item| u64::from(item.upper)).sum::<u64>() >= u64::from(replicas)
     };
     if !holds(&chosen) {
-        if want.is_exact() {
-            searched = true;
-            match choose_exactly(candidates, &items, want, replicas, steady) {
-                Exact::Use(items) => return Ok(Chosen { items, bounded, searched }),
-                Exact::Nothing => {}
-                Exact::GivenUp => bounded = true,
+        searched = true;
+        match choose_exactly(candidates, &items, want, replicas, steady) {
+            Exact::Use(items) => return Ok(Chosen { items, bounded, searched }),
+            Exact::Nothing => {}
+            Exact::GivenUp => {
+                bounded = true;
+                if want.has_two_keys() {
+                    repair(candidates, &ordered, want, replicas, &mut chosen);
+                }
             }
-        } else {
-            bounded = true;
-            repair(candidates, &ordered, want, replicas, &mut chosen);
         }
         if !satisfies(candidates, &chosen, want) {
             return Err(Cause::SpreadUnsatisfiable);
@@ -135,7 +140,7 @@ pub(crate) enum Exact {
     Use(Vec<Item>),
     /// Nothing adds up.
     Nothing,
-    /// There are two keys, or too many states.
+    /// There are too many states.
     GivenUp,
 }
 
@@ -147,9 +152,6 @@ pub(crate) fn choose_exactly(
     replicas: u32,
     steady: bool,
 ) -> Exact {
-    if !want.is_exact() {
-        return Exact::GivenUp;
-    }
     let held: u64 = items.iter().map(|item| u64::from(item.base)).sum();
     if steady && held > u64::from(replicas) {
         // Where there are to be fewer replicas, members may be left, and none need be added.
@@ -183,19 +185,35 @@ fn look(
     replicas: u32,
     limits: impl Fn(&Item) -> (u32, u32, bool),
 ) -> Exact {
+    // Of two keys the one with fewer domains is the second.
+    let number = |key: usize| count_domains(candidates, items, key);
+    let (key, second) = match want.keys.as_slice() {
+        [_, _] if number(1) > number(0) => (1, Some(0)),
+        [_, _] => (0, Some(1)),
+        _ => (0, None),
+    };
     let mut ordered = items.to_vec();
-    ordered
-        .sort_by_cached_key(|item| (candidates[item.of].domains[0], preference(candidates, item)));
+    ordered.sort_by_cached_key(|item| {
+        (candidates[item.of].domains[key], preference(candidates, item))
+    });
+    let mut numbers: Vec<u32> = Vec::new();
     let options: Vec<Choice> = ordered
         .iter()
         .map(|item| {
             let (low, high, must) = limits(item);
-            let domain = if want.keys.is_empty() { 0 } else { candidates[item.of].domains[0] };
-            Choice { domain, low, high, must }
+            let domains = &candidates[item.of].domains;
+            let domain = if want.keys.is_empty() { 0 } else { domains[key] };
+            let beside = second.map_or(0, |second| place_of(domains[second], &mut numbers));
+            Choice { domain, beside, low, high, must }
         })
         .collect();
-    let domains = want.keys.first().map_or((0, None), |(_, min, max)| (*min, *max));
-    match search(&options, replicas, Limits { domains, members: want.members }) {
+    let of = |key: usize| want.keys.get(key).map(|(_, min, max)| (*min, *max));
+    let limits = Limits {
+        domains: of(key).unwrap_or((0, None)),
+        members: want.members,
+        beside: second.and_then(of),
+    };
+    match search(&options, replicas, limits) {
         Answer::Use(used) => {
             let mut chosen: Vec<Item> = Vec::with_capacity(used.len());
             let mut counted = Used::new(want);
@@ -221,6 +239,15 @@ fn look(
     }
 }
 
+/// The place of a domain among those that were seen, this one included from now on.
+fn place_of(domain: u32, seen: &mut Vec<u32>) -> u32 {
+    let place = seen.iter().position(|known| *known == domain).unwrap_or_else(|| {
+        seen.push(domain);
+        seen.len() - 1
+    });
+    u32::try_from(place).unwrap_or(u32::MAX)
+}
+
 /// How early an item is taken: the lower the better.
 pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> Rank {
     Rank::new(&candidates[item.of], item.base > 0, item.upper)
@@ -230,7 +257,7 @@ pub(crate) fn preference(candidates: &[Candidate], item: &Item) -> Rank {
 /// used, so that only the best of each have to be put in order.
 fn ordered(candidates: &[Candidate], items: &[Item], want: &Want) -> Vec<Item> {
     let few = match want.members.1 {
-        Some(most) if want.is_exact() => best(candidates, items, want, most as usize),
+        Some(most) if !want.has_two_keys() => best(candidates, items, want, most as usize),
         _ => None,
     };
     let all = || (0..).zip(items).map(|(at, item)| (preference(candidates, item), at)).collect();

@@ -97,8 +97,13 @@ impl Try<'_> {
         };
         let mut counts = self.share(&chosen.items);
         counts.bounded = chosen.bounded;
-        self.scratch.items.put_back(chosen.items);
         let wanted = u64::from(self.replicas);
+        if counts.placed == wanted
+            && let Some(better) = self.without_idle(&chosen.items, &counts, &open)
+        {
+            counts = Counts { bounded: counts.bounded, ..better };
+        }
+        self.scratch.items.put_back(chosen.items);
         if exactly && !chosen.searched && counts.placed < wanted && room >= wanted {
             let items = self.items(&open);
             match choose_exactly(self.candidates, &items, self.want, self.replicas, self.steady) {
@@ -118,6 +123,29 @@ impl Try<'_> {
             });
         }
         counts
+    }
+
+    /// Where the number of members is limited, one that was chosen and got nothing kept a place
+    /// from another. The choice without such members, if more are used then.
+    fn without_idle(
+        &self,
+        chosen: &[Item],
+        counts: &Counts,
+        open: &RangeInclusive<u16>,
+    ) -> Option<Counts> {
+        let most = self.want.most_members()?;
+        let idle = |item: &Item| counts.each[item.of] == 0;
+        if chosen.len() < most || !chosen.iter().any(|item| idle(item) && item.base == 0) {
+            return None;
+        }
+        let left_out = |item: &Item| {
+            idle(item) && chosen.binary_search_by_key(&item.of, |chosen| chosen.of).is_ok()
+        };
+        let items = self.items(open).into_iter().filter(|item| !left_out(item)).collect();
+        let again = choose(self.candidates, items, self.want, self.replicas, self.steady).ok()?;
+        let better = self.share(&again.items);
+        let used = |counts: &Counts| counts.each.iter().filter(|count| **count > 0).count();
+        (better.placed == counts.placed && used(&better) > used(counts)).then_some(better)
     }
 
     fn items(&self, open: &RangeInclusive<u16>) -> Vec<Item> {

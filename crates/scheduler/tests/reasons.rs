@@ -195,11 +195,12 @@ fn noted(note: &Note) -> (Fleet, Request) {
             (Fleet::new([a]), request(3))
         }
         Note::SearchBounded => {
-            // Ten regions of three providers, most too small: two keys and tight limits.
-            let members = (0..30_u64).map(|at| {
+            // Two regions of each of twelve providers, most too small: more sets of providers than
+            // are looked at.
+            let members = (0..48_u64).map(|at| {
                 let mut one = member(&format!("m{at:02}"), 1 + at % 7);
-                one.provider = format!("p{}", at % 3).into();
-                one.region = format!("p{}-r{}", at % 3, at % 10).into();
+                one.provider = format!("p{}", at % 12).into();
+                one.region = format!("p{}-r{}", at % 12, at % 24).into();
                 one
             });
             let most = |key, min, max| Spread { key, min, max: Some(max) };

@@ -45,14 +45,15 @@ pub enum Rule {
     /// goes by a hash of workload and cluster, so that no cluster wins or loses always.
     TieByKey,
     /// The recorded answer adds replicas on a cluster whose taint the work does not tolerate, or
-    /// that does not serve its kind, because some run there. Ours keeps what runs there and adds
-    /// nothing.
+    /// that does not serve its kind, because some run there; or it leaves an open cluster for such
+    /// a one where some have to be left. Ours keeps what runs there, adds nothing, and leaves it
+    /// first.
     ClosedTakesNothing,
     /// The recorded scheduler takes the object away everywhere when it is scaled to zero. Ours
     /// leaves it in place with no replicas, so that scaling up finds it there.
     ZeroStaysInPlace,
-    /// The recorded scheduler empties the placement when no cluster passes its filters. Ours keeps
-    /// what runs.
+    /// The recorded scheduler empties the placement when no cluster passes its filters, and takes
+    /// copies off a cluster that takes nothing new. Ours keeps what runs: a drain takes it out.
     PlacementIsKept,
     /// Asked to calculate anew, the recorded scheduler still prefers clusters that hold the work.
     /// Ours gives what a new workload would get, so that no trace of history is left.
@@ -174,8 +175,13 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
             (Rule::ZeroStaysInPlace, nothing && ours.runs_nothing()),
             (Rule::RoomIsRespected, theirs.exceeds_room()),
             (Rule::SpreadHolds, theirs.breaks_spread()),
-            (Rule::CopiesAreWhole, theirs.has_parts_of_copies() && !ours.has_parts_of_copies()),
+            (
+                Rule::CopiesAreWhole,
+                theirs.has_parts_of_copies() && !ours.has_parts_of_copies()
+                    || theirs.starts_parts_of_copies() && !ours.starts_parts_of_copies(),
+            ),
             (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
+            (Rule::PlacementIsKept, ours.differs_by_what_it_keeps_where_closed(theirs)),
             (Rule::SteadyMovesNothing, ours.request.rules.steady && theirs.drops_more_than(ours)),
             (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
             (Rule::FreshForgets, ours.forgets_more_than(theirs)),
@@ -192,7 +198,10 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
         // Free room decides over all clusters, or over the best few: nothing but ties may differ.
         let rules = [
             (Rule::SpreadHolds, theirs.breaks_spread() && !ours.breaks_spread()),
-            (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
+            (
+                Rule::ClosedTakesNothing,
+                theirs.grows_where_closed() || theirs.leaves_open_for_closed(ours),
+            ),
             (Rule::SteadyMovesNothing, theirs.displaces() > ours.displaces()),
             (Rule::TieByKey, ours.is_exact() && theirs.is_exact() && ours.is_tied_with(theirs)),
             (Rule::FreshForgets, ours.forgets_more_than(theirs)),
@@ -207,8 +216,8 @@ fn compare(ours: &Side<'_>, theirs: &Side<'_>) -> Verdict {
         (Rule::SteadyMovesNothing, theirs.displaces() > ours.displaces()),
         (Rule::PackFills, pack && plain(ours).len() <= plain(theirs).len() && ours.is_filled()),
         (Rule::ClosedTakesNothing, theirs.grows_where_closed()),
-        (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
         (Rule::TieByKey, ours.is_exact() && theirs.is_exact() && ours.is_tied_with(theirs)),
+        (Rule::SpreadUsesWhatItMay, ours.uses_more_of_its_spread(theirs)),
         (Rule::FreshForgets, ours.forgets_more_than(theirs)),
         (Rule::EarlierTiersFirst, theirs.passes_tiers_over() && !ours.passes_tiers_over()),
         (
@@ -370,6 +379,36 @@ impl Side<'_> {
         closed.into_iter().any(|cluster| self.count(&cluster.name) > self.previous(&cluster.name))
     }
 
+    fn closed(&self) -> impl Iterator<Item = &str> {
+        let closed = self.case.clusters.iter().filter(|cluster| !self.case.is_open(cluster));
+        closed.map(|cluster| cluster.name.as_str())
+    }
+
+    /// Whether it leaves clusters though they are open, where another answer that is as valid
+    /// leaves closed ones.
+    fn leaves_open_for_closed(&self, other: &Self) -> bool {
+        let left = |side: &Self, open: bool| {
+            let held = side.kept().filter(|(name, count)| *count > 0 && side.count(name) == 0);
+            held.filter(|(name, _)| side.closed().all(|closed| closed != *name) == open).count()
+        };
+        !other.exceeds_room()
+            && !other.breaks_spread()
+            && left(self, true) > left(other, true)
+            && left(self, false) < left(other, false)
+    }
+
+    /// Whether two answers are the same but for what this one keeps on closed clusters.
+    fn differs_by_what_it_keeps_where_closed(&self, other: &Self) -> bool {
+        let closed: BTreeSet<&str> = self.closed().collect();
+        let names = self.counts.keys().chain(other.counts.keys());
+        names.into_iter().all(|name| {
+            self.count(name) == other.count(name)
+                || closed.contains(name.as_str())
+                    && self.count(name) > other.count(name)
+                    && self.count(name) <= self.previous(name)
+        })
+    }
+
     /// Whether it was calculated anew, and more of it stands where nothing stood than in another
     /// answer that is as valid.
     fn forgets_more_than(&self, other: &Self) -> bool {
@@ -388,6 +427,12 @@ impl Side<'_> {
         let given = self.counts.iter().filter(|(name, count)| **count != self.previous(name));
         self.request.mode == Mode::Duplicate
             && given.into_iter().any(|(_, count)| *count != self.request.replicas)
+    }
+
+    /// Whether a cluster that had nothing of a work got a part of what each should have in full.
+    fn starts_parts_of_copies(&self) -> bool {
+        let new = self.counts.iter().filter(|(name, n)| **n > 0 && self.previous(name) == 0);
+        new.into_iter().any(|(_, count)| *count != self.request.replicas)
     }
 
     /// Whether the object is somewhere, and no replica runs.
@@ -409,8 +454,16 @@ impl Side<'_> {
     fn is_filled(&self) -> bool {
         let steady = self.request.rules.steady;
         let shrinks = steady && self.request.previous.total() >= u64::from(self.request.replicas);
+        // A spread keeps one replica at least in as many clusters as it wants.
+        let spread = &self.request.rules.spread;
+        let fewest = spread.iter().filter(|spread| spread.key == Topology::Cluster);
+        let fewest = fewest.map(|spread| spread.min as usize).max().unwrap_or(0);
+        let used = self.counts.values().filter(|count| **count > 0).count();
         let open = self.counts.iter().filter(|(cluster, count)| {
             let own = self.previous(cluster);
+            if **count == 1 && used <= fewest {
+                return false;
+            }
             let full = if shrinks { u64::from(own) } else { self.room(cluster) };
             let takes_part = !steady || shrinks || **count > own;
             **count > 0 && takes_part && u64::from(**count) < full
@@ -519,11 +572,38 @@ impl Side<'_> {
             names.fold(0, |sum, (name, _)| sum.saturating_add(of(name)))
         };
         let room = |side: &Self| used(side, &|name| side.room(name));
+        let regions = |side: &Self| side.room_of_regions();
         let held = |side: &Self| used(side, &|name| u64::from(side.previous(name)));
         chooses
             && !self.breaks_spread()
             && !self.exceeds_room()
-            && (wider || room(self) >= room(other) || held(self) > held(other))
+            && (wider
+                || room(self) >= room(other)
+                || held(self) > held(other)
+                || self.domains(&Topology::Region) != other.domains(&Topology::Region)
+                    && regions(self) >= regions(other))
+    }
+
+    /// What the regions that it uses can hold, in as many clusters each as the spread lets it use
+    /// beside one in each of the others.
+    fn room_of_regions(&self) -> u64 {
+        let regions = self.domains(&Topology::Region);
+        let spread = &self.request.rules.spread;
+        let most = spread.iter().filter(|spread| spread.key == Topology::Cluster);
+        let most =
+            most.filter_map(|spread| spread.max).min().map_or(usize::MAX, |max| max as usize);
+        let each = most.saturating_sub(regions.len().saturating_sub(1)).max(1);
+        let of = |region: &&str| -> u64 {
+            let open = self
+                .case
+                .clusters
+                .iter()
+                .filter(|known| known.region == **region && self.case.may_use(known));
+            let mut rooms: Vec<u64> = open.map(|known| self.room(&known.name)).collect();
+            rooms.sort_unstable();
+            rooms.iter().rev().take(each).fold(0, |sum, room| sum.saturating_add(*room))
+        };
+        regions.iter().map(of).fold(0, u64::saturating_add)
     }
 }
 
