@@ -80,9 +80,10 @@ pub struct ResourceBindingSpec {
     #[schemars(length(max = 5000))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub ordinals: Vec<ClusterOrdinals>,
-    /// Replicas on their way from one cluster to another; the oldest Done are dropped first.
+    /// Replicas on their way from one cluster to another, 2500 at once; the oldest Done are dropped
+    /// first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 200))]
+    #[schemars(length(max = 2700))]
     #[x_kube(merge_strategy = ListMerge::Atomic)]
     pub moves: Vec<Move>,
     /// Why the replicas are where they are; absent before the first decision. Clusters, ordinals,
@@ -273,7 +274,7 @@ pub enum WorkloadHealth {
 #[serde(rename_all = "camelCase")]
 pub struct Move {
     /// Id: unique in the binding, stable over restarts.
-    #[schemars(length(min = 1, max = 128))]
+    #[schemars(length(min = 1, max = 256))]
     pub id: String,
     /// The cluster that gives the replicas up.
     #[schemars(length(min = 1, max = 63))]

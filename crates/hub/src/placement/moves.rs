@@ -13,8 +13,13 @@ use std::collections::BTreeMap;
 
 use hanse_api::{Move, MoveReason, MoveState, RemoveOld, ResourceBinding};
 
-/// How many moves a binding keeps; the oldest ended ones go first.
+/// How many moves of a binding are under way at once: what else has to move stays where it is until
+/// some of them have ended. A move takes some 300 bytes, and etcd takes objects of 1.5 MiB.
+pub const MOST_OPEN: usize = 2500;
+/// How many ended moves a binding keeps; the oldest go first.
 const KEPT: usize = 200;
+/// Letters of an event's id that are kept in the ids of its moves.
+const EVENT_LETTERS: usize = 100;
 
 /// Whether a binding has moves that are not at their end.
 pub fn has_open(binding: &ResourceBinding) -> bool {
@@ -144,6 +149,7 @@ pub fn pair(
 
 /// An id that no move of the binding has yet.
 pub fn fresh_id(moves: &[Move], event: &str, from: &str, to: &str) -> String {
+    let event: String = event.chars().take(EVENT_LETTERS).collect();
     let stem = format!("{event}/{from}/{to}");
     let taken = |id: &str| moves.iter().any(|item| item.id == id);
     if !taken(&stem) {
@@ -158,12 +164,18 @@ pub fn fresh_id(moves: &[Move], event: &str, from: &str, to: &str) -> String {
 
 /// Drops the oldest ended moves above the bound.
 pub fn trim(moves: &mut Vec<Move>) {
-    while moves.len() > KEPT {
-        let Some(at) = moves.iter().position(|item| item.state.is_final()) else {
-            return;
-        };
-        moves.remove(at);
-    }
+    let ended = moves.iter().filter(|item| item.state.is_final()).count();
+    let mut surplus = ended.saturating_sub(KEPT);
+    moves.retain(|item| {
+        let drops = surplus > 0 && item.state.is_final();
+        surplus -= usize::from(drops);
+        !drops
+    });
+}
+
+/// How many more moves may begin.
+pub fn room_for(moves: &[Move]) -> usize {
+    MOST_OPEN.saturating_sub(moves.iter().filter(|item| !item.state.is_final()).count())
 }
 
 #[cfg(test)]
@@ -271,8 +283,11 @@ mod tests {
         moves[0].id = fresh_id(&[], "e1", "a", "b");
         assert_eq!(moves[0].id, "e1/a/b");
         assert_eq!(fresh_id(&moves, "e1", "a", "b"), "e1/a/b/2");
-        moves.extend((0..KEPT).map(|_| Move { state: MoveState::Done, ..started("x", "y", 1) }));
+        moves.extend((0..=KEPT).map(|_| Move { state: MoveState::Done, ..started("x", "y", 1) }));
         trim(&mut moves);
-        assert_eq!((moves.len(), moves[0].state), (KEPT, MoveState::Adding));
+        assert_eq!((moves.len(), moves[0].state), (1 + KEPT, MoveState::Adding));
+        let (event, name) = ("e".repeat(300), "n".repeat(63));
+        let longest = fresh_id(&moves, &event, &name, &name);
+        assert!(longest.len() <= 240, "the API takes 256 characters: {longest}");
     }
 }

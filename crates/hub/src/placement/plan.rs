@@ -511,7 +511,9 @@ impl<'a> Work<'a> {
 
     /// Begins the moves that the new counts ask for, and keeps old copies until these are done.
     fn carry_out(&mut self, placed: &Assignment, settled: &Counts, left: &Counts) {
-        let pairs = self.losses_and_gains(placed, left);
+        let mut pairs = self.losses_and_gains(placed, left);
+        // What is too much at once stays where it is, and is asked for again as moves end.
+        let later = pairs.split_off(pairs.len().min(moves::room_for(&self.moves)));
         let moved: Counts = pairs.iter().fold(Counts::new(), |mut sum, (from, _, count)| {
             *sum.entry(from.clone()).or_default() += count;
             sum
@@ -524,6 +526,13 @@ impl<'a> Work<'a> {
         for (member, count) in moves::outgoing(&self.moves) {
             *held.entry(member).or_default() += count;
         }
+        for (from, to, count) in later {
+            *held.entry(from).or_default() += count;
+            if let Some(held) = held.get_mut(&to) {
+                *held -= count;
+            }
+        }
+        held.retain(|member, count| *count > 0 || placed.of(member) == 0);
         // What has no room elsewhere stays where it was, for the member may come back.
         let sum = u32::try_from(placed.total()).unwrap_or(u32::MAX);
         let mut without_place = self.request.replicas.saturating_sub(sum);

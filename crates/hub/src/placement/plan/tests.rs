@@ -546,3 +546,49 @@ fn notes_and_survival_are_told_and_stay_while_nothing_changes() {
     assert_eq!(placed.outcome.reason(), reason::WOULD_NOT_SURVIVE);
     assert!(placed.clusters.is_empty());
 }
+
+#[test]
+fn what_would_be_too_many_moves_for_one_object_stays_until_others_have_ended() {
+    let name = |side: &str, at: usize| format!("{side}{at}");
+    let mut seen = seen(6, (0..6).map(|at| member(&name("lost", at), 1)).collect());
+    let placed = run(&seen);
+    write_back(&mut seen, &placed);
+    (0..6).for_each(|at| seen.fleet.set(member(&name("new", at), 1)));
+    let mut orders = BTreeMap::new();
+    for at in 0..6 {
+        lose(&mut seen, &name("lost", at));
+        orders.extend(seen.evacuations.iter().map(|(name, order)| (name.clone(), order.clone())));
+    }
+    seen.evacuations = Arc::new(orders);
+    let others = |state| {
+        (0..moves::MOST_OPEN - 4).map(move |at| Move {
+            id: format!("{at}"),
+            from: name("gone", at),
+            to: name("elsewhere", at),
+            replicas: 0,
+            reason: MoveReason::MemberLost,
+            evidence: String::new(),
+            state,
+            started_at: Time(Timestamp::UNIX_EPOCH),
+        })
+    };
+    let on = |placed: &Placed, side: &str| -> i32 {
+        let there = placed.clusters.iter().filter(|cluster| cluster.name.starts_with(side));
+        there.map(|cluster| cluster.replicas).sum()
+    };
+    Arc::make_mut(&mut seen.binding).spec.moves = others(MoveState::Waiting).collect();
+    let first = run(&seen);
+    assert_eq!(first.moves.len(), moves::MOST_OPEN);
+    assert_eq!((on(&first, "lost"), on(&first, "new")), (6, 4));
+    write_back(&mut seen, &first);
+    let again = run(&seen);
+    assert!(again.clusters == first.clusters && again.moves == first.moves, "nothing new begins");
+    for item in &mut Arc::make_mut(&mut seen.binding).spec.moves {
+        if item.replicas == 0 {
+            item.state = MoveState::Done;
+        }
+    }
+    let last = run(&seen);
+    assert_eq!((on(&last, "lost"), on(&last, "new")), (6, 6));
+    assert_eq!(last.moves.iter().filter(|item| !item.state.is_final()).count(), 6);
+}
