@@ -5,6 +5,7 @@
 
 mod cache;
 mod capacity;
+mod demand;
 pub mod drill;
 pub mod events;
 pub mod explain;

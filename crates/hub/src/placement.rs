@@ -43,7 +43,7 @@ pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 pub(crate) use plan::{key, request};
 pub(crate) use verdict::{conditions, in_words};
 
-use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
+use crate::{Key, Queue, TokenBucket, World, demand, metrics::HubMetrics, policies::Policies};
 use affected::Affected;
 use first_look::FirstLook;
 use fleet::FleetBook;
@@ -138,6 +138,7 @@ impl Placement {
         if written.is_err() {
             // What was reserved for this decision is taken back with the next look.
             let binding = self.world.objects().bindings.get(key);
+            self.world.decided().give_up(key);
             self.world.tenants().note_binding(key, binding.as_deref());
             self.book(|book| book.note_binding(key, binding.as_deref(), &self.world));
         }
@@ -185,7 +186,11 @@ impl Placement {
             }
             placed.asked = placed.asked.map(without_spare);
             let needs = Arc::clone(&seen.needs);
-            self.world.tenants().note(key, binding, &placed.clusters);
+            if placed.clusters != binding.spec.clusters {
+                self.world.decided().begin(key, binding);
+            }
+            let taken = demand::taken(binding, &placed.clusters);
+            self.world.tenants().note(key, binding, &taken);
             let held = placed.outcome.reason() == reason::HELD_FOR_HIGHER_IMPORTANCE;
             let ends = waiting
                 .iter()
@@ -195,7 +200,7 @@ impl Placement {
             // Its view of the fleet, and of what others may lose, goes first, or what follows would
             // copy whole members.
             drop(seen);
-            book.reserve(key, &placed.clusters, &needs);
+            book.reserve(key, &taken, &needs);
             book.note_loss(key, loss(binding, &placed));
             Some((placed, look_again))
         })

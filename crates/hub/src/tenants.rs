@@ -16,7 +16,7 @@ use hanse_api::{
 use hanse_rt::TaskSet;
 use kube::ResourceExt as _;
 
-use crate::{Key, Queue, World};
+use crate::{Key, Queue, World, demand};
 use book::{Amounts, Book, Owner};
 
 /// How long changes are collected before a tenant's status is written again.
@@ -161,7 +161,7 @@ impl Tenants {
     /// Notes what a binding holds as it is written.
     pub(crate) fn note_binding(&self, key: &Key, binding: Option<&ResourceBinding>) {
         if let Some(binding) = binding {
-            self.note(key, binding, &binding.spec.clusters);
+            self.note(key, binding, &demand::taken(binding, &binding.spec.clusters));
             return;
         }
         let gone = self.lock().forget(key);
@@ -259,7 +259,9 @@ impl TenantControl {
         let this = self.clone();
         self.world.objects().bindings.on_change(move |key, _, new| {
             let tenants = this.world.tenants();
-            tenants.note_binding(key, new.map(AsRef::as_ref));
+            if !this.world.decided().hides(key, new.map(AsRef::as_ref)) {
+                tenants.note_binding(key, new.map(AsRef::as_ref));
+            }
             if let Owner::One(name, _) = tenants.lock().owner(&key.namespace) {
                 this.queue.add_after(Key::new("", name), TELL_DELAY);
             }

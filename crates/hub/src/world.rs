@@ -17,8 +17,8 @@ use kube::Client;
 use tokio::sync::watch;
 
 use crate::{
-    Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, events::Recorder,
-    rules::RuleBook, standing::Standing, tenants::Tenants, traces::Traces,
+    Cache, Key, Session, SessionEvent, SessionLimits, Templates, TokenBucket, demand::Decided,
+    events::Recorder, rules::RuleBook, standing::Standing, tenants::Tenants, traces::Traces,
 };
 
 /// What every controller sees.
@@ -33,6 +33,7 @@ struct Shared {
     standing: Standing,
     templates: Templates,
     tenants: Tenants,
+    decided: Decided,
     sessions: RwLock<BTreeMap<String, Arc<Session>>>,
     hears: SessionListeners,
     evacuations: watch::Sender<Arc<Evacuations>>,
@@ -140,6 +141,7 @@ impl World {
             objects,
             templates,
             tenants: Tenants::default(),
+            decided: Decided::default(),
             sessions: RwLock::default(),
             hears: SessionListeners::default(),
             evacuations: watch::Sender::new(Arc::default()),
@@ -171,6 +173,11 @@ impl World {
     /// The tenants, and what they use.
     pub fn tenants(&self) -> &Tenants {
         &self.shared.tenants
+    }
+
+    /// Decisions that are on their way to the API.
+    pub(crate) fn decided(&self) -> &Decided {
+        &self.shared.decided
     }
 
     /// What controllers work with.

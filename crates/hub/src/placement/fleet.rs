@@ -20,7 +20,7 @@ use kube::ResourceExt as _;
 
 use super::{headroom::Headroom, illusions::Illusions};
 use crate::{
-    Key, TemplateKey, World,
+    Key, TemplateKey, World, demand,
     propagation::key_of_template,
     room::{Owner, RoomSeen, resources},
 };
@@ -134,8 +134,9 @@ impl FleetBook {
             self.forget(key);
             return;
         };
+        let taken = demand::taken(binding, &binding.spec.clusters);
         let clusters: BTreeMap<String, u32> =
-            binding.spec.clusters.iter().map(|c| (c.name.clone(), count(c.replicas))).collect();
+            taken.into_iter().map(|c| (c.name, count(c.replicas))).collect();
         if self.promised.get(key).is_some_and(|known| known.clusters == clusters) {
             return;
         }
@@ -252,6 +253,23 @@ impl FleetBook {
         }
     }
 
+    /// Pods of a workload that stand on nodes. Those of a CronJob belong to the Jobs that it made.
+    fn bound_to(&self, owner: &Owner, bound: &BTreeMap<Owner, u32>) -> u32 {
+        let own = bound.get(owner).copied().unwrap_or(0);
+        let (namespace, kind, name) = owner;
+        if kind != "CronJob" {
+            return own;
+        }
+        let first = (namespace.clone(), "Job".to_owned(), format!("{name}-"));
+        let runs = bound
+            .range(first..)
+            .take_while(|((space, kind, job), _)| {
+                space == namespace && kind == "Job" && job.starts_with(name.as_str())
+            })
+            .filter(|(job, _)| is_run_of(name, &job.2) && !self.by_owner.contains_key(*job));
+        own + runs.map(|(_, count)| count).sum::<u32>()
+    }
+
     fn look_at(&mut self, cluster: &MemberCluster, world: &World) {
         let name = cluster.name_any();
         let room = fresh_room(&name, world);
@@ -269,11 +287,18 @@ impl FleetBook {
             let Some(promise) = self.promised.get(key) else {
                 continue;
             };
-            let there = bound.get(&promise.owner).copied().unwrap_or(0);
+            let there = self.bound_to(&promise.owner, bound);
             let spec = promise.clusters.get(&name).copied().unwrap_or(0);
             self.fleet.reserve(&name, &promise.needs, spec.saturating_sub(there));
         }
     }
+}
+
+/// Whether a Job is one that a CronJob made: these are named `<cronjob>-<minutes since 1970>`.
+fn is_run_of(cron_job: &str, job: &str) -> bool {
+    let number = job.strip_prefix(cron_job).and_then(|rest| rest.strip_prefix('-'));
+    number
+        .is_some_and(|number| number.len() >= 8 && number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// A member as its nodes show it now, without what is promised there.
@@ -373,5 +398,29 @@ pub fn member_of(cluster: &MemberCluster, world: &World) -> Member {
         reserve_percent: u8::try_from(spec.reserve_percent).unwrap_or(0).min(100),
         room: Room::Unknown,
         name: name.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pods_of_the_jobs_that_a_cron_job_made_are_its_own() {
+        let owner = |kind: &str, name: &str| ("shop".to_owned(), kind.to_owned(), name.to_owned());
+        let mut book = FleetBook::default();
+        book.by_owner.insert(owner("Job", "report-29390400"), Key::new("shop", "report"));
+        let bound = [
+            ("CronJob", "import", 1),
+            ("Job", "import-29390400", 2),
+            ("Job", "import-29390401", 3),
+            ("Job", "import-once", 10),
+            ("Job", "import-more-29390400", 20),
+            ("Job", "report-29390400", 40),
+        ];
+        let bound = bound.map(|(kind, name, count)| (owner(kind, name), count)).into();
+        assert_eq!(book.bound_to(&owner("CronJob", "import"), &bound), 6);
+        assert_eq!(book.bound_to(&owner("CronJob", "report"), &bound), 0, "it is bound by itself");
+        assert_eq!(book.bound_to(&owner("Job", "import-once"), &bound), 10);
     }
 }

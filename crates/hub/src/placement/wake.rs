@@ -75,7 +75,9 @@ impl Placement {
     fn listen_to_bindings(&self) {
         let this = self.clone();
         self.world.objects().bindings.on_change(move |key, old, new| {
-            this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
+            if !this.world.decided().hides(key, new.map(Arc::as_ref)) {
+                this.book(|book| book.note_binding(key, new.map(Arc::as_ref), &this.world));
+            }
             this.affected(|all| all.note_binding(key, new.map(Arc::as_ref)));
             let more = |cluster: &&ClusterReplicas| {
                 let now = new.iter().flat_map(|binding| &binding.spec.clusters);

@@ -217,7 +217,7 @@ async fn a_definition_that_travels_makes_its_objects_placeable() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_job_runs_once_in_one_member_and_is_told_finished() {
+async fn a_job_runs_once_in_one_member_is_told_finished_and_holds_no_room_then() {
     let stage = Stage::new().await;
     let mut jobs = policy("jobs", json!({}));
     jobs["spec"]["resourceSelectors"] = json!([{"apiVersion": "batch/v1", "kind": "Job"}]);
@@ -225,8 +225,10 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
     stage
         .create(json!({"apiVersion": "batch/v1", "kind": "Job",
             "metadata": {"name": "once", "namespace": "shop"},
-            "spec": {"template": {"spec": {"restartPolicy": "Never", "containers": [
-                {"name": "main", "image": "registry/main:1"}]}}}}))
+            "spec": {"parallelism": 14, "completions": 14,
+                "template": {"spec": {"restartPolicy": "Never", "containers": [
+                    {"name": "main", "image": "registry/main:1",
+                        "resources": {"requests": {"cpu": "1"}}}]}}}}))
         .await;
     let holder = eventually("the job in one member", async || {
         let mut holders = stage.holders("batch/v1", "Job", "once").await;
@@ -235,7 +237,7 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
     .await;
     let time = "2026-01-01T00:00:10Z";
     let condition = |type_: &str| json!({"type": type_, "status": "True", "lastProbeTime": time, "lastTransitionTime": time});
-    let status = json!({"status": {"succeeded": 1, "startTime": time, "completionTime": time,
+    let status = json!({"status": {"succeeded": 14, "startTime": time, "completionTime": time,
         "conditions": [condition("SuccessCriteriaMet"), condition("Complete")]}});
     dynamic(&stage.member(&holder), "batch/v1", "Job", "shop")
         .patch_status("once", &kube::api::PatchParams::default(), &kube::api::Patch::Merge(&status))
@@ -244,6 +246,11 @@ async fn a_job_runs_once_in_one_member_and_is_told_finished() {
     stage.condition("batch/v1", "Job", "shop", "once", "Complete", "True").await;
     let binding = stage.binding("batch/v1", "Job", "once").await;
     assert_eq!(binding["spec"]["finished"], json!([holder]));
+    // Its 14 of 16 cores are free for others.
+    let there = json!({"placement": {"clusters": [{"names": [holder]}]}});
+    stage.create(policy("all", there)).await;
+    stage.create(deployment("web", 20)).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     stage.end().await;
 }
 
