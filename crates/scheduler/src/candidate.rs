@@ -76,6 +76,11 @@ impl Candidate {
         self.previous.saturating_add(more).min(most).min(self.max)
     }
 
+    /// `upper` where it was counted. Room that nobody knows attracts nothing.
+    pub(crate) const fn known(&self, upper: u32) -> u32 {
+        if self.counted || self.closed { upper } else { 0 }
+    }
+
     /// Order of preference among equals: already there, lower tier, more weight, more room, nearer,
     /// keyed hash.
     pub(crate) fn rank(&self, steady: bool, elastic: bool) -> Rank {
@@ -96,7 +101,7 @@ impl Rank {
     #[inline]
     pub(crate) fn new(candidate: &Candidate, there: bool, upper: u32) -> Self {
         let tier = u64::from(!there) << 48 | u64::from(candidate.tier) << 32;
-        let room = u64::from(!upper) << 32 | u64::from(candidate.far) << 30;
+        let room = u64::from(!candidate.known(upper)) << 32 | u64::from(candidate.far) << 30;
         Self(tier | u64::from(!candidate.weight), room | !candidate.tie >> 34)
     }
 }

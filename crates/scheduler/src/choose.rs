@@ -442,7 +442,7 @@ fn allowed_domains(
     let most_domains = max.map_or(usize::MAX, |max| max as usize);
     let rows = ordered.iter().map(|item| {
         let candidate = &candidates[item.of];
-        (candidate.domains[0], Reverse(item.upper), item.base, candidate)
+        (candidate.domains[0], Reverse(candidate.known(item.upper)), item.base, candidate)
     });
     let mut rows: Vec<_> = rows.collect();
     rows.sort_unstable_by_key(|(domain, upper, ..)| (*domain, *upper));

@@ -249,6 +249,29 @@ fn unknown_room_is_its_own_case() {
 }
 
 #[test]
+fn unknown_room_attracts_nothing_that_fits_where_room_is_known() {
+    let mut unknown = member("a", 0);
+    unknown.room = Room::Unknown;
+    unknown.region = "r1".into();
+    let known = |name: &str, room| Member { region: "r2".into(), ..member(name, room) };
+    let fleet = Fleet::new([unknown, known("b", 3), known("c", 9)]);
+    let mut whole = request(5);
+    whole.mode = Mode::Whole;
+    assert_eq!(placed(&fleet, &whole), map(&[("c", 5)]));
+    whole.replicas = 12;
+    assert_eq!(placed(&fleet, &whole), map(&[("a", 12)]), "nobody knows that it does not fit");
+    let one = |key| vec![Spread { key, min: 1, max: Some(1) }];
+    let mut copies = request(2);
+    copies.mode = Mode::Duplicate;
+    copies.rules = Arc::new(Rules { spread: one(Topology::Cluster), ..Rules::default() });
+    assert_eq!(placed(&fleet, &copies), map(&[("c", 2)]));
+    let mut weighted = request(4);
+    weighted.mode = Mode::Divide(DivideBy::Weighted(Arc::default()));
+    weighted.rules = Arc::new(Rules { spread: one(Topology::Region), ..Rules::default() });
+    assert_eq!(placed(&fleet, &weighted), map(&[("b", 2), ("c", 2)]));
+}
+
+#[test]
 fn scaled_to_zero_the_object_stays_where_it_is() {
     let fleet = fleet(&[("a", 5), ("b", 5)]);
     let mut zero = request(0);
