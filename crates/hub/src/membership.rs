@@ -26,7 +26,7 @@ use serde_json::json;
 pub use plan::{Joining, Verdict, judge};
 
 use crate::{
-    Key, Queue, SessionEvent, World,
+    Key, Queue, Session, SessionEvent, World,
     events::{Subject, Tone},
     write::change_status,
 };
@@ -127,18 +127,20 @@ impl Membership {
         let name = cluster.name_any();
         let source = match join::source(&self.world, cluster).await {
             Ok(source) => source,
-            Err(error) => return Joining::Refused(error),
+            Err(join::Unknown::Unusable(words)) => return Joining::Refused(words),
+            Err(join::Unknown::Unread(words)) => {
+                return match self.world.session(&name) {
+                    Some(session) => ask_again(&session).await,
+                    None => Joining::Silent(words),
+                };
+            }
         };
         let known = {
             let connected = self.connected.lock().expect("no holder of this lock panics");
             connected.get(&name) == Some(&source)
         };
         if let Some(session) = self.world.session(&name).filter(|_| known) {
-            return if session.is_up() {
-                join::ask(&session.client()).await
-            } else {
-                Joining::Silent(session.sight().borrow().error.clone())
-            };
+            return ask_again(&session).await;
         }
         self.disconnect(&name).await;
         let client = match join::connect(&self.world, &name, &source).await {
@@ -274,5 +276,13 @@ impl Membership {
             self.world.means().recorder.say(&subject, Tone::Warning, why, words);
         }
         Ok(())
+    }
+}
+/// Asks a member that is connected who it is, unless it is known to be silent.
+async fn ask_again(session: &Session) -> Joining {
+    if session.is_up() {
+        join::ask(&session.client()).await
+    } else {
+        Joining::Silent(session.sight().borrow().error.clone())
     }
 }

@@ -43,7 +43,10 @@ pub use plan::{Outcome, Placed, Seen, Stuck, Survival, plan};
 pub(crate) use plan::{key, request};
 pub(crate) use verdict::{conditions, in_words};
 
-use crate::{Key, Queue, TokenBucket, World, demand, metrics::HubMetrics, policies::Policies};
+use crate::{
+    Key, Queue, TokenBucket, World, demand, metrics::HubMetrics, policies::Policies,
+    propagation::key_of_template,
+};
 use affected::Affected;
 use first_look::FirstLook;
 use fleet::FleetBook;
@@ -114,7 +117,11 @@ impl Placement {
         let Some(binding) = self.world.objects().bindings.get(key) else {
             return Ok(());
         };
-        if binding.metadata.deletion_timestamp.is_some() {
+        let template = key_of_template(&binding.spec.template);
+        let is_unread = self.world.templates().get(&template).is_none()
+            && !self.world.templates().is_synced(&template.kind_id());
+        if binding.metadata.deletion_timestamp.is_some() || is_unread {
+            // What is being read yet brings its binding here again.
             return Ok(());
         }
         let Some((placed, look_again)) = self.decide(key, &binding) else {
@@ -179,7 +186,9 @@ impl Placement {
             let turn = || self.removals.try_take();
             let mut placed = hold::plan_beside(&mut seen, &waiting, named, &mut planner, turn);
             if let Some(asked) = &placed.asked
-                && (hold::adds(&seen, &placed) || !placed.outcome.is_complete())
+                && (hold::adds(&seen, &placed)
+                    || !placed.outcome.is_complete()
+                    || matches!(placed.survival, Survival::WouldNot(_)))
                 && self.first_look.waits(key, &asked.rules, &self.world)
             {
                 return None;

@@ -29,8 +29,8 @@ struct State<K> {
     waiting: BTreeMap<K, Place>,
     /// The same by place.
     order: BTreeSet<(Place, K)>,
-    /// Keys in the hands of a worker.
-    busy: BTreeSet<K>,
+    /// Keys in the hands of a worker, with their importance.
+    busy: BTreeMap<K, i32>,
     /// Keys that were added while busy.
     again: BTreeMap<K, i32>,
     /// Keys that come back later.
@@ -50,7 +50,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
         let state = State {
             waiting: BTreeMap::new(),
             order: BTreeSet::new(),
-            busy: BTreeSet::new(),
+            busy: BTreeMap::new(),
             again: BTreeMap::new(),
             later: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -73,8 +73,10 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
     }
 
     /// Adds a key after a while, unless it waits already; an earlier time for the same key holds.
+    /// A key that is worked on stays as important as it was.
     pub fn add_after(&self, key: K, delay: Duration) {
-        self.add_after_with(key, 0, delay);
+        let own = self.state().busy.get(&key).copied();
+        self.add_after_with(key, own.unwrap_or(0), delay);
     }
 
     /// Adds a key of some importance after a while.
@@ -131,7 +133,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
                 state.ripen(Mono::now());
                 if let Some((place, key)) = state.order.pop_first() {
                     state.waiting.remove(&key);
-                    state.busy.insert(key.clone());
+                    state.busy.insert(key.clone(), place.0.saturating_neg());
                     let more = !state.order.is_empty();
                     drop(state);
                     if more {
@@ -186,7 +188,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
 
 impl<K: Ord + Clone> State<K> {
     fn push(&mut self, key: K, importance: i32) {
-        if self.busy.contains(&key) {
+        if self.busy.contains_key(&key) {
             let entry = self.again.entry(key).or_insert(importance);
             *entry = (*entry).max(importance);
             return;
@@ -244,6 +246,18 @@ mod tests {
         }
         assert_eq!(taken, ["c", "a", "b"]);
         assert!(queue.is_idle());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_key_that_is_tried_again_stays_as_important_as_it_was() {
+        let queue = queue();
+        queue.add_with("a", 5);
+        let key = queue.next().await;
+        queue.retry(key);
+        queue.done(&key);
+        hanse_rt::sleep(Duration::from_secs(1)).await;
+        queue.add_with("b", 4);
+        assert_eq!(queue.next().await, "a");
     }
 
     #[tokio::test]

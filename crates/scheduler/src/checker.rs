@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Decision, DivideBy, Enforce, Fleet, HOSTNAME, Health, Member, Mode, NodeShape, PodNeeds,
-    Request, Room, Standby, TierMode,
+    Request, Resources, Room, Standby, TierMode,
 };
 
 /// A promise that a decision breaks.
@@ -216,36 +216,50 @@ fn check_tiers(fleet: &Fleet, request: &Request, decision: &Decision, found: &mu
     };
     // What a spread or a minimum asks of the later tier is its due.
     let strict = rules.spread.is_empty() && rules.survive.is_none();
-    for later in fleet.iter().filter(|member| count(member) > before(member)) {
-        let due = !strict || least(later) > 1;
-        if due && count(later) <= before(later).max(least(later)) {
-            continue;
-        }
-        let earlier = fleet.iter().find(|member| {
-            let bounds = rules.bounds.iter().find(|bounds| bounds.clusters.admits(member));
-            let bounded = bounds.is_some_and(|bounds| {
-                bounds.min > 0 || bounds.max.is_some_and(|max| count(member) >= max)
-            });
-            let weightless = match &request.mode {
-                Mode::Divide(DivideBy::Weighted(weights)) => {
-                    let entry = weights.iter().find(|entry| entry.clusters.admits(member));
-                    !weights.is_empty() && entry.is_none_or(|entry| entry.weight == 0)
-                }
-                _ => member.room == Room::Unknown,
-            };
-            let added = u64::from(count(member).saturating_sub(before(member)));
-            // Room that the member would have to add comes after ready room in later tiers.
-            let roomy = ready(member, &request.needs).is_none_or(|fits| fits > added);
-            let usable = strict || count(member) > 0;
-            tier(member) < tier(later)
-                && tier(member).is_some()
-                && is_open(member, request)
-                && usable
-                && !bounded
-                && !weightless
-                && roomy
+    let grown = fleet.iter().filter(|member| count(member) > before(member));
+    let grown: Vec<&Member> = grown
+        .filter(|later| {
+            let due = !strict || least(later) > 1;
+            !due || count(later) > before(later).max(least(later))
+        })
+        .collect();
+    let Some(last) = grown.iter().map(|member| tier(member)).max() else {
+        return;
+    };
+    let has_room = |member: &Member| {
+        let bounds = rules.bounds.iter().find(|bounds| bounds.clusters.admits(member));
+        let bounded = bounds.is_some_and(|bounds| {
+            bounds.min > 0 || bounds.max.is_some_and(|max| count(member) >= max)
         });
-        if let Some(earlier) = earlier {
+        let weightless = match &request.mode {
+            Mode::Divide(DivideBy::Weighted(weights)) => {
+                let entry = weights.iter().find(|entry| entry.clusters.admits(member));
+                !weights.is_empty() && entry.is_none_or(|entry| entry.weight == 0)
+            }
+            _ => member.room == Room::Unknown,
+        };
+        let added = u64::from(count(member).saturating_sub(before(member)));
+        let usable = strict || count(member) > 0;
+        // Room that the member would have to add comes after ready room in later tiers.
+        is_open(member, request)
+            && usable
+            && !bounded
+            && !weightless
+            && ready(member, &request.needs).is_none_or(|fits| fits > added)
+    };
+    // The first tier that has room left, with one of its members.
+    let mut first: Option<(usize, &Member)> = None;
+    for member in fleet.iter() {
+        let Some(own) = tier(member) else {
+            continue;
+        };
+        let earlier = Some(own) < last && first.is_none_or(|(first, _)| own < first);
+        if earlier && has_room(member) {
+            first = Some((own, member));
+        }
+    }
+    for later in grown {
+        if let Some((_, earlier)) = first.filter(|(first, _)| Some(*first) < tier(later)) {
             found.push(Violation::Tier {
                 member: Arc::clone(&later.name),
                 earlier: Arc::clone(&earlier.name),
@@ -304,7 +318,7 @@ fn room(member: &Member, needs: &PodNeeds) -> Option<u64> {
     ready(member, needs).map(|fits| fits + grown)
 }
 
-/// Room counted by putting one replica after the other on the nodes.
+/// Room counted node by node.
 fn ready(member: &Member, needs: &PodNeeds) -> Option<u64> {
     let Room::Nodes(nodes) = &member.room else {
         return None;
@@ -361,23 +375,15 @@ fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
         return 0;
     }
     let kept = |amount: u64| (amount * u64::from(member.reserve_percent)).div_ceil(100);
-    let mut pods = 0;
-    let mut used = (0_u64, 0_u64);
-    loop {
-        let next = (used.0 + needs.request.cpu_milli, used.1 + needs.request.memory_bytes);
-        let others = needs.request.others.iter().all(|(name, amount)| {
-            let free = shape.free.others.get(name).copied().unwrap_or(0);
-            let all = shape.allocatable.others.get(name).copied().unwrap_or(0);
-            amount * (pods + 1) + kept(all) <= free || *amount == 0
-        });
-        let cpu = next.0 + kept(shape.allocatable.cpu_milli) <= shape.free.cpu_milli
-            || needs.request.cpu_milli == 0;
-        let memory = next.1 + kept(shape.allocatable.memory_bytes) <= shape.free.memory_bytes
-            || needs.request.memory_bytes == 0;
-        if pods >= shape.free_pods || !cpu || !memory || !others {
-            return pods;
-        }
-        used = next;
-        pods += 1;
-    }
+    let fits = |free: u64, all: u64, amount: u64| {
+        free.saturating_sub(kept(all)).checked_div(amount).unwrap_or(u64::MAX)
+    };
+    let (free, all) = (&shape.free, &shape.allocatable);
+    let amount = |from: &Resources, name: &str| from.others.get(name).copied().unwrap_or(0);
+    let others = needs.request.others.iter();
+    let others = others.map(|(name, need)| fits(amount(free, name), amount(all, name), *need));
+    fits(free.cpu_milli, all.cpu_milli, needs.request.cpu_milli)
+        .min(fits(free.memory_bytes, all.memory_bytes, needs.request.memory_bytes))
+        .min(others.min().unwrap_or(u64::MAX))
+        .min(shape.free_pods)
 }

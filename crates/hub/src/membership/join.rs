@@ -17,8 +17,17 @@ use crate::{Session, World};
 /// What a client is made from: a change of it makes a new one.
 pub(super) type Source = Connection;
 
+/// Why it is not known what a client is made from.
+#[derive(Debug)]
+pub(super) enum Unknown {
+    /// What is written down cannot be used; in words.
+    Unusable(String),
+    /// The hub's API did not answer; in words. What was known before still holds.
+    Unread(String),
+}
+
 /// The way to a member as its spec says.
-pub(super) async fn source(world: &World, cluster: &MemberCluster) -> Result<Source, String> {
+pub(super) async fn source(world: &World, cluster: &MemberCluster) -> Result<Source, Unknown> {
     let Wanted { direct, simulated } = &cluster.spec.connection;
     match (direct, simulated) {
         (Some(direct), _) => {
@@ -26,27 +35,34 @@ pub(super) async fn source(world: &World, cluster: &MemberCluster) -> Result<Sou
             Ok(Connection::Direct { kubeconfig })
         }
         (None, Some(_)) => Ok(Connection::Simulated),
-        (None, None) => Err("spec.connection is empty: write direct or simulated".to_owned()),
+        (None, None) => {
+            Err(Unknown::Unusable("spec.connection is empty: write direct or simulated".to_owned()))
+        }
     }
 }
 
-async fn kubeconfig(world: &World, name: &str) -> Result<String, String> {
+async fn kubeconfig(world: &World, name: &str) -> Result<String, Unknown> {
     let api: Api<Secret> = Api::namespaced(world.means().client.clone(), SYSTEM_NAMESPACE);
     let place = format!("Secret {SYSTEM_NAMESPACE}/{name}");
     let secret = match api.get_opt(name).await {
         Ok(Some(secret)) => secret,
-        Ok(None) => return Err(format!("{place} is not there: `hanse join` makes it")),
-        Err(error) => return Err(format!("{place} cannot be read: {error}")),
+        Ok(None) => {
+            let words = format!("{place} is not there: `hanse join` makes it");
+            return Err(Unknown::Unusable(words));
+        }
+        Err(error) => return Err(Unknown::Unread(format!("{place} cannot be read: {error}"))),
     };
     if secret.type_.as_deref() != Some(KUBECONFIG_SECRET_TYPE) {
-        return Err(format!("{place} has another type: write type: {KUBECONFIG_SECRET_TYPE}"));
+        let words = format!("{place} has another type: write type: {KUBECONFIG_SECRET_TYPE}");
+        return Err(Unknown::Unusable(words));
     }
     let bytes = secret.data.as_ref().and_then(|data| data.get(KUBECONFIG_KEY));
     let Some(bytes) = bytes else {
-        return Err(format!("{place} has no key {KUBECONFIG_KEY}: put the kubeconfig there"));
+        let words = format!("{place} has no key {KUBECONFIG_KEY}: put the kubeconfig there");
+        return Err(Unknown::Unusable(words));
     };
     String::from_utf8(bytes.0.clone())
-        .map_err(|_| format!("{place}: key {KUBECONFIG_KEY} is not text"))
+        .map_err(|_| Unknown::Unusable(format!("{place}: key {KUBECONFIG_KEY} is not text")))
 }
 
 /// Deletes the Secrets that `hanse join` made for a member: its kubeconfig and its relay's token.

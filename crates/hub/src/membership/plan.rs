@@ -91,9 +91,15 @@ pub fn judge(cluster: &MemberCluster, all: &[Arc<MemberCluster>], joining: &Join
         );
         return Verdict::Refused(reason::IDENTITY_MISMATCH, words);
     }
-    let twin = all
-        .iter()
-        .find(|other| other.name_any() != name && other.spec.identity.as_ref() == Some(identity));
+    // Of two that name the same cluster the older one stays.
+    let age = |cluster: &MemberCluster| {
+        (cluster.metadata.creation_timestamp.clone().map(|time| time.0), cluster.name_any())
+    };
+    let twin = all.iter().find(|other| {
+        other.name_any() != name
+            && other.spec.identity.as_ref() == Some(identity)
+            && (cluster.spec.identity.is_none() || age(other) < age(cluster))
+    });
     if let Some(twin) = twin {
         let words = format!(
             "this cluster is in the federation already, as {}: delete one of the two \
@@ -151,6 +157,21 @@ mod tests {
         let (joined, why, text) = words(&judge(&all[1], &all, &answers("x")));
         assert_eq!((joined, why), (false, "IdentityTaken"));
         assert!(text.contains("as a: delete one of the two"), "{text}");
+    }
+
+    #[test]
+    fn of_two_that_name_one_cluster_the_older_stays_joined() {
+        let born = |name: &str, second| {
+            let mut member = member(name, Some("x"));
+            let time = jiff::Timestamp::from_second(second).unwrap();
+            member.metadata.creation_timestamp =
+                Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(time));
+            Arc::new(member)
+        };
+        let all = [born("b", 10), born("a", 20)];
+        assert!(judge(&all[0], &all, &answers("x")).is_joined());
+        let (joined, why, _) = words(&judge(&all[1], &all, &answers("x")));
+        assert_eq!((joined, why), (false, "IdentityTaken"));
     }
 
     #[test]
