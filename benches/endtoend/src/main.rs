@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod cases;
+mod usage;
 mod watch;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -26,6 +27,12 @@ struct Bench {
     /// How often a single Deployment is measured
     #[arg(long, default_value_t = 12)]
     repeats: u32,
+    /// How often the application is made and deleted
+    #[arg(long, default_value_t = 5)]
+    applications: u32,
+    /// Whether to show which requests the API servers answered meanwhile
+    #[arg(long)]
+    requests: bool,
     /// How many Deployments are made at once
     #[arg(long, default_value_t = 1000)]
     many: u32,
@@ -36,7 +43,10 @@ struct Bench {
 #[serde(rename_all = "camelCase")]
 struct Row {
     name: String,
+    /// The median, where it was measured more than once.
     value: u64,
+    /// The worst of several.
+    worst: Option<u64>,
     unit: &'static str,
     target: Option<u64>,
     /// What Karmada took, default / tuned, in the same unit.
@@ -45,24 +55,30 @@ struct Row {
 }
 
 impl Row {
-    fn millis(name: &str, took: Duration, most: u64, karmada: &'static str) -> Self {
-        let value = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    /// The median is held against `most`, as the peer's is a median.
+    fn millis(name: &str, took: Vec<Duration>, most: u64, karmada: &'static str) -> Self {
+        let mut all: Vec<u64> =
+            took.iter().map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)).collect();
+        all.sort_unstable();
+        let value = all.get(all.len() / 2).copied().unwrap_or(u64::MAX);
+        let worst = all.last().copied().filter(|_| all.len() > 1);
         let met = value <= most;
-        Self { name: name.to_owned(), value, unit: "ms", target: Some(most), karmada, met }
+        Self { name: name.to_owned(), value, worst, unit: "ms", target: Some(most), karmada, met }
     }
 
-    fn shown(name: &str, took: Duration, karmada: &'static str) -> Self {
+    fn shown(name: &str, took: Vec<Duration>, karmada: &'static str) -> Self {
         Self { target: None, met: true, ..Self::millis(name, took, 0, karmada) }
     }
 
     fn rate(name: &str, value: u64, least: u64, karmada: &'static str) -> Self {
-        let met = value >= least;
-        Self { name: name.to_owned(), value, unit: "/s", target: Some(least), karmada, met }
+        let (target, met) = (Some(least), value >= least);
+        Self { name: name.to_owned(), value, worst: None, unit: "/s", target, karmada, met }
     }
 
     fn mebibytes(name: &str, value: u64, most: Option<u64>, karmada: &'static str) -> Self {
         let met = most.is_none_or(|most| value <= most);
-        Self { name: name.to_owned(), value, unit: "MiB", target: most, karmada, met }
+        let (name, worst) = (name.to_owned(), None);
+        Self { name, value, worst, unit: "MiB", target: most, karmada, met }
     }
 }
 
@@ -104,26 +120,40 @@ const NODES: &str = "{count: 3, cpu: '32', memory: 128Gi, pods: 1000}";
 async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     let programs =
         peers()?.context("HANSE_PEERS names no folder: use `cargo xtask bench endtoend`")?;
-    say("four control planes start");
+    tell("four control planes start");
     let mut real = Real::start(&bench.program, &programs, NODES).await?;
     let watches = watch::Watches::open(&real.fleet);
     cases::policy(&real).await?;
     hanse_rt::sleep(Duration::from_secs(10)).await;
     rows.extend(cases::memory(&real, "idle", 60, "298 (no gateways)")?);
-    say("one Deployment, again and again");
-    rows.extend(cases::one(&real, &watches, bench.repeats).await?);
-    say("Online Boutique");
-    rows.extend(cases::application(&real, &watches).await?);
-    say("many Deployments at once");
-    rows.extend(cases::many(&real, &watches, bench.many).await?);
-    rows.extend(cases::memory(
-        &real,
-        &format!("{} bindings", bench.many),
-        120,
-        "446 (no gateways)",
-    )?);
-    say("restart of the hub");
-    rows.extend(cases::restart(&mut real, &watches).await?);
+    let asked = bench.requests;
+    let usage = say("idle for 10 s", &real, asked).await?;
+    hanse_rt::sleep(Duration::from_secs(10)).await;
+    tell(&usage.end(&real).await?);
+    if bench.repeats > 0 {
+        let usage = say("one Deployment, again and again", &real, asked).await?;
+        rows.extend(cases::one(&real, &watches, bench.repeats).await?);
+        tell(&usage.end(&real).await?);
+    }
+    if bench.applications > 0 {
+        let usage = say("Online Boutique, again and again", &real, asked).await?;
+        rows.extend(cases::application(&real, &watches, bench.applications).await?);
+        tell(&usage.end(&real).await?);
+    }
+    if bench.many > 0 {
+        let usage = say("many Deployments at once", &real, asked).await?;
+        rows.extend(cases::many(&real, &watches, bench.many).await?);
+        tell(&usage.end(&real).await?);
+        rows.extend(cases::memory(
+            &real,
+            &format!("{} bindings", bench.many),
+            120,
+            "446 (no gateways)",
+        )?);
+        let usage = say("restart of the hub", &real, asked).await?;
+        rows.extend(cases::restart(&mut real, &watches).await?);
+        tell(&usage.end(&real).await?);
+    }
     if let Some(path) = &bench.json {
         let text = serde_json::to_string_pretty(&rows)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -131,21 +161,28 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
     Ok(())
 }
 
+/// Says what comes, and looks what is used from here on.
+async fn say(what: &str, real: &Real, requests: bool) -> Result<usage::Usage> {
+    tell(&format!("measuring: {what}"));
+    usage::Usage::begin(what, real, requests).await
+}
+
 #[expect(clippy::print_stderr, reason = "a command line speaks to people")]
-fn say(what: &str) {
-    eprintln!("measuring: {what}");
+fn tell(what: &str) {
+    eprintln!("{what}");
 }
 
 fn table(rows: &[Row]) -> String {
     let mut lines = vec![format!(
-        "{:<58} {:>8} {:<4} {:>8}  Karmada default / tuned",
-        "figure", "measured", "", "target"
+        "{:<58} {:>8} {:>8} {:<4} {:>8}  Karmada default / tuned",
+        "figure", "measured", "worst", "", "target"
     )];
     lines.extend(rows.iter().map(|row| {
-        let target = row.target.map_or_else(|| "-".to_owned(), |target| target.to_string());
+        let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |it| it.to_string());
+        let (target, worst) = (number(row.target), number(row.worst));
         let missed = if row.met { "" } else { "  MISSED" };
         let Row { name, value, unit, karmada, .. } = row;
-        format!("{name:<58} {value:>8} {unit:<4} {target:>8}  {karmada}{missed}")
+        format!("{name:<58} {value:>8} {worst:>8} {unit:<4} {target:>8}  {karmada}{missed}")
     }));
     lines.push(
         "Karmada: f8fdd02, recorded on a machine of the same kind (2 cores), Kubernetes 1.36.3, \

@@ -17,6 +17,11 @@ use tokio::sync::watch;
 /// The hub among the places.
 pub(crate) const HUB: &str = "hub";
 
+/// So many names are looked at after each event.
+const FEW: usize = 50;
+/// More of them as often as that.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// What is seen of one Deployment.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct State {
@@ -63,14 +68,33 @@ impl Watches {
     ) -> Result<Mono> {
         let mut seen = self.seen.clone();
         let mut open: Vec<&String> = names.iter().collect();
-        let all = seen.wait_for(|seen| {
-            open.retain(|name| !seen.get(*name).is_some_and(&holds));
-            open.is_empty()
-        });
-        let done = hanse_rt::timeout(limit, all).await.map(|found| found.map(drop));
-        let at = Mono::now();
-        done.with_context(|| format!("{what}: not for {} of {}", open.len(), names.len()))??;
-        Ok(at)
+        let all = async {
+            loop {
+                {
+                    let seen = seen.borrow_and_update();
+                    open.retain(|name| !seen.get(*name).is_some_and(&holds));
+                }
+                if open.is_empty() {
+                    return Ok(Mono::now());
+                }
+                if open.len() > FEW {
+                    // To look at all of them after each event would cost what is measured.
+                    hanse_rt::sleep(PAUSE).await;
+                }
+                seen.changed().await?;
+            }
+        };
+        let done: Result<Mono> =
+            hanse_rt::timeout(limit, all).await.unwrap_or_else(|late| Err(late.into()));
+        done.with_context(|| format!("{what}: not for {} of {}", open.len(), names.len()))
+    }
+
+    /// Waits until no member has any of them, and gives the instant.
+    ///
+    /// # Errors
+    /// When one stays for so long.
+    pub(crate) async fn until_gone(&self, names: &[String], limit: Duration) -> Result<Mono> {
+        self.until("gone in members", names, limit, |at| at.keys().all(|place| place == HUB)).await
     }
 
     /// Whether all members have it, with so many replicas in sum.
@@ -91,10 +115,9 @@ impl Watches {
         places.get(HUB).is_some_and(|state| state.ready == replicas)
     }
 
-    /// Whether no member has it.
-    pub(crate) fn is_gone(&self, name: &str) -> bool {
-        let seen = self.seen.borrow();
-        seen.get(name).is_none_or(|places| places.keys().all(|place| place == HUB))
+    /// Whether the hub has it.
+    pub(crate) fn is_accepted(places: &BTreeMap<String, State>) -> bool {
+        places.contains_key(HUB)
     }
 }
 

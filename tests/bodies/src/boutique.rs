@@ -39,20 +39,53 @@ pub async fn deploy(fleet: &Fleet, mode: &str) -> Result<()> {
 /// # Errors
 /// What kubectl says.
 pub async fn apply(fleet: &Fleet, mode: &str) -> Result<()> {
-    send(fleet, mode).await?;
+    send_policy(fleet, mode).await?;
+    send(fleet).await?;
     let available = ["wait", "--for=condition=Available", "deployment", "--all", "--timeout=60s"];
     fleet.kubectl.run(&available).await.map(drop)
+}
+
+/// Applies the policy, with Deployments divided or duplicated.
+///
+/// # Errors
+/// What kubectl says.
+pub async fn send_policy(fleet: &Fleet, mode: &str) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let policy = folder.path().join("policy.yaml");
+    std::fs::write(&policy, POLICY.replace("MODE", mode))?;
+    fleet.kubectl.run(&["apply", "-f", &policy.to_string_lossy()]).await.map(drop)
 }
 
 /// Applies the application and waits for nothing.
 ///
 /// # Errors
 /// What kubectl says.
-pub async fn send(fleet: &Fleet, mode: &str) -> Result<()> {
-    let folder = tempfile::tempdir()?;
-    let policy = folder.path().join("policy.yaml");
-    std::fs::write(&policy, POLICY.replace("MODE", mode))?;
-    fleet.kubectl.run(&["apply", "-f", &policy.to_string_lossy(), "-f", MANIFESTS]).await.map(drop)
+pub async fn send(fleet: &Fleet) -> Result<()> {
+    fleet.kubectl.run(&["apply", "-f", MANIFESTS]).await.map(drop)
+}
+
+/// Deletes the application and waits for nothing.
+///
+/// # Errors
+/// What kubectl says.
+pub async fn take_back(fleet: &Fleet) -> Result<()> {
+    fleet.kubectl.run(&["delete", "-f", MANIFESTS, "--wait=false"]).await.map(drop)
+}
+
+/// Names of its Deployments.
+///
+/// # Errors
+/// When the manifests cannot be read.
+pub fn workloads() -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(MANIFESTS)?;
+    let name = |part: &str| {
+        let mut lines = part.lines();
+        lines.any(|line| line == "kind: Deployment").then_some(())?;
+        lines.find_map(|line| line.strip_prefix("  name: ")).map(str::to_owned)
+    };
+    let names: Vec<String> = text.split("\n---").filter_map(name).collect();
+    ensure!(names.len() == WORKLOADS, "{MANIFESTS} names {names:?}");
+    Ok(names)
 }
 
 /// Checks that the rollout is over and that each member has what it should.

@@ -273,6 +273,11 @@ impl Real {
         self.folder.path()
     }
 
+    /// The control plane of the hub's API.
+    pub const fn hub(&self) -> &ControlPlane {
+        &self.hub
+    }
+
     /// Ids of the federation's own processes by role: `hub`, `relay-NAME`, `gateway-NAME`.
     pub fn process_ids(&self) -> BTreeMap<&str, u32> {
         let known = self.processes.iter();
