@@ -379,8 +379,9 @@ impl Sync {
         let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         self.note_rules(member, &seen, &stand);
+        self.tell_of_kept(member, &seen, &stand);
         let failed = matches!(stand, Stand::Failed(..));
-        let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
+        let settled = !matches!(stand, Stand::Waiting(_));
         self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
@@ -401,7 +402,7 @@ impl Sync {
     fn note_rules(&self, member: &str, seen: &Seen, stand: &Stand) {
         let failed = match stand {
             Stand::Failed(why, words) => is_of_rules(why).then_some((*why, words)),
-            Stand::Applied | Stand::Gone | Stand::Waiting(_) => None,
+            _ => None,
         };
         let origin = failed.and_then(|_| seen.fault()).map(|error| match error {
             RenderError::Override(error) => Origin::Override(error.policy),
@@ -418,6 +419,16 @@ impl Sync {
             .zip(failed)
             .map(|(origin, (_, words))| (origin, format!("{}: {words}", seen.template_key)));
         self.world.rules().note(&seen.key, rules::Place::Member(member.to_owned()), fault);
+    }
+
+    /// Says once on the template that a copy stays for its data.
+    fn tell_of_kept(&self, member: &str, seen: &Seen, stand: &Stand) {
+        let known = self.table.get(&seen.key, member).map(|synced| synced.stand);
+        if let Stand::Kept(words) = stand
+            && known.as_ref() != Some(stand)
+        {
+            apply::tell(&self.world, seen, reason::HOLDS_DATA, words);
+        }
     }
 
     fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {

@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod capacity;
+mod claims;
 mod companions;
 mod evacuation;
 mod manifests;
