@@ -25,7 +25,7 @@ pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
 pub use table::{SyncTable, Synced};
 
 use crate::{
-    Key, Queue, Ruling, SessionEvent, Template, World,
+    Key, Queue, Ruling, SessionEvent, Template, Worked, World,
     metrics::HubMetrics,
     policies::Policies,
     propagation::{key_of_binding, key_of_template},
@@ -361,14 +361,14 @@ impl Sync {
         member: &str,
         key: &Key,
         lane: &Queue<Key>,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Worked, kube::Error> {
         let Some(session) = self.world.session(member) else {
             self.stands(member, key, 0, Stand::Waiting("the member is not connected".into()));
-            return Ok(());
+            return Ok(Worked::Well);
         };
         let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)
         else {
-            return Ok(());
+            return Ok(Worked::Well);
         };
         let mut action = plan(&seen);
         if is_correction(&seen, &action) && !self.corrections.may(key, member) {
@@ -386,16 +386,11 @@ impl Sync {
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
         }
-        if failed {
-            lane.retry(key.clone());
-        } else {
-            lane.succeeded(key);
-        }
         if settled {
             // Workloads wait for their companions, and companions for workloads that go.
             self.wake_related(member, &seen);
         }
-        Ok(())
+        Ok(if failed { Worked::Again } else { Worked::Well })
     }
 
     /// Notes for whom it may concern whether a rule fails here.

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::stage::{Stage, deployment, eventually, policy};
+use crate::stage::{Stage, create, deployment, eventually, policy};
 
 /// All states of bindings in `shop` from now on.
 fn states(stage: &Stage, tasks: &TaskSet) -> Arc<Mutex<Vec<ResourceBinding>>> {
@@ -95,5 +95,40 @@ async fn replicas_beyond_those_asked_are_never_seen_without_the_moves_that_expla
         assert_eq!(replicas(state), 6 + given_up, "{name}: {:?}", state.spec);
     }
     tasks.kill().await;
+    stage.end().await;
+}
+
+/// How often anything in a member came to this result.
+fn written(stage: &Stage, member: &str, result: &str) -> u64 {
+    let page = stage.hub().world().means().metrics.encode();
+    let line = page.lines().find(|line| {
+        line.starts_with("hanse_member_writes")
+            && line.contains(&format!("member=\"{member}\""))
+            && line.contains(&format!("result=\"{result}\""))
+    });
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_member_refuses_is_tried_less_and_less_often() {
+    let stage = Stage::new().await;
+    // Somebody has a Deployment of this name there already.
+    let foreign = deployment("web", 1);
+    create(
+        &stage.member("gcp-1"),
+        json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop"}}),
+    )
+    .await;
+    create(&stage.member("gcp-1"), foreign).await;
+    stage.create(policy("all", json!({}))).await;
+    stage.create(deployment("web", 6)).await;
+    eventually("the first refusal", async || {
+        (written(&stage, "gcp-1", "Conflict") > 0).then_some(())
+    })
+    .await;
+    hanse_rt::sleep(std::time::Duration::from_mins(2)).await;
+    let tries = written(&stage, "gcp-1", "Conflict");
+    assert!((8..=25).contains(&tries), "{tries} tries in 2 minutes");
     stage.end().await;
 }
