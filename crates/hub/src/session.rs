@@ -1,6 +1,8 @@
 //! One joined member as the hub sees it: its client, whether its API answers, the kinds it serves,
 //! its free room, and digests of what Hanse applied there.
 
+mod leftovers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -49,7 +51,7 @@ pub enum SessionEvent {
     Kinds,
     /// Free room has changed.
     Room,
-    /// The first list of a kind (`apiVersion/Kind`) is whole.
+    /// The first list of a kind (`apiVersion/Kind`) is whole, or a look found no copy of it.
     Synced(String),
     /// The copy of a binding has changed.
     Object(Key),
@@ -116,6 +118,7 @@ pub struct Session {
     book_changed: Notify,
     definitions_changed: Notify,
     copies: RwLock<Copies>,
+    sought: leftovers::Sought,
 }
 
 #[derive(Debug, Default)]
@@ -184,6 +187,7 @@ impl Session {
             book_changed: Notify::new(),
             definitions_changed: Notify::new(),
             copies: RwLock::default(),
+            sought: leftovers::Sought::default(),
         });
         session.spawn("probe", Self::probe);
         session.spawn("nodes", Self::nodes);
@@ -191,6 +195,7 @@ impl Session {
         session.spawn("room", Self::sum_room);
         session.spawn("definitions", Self::definitions);
         session.spawn("kinds", Self::follow_kinds);
+        session.spawn("leftovers", Self::look);
         session
     }
 
@@ -276,9 +281,10 @@ impl Session {
         self.read().by_binding.keys().cloned().collect()
     }
 
-    /// Whether the first list of a kind is whole.
+    /// Whether a copy of this kind that is not known is not there.
     pub fn is_synced(&self, kind_id: &str) -> bool {
-        self.read().synced.contains(kind_id)
+        let copies = self.read();
+        copies.synced.contains(kind_id) || copies.empty.contains(kind_id)
     }
 
     /// Follows the copies of a kind from now on. False while the kind is not known to be served.
@@ -288,8 +294,12 @@ impl Session {
             return false;
         };
         let id = format!("{api_version}/{kind}");
-        if !self.write().watched.insert(id) {
-            return true;
+        {
+            let mut copies = self.write();
+            copies.empty.remove(&id);
+            if !copies.watched.insert(id) {
+                return true;
+            }
         }
         let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
         let (api_version, kind) = (api_version.to_owned(), kind.to_owned());

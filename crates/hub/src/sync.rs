@@ -30,6 +30,7 @@ use crate::{
     policies::Policies,
     propagation::{key_of_binding, key_of_template},
     rules::{self, Origin},
+    standing::left_by,
     status::COLLECT,
 };
 
@@ -218,6 +219,7 @@ impl Sync {
             let held = held.iter().filter(|member| this.world.session(member).is_some());
             let members: BTreeSet<&str> = both
                 .map(|cluster| cluster.name.as_str())
+                .chain(new.into_iter().flat_map(|binding| left_by(binding)))
                 .chain(held.map(|member| &**member))
                 .collect();
             for member in members {
@@ -246,7 +248,14 @@ impl Sync {
     fn listen_to_members(&self) {
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
-            SessionEvent::Sight | SessionEvent::Kinds => this.member_changed(member),
+            SessionEvent::Sight | SessionEvent::Kinds => {
+                this.member_changed(member);
+                // Nobody names what a former process left behind.
+                let session = this.world.session(member).filter(|session| session.is_up());
+                if let Some(session) = session.filter(|session| session.kinds().is_some()) {
+                    session.look_for(this.world.standing().kinds());
+                }
+            }
             SessionEvent::Synced(kind) => {
                 // Who does not name the member waits for nothing there but its own copies.
                 this.touch_all(member, |binding| {
@@ -295,11 +304,13 @@ impl Sync {
         self.touch_all(member, |_| true);
     }
 
-    /// Touches what names a member or has copies there, as far as it is chosen.
+    /// Touches what names a member, has copies there or is still to leave it, as far as it is
+    /// chosen.
     fn touch_all(&self, member: &str, chosen: impl Fn(&ResourceBinding) -> bool) {
         let held = self.world.session(member).map(|session| session.bindings());
         let mut keys: BTreeSet<Arc<Key>> = held.into_iter().flatten().map(Arc::new).collect();
         keys.extend(self.world.standing().bindings(member));
+        keys.extend(self.world.standing().leaving(member));
         for key in keys {
             let known = self.world.objects().bindings.get(&key);
             if known.is_none_or(|binding| chosen(&binding)) {

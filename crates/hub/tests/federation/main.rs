@@ -7,6 +7,7 @@ mod capacity;
 mod claims;
 mod companions;
 mod evacuation;
+mod leftovers;
 mod manifests;
 mod many;
 mod parts;
