@@ -87,7 +87,7 @@ pub(crate) struct Sync {
     world: World,
     policies: Policies,
     table: SyncTable,
-    lanes: Arc<Mutex<BTreeMap<String, Queue<Key>>>>,
+    lanes: Arc<Mutex<BTreeMap<String, Lane>>>,
     /// Bindings that are being deleted.
     releases: Queue<Key>,
     /// Bindings whose status has to be told.
@@ -96,6 +96,13 @@ pub(crate) struct Sync {
     metrics: HubMetrics,
     corrections: Corrections,
     holders: Holders,
+}
+
+/// What is to be looked at in one member, and those who do it.
+#[derive(Debug)]
+struct Lane {
+    queue: Queue<Key>,
+    workers: TaskSet,
 }
 
 /// Members by the binding of which they have copies.
@@ -117,6 +124,15 @@ impl Holders {
                 all.remove(binding);
             }
         }
+    }
+
+    /// Forgets a member that has left.
+    fn forget(&self, member: &str) {
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        all.retain(|_, members| {
+            members.remove(member);
+            !members.is_empty()
+        });
     }
 
     fn of(&self, binding: &Key) -> Vec<Arc<str>> {
@@ -285,7 +301,9 @@ impl Sync {
                     )
                 })
             };
-            if verdict(old) != verdict(new) {
+            if new.is_none() {
+                this.forget(&key.name);
+            } else if verdict(old) != verdict(new) {
                 this.member_changed(&key.name);
             }
         });
@@ -297,6 +315,19 @@ impl Sync {
         };
         for cluster in &binding.spec.clusters {
             self.add(&cluster.name, key.clone());
+        }
+    }
+
+    /// Ends the work on a member that is in the federation no more.
+    fn forget(&self, member: &str) {
+        let lane = self.lanes.lock().expect("no holder of this lock panics").remove(member);
+        if let Some(lane) = lane {
+            lane.workers.end();
+        }
+        self.holders.forget(member);
+        for binding in self.table.forget_member(member) {
+            self.status.add_after(binding.clone(), COLLECT);
+            self.releases_if_deleting(&binding);
         }
     }
 
@@ -345,26 +376,30 @@ impl Sync {
     }
 
     fn add(&self, member: &str, binding: Key) {
-        self.lane(member).add(binding);
+        // Who is not in the federation has no lane; all is looked at when it comes.
+        if self.world.member(member).is_some() {
+            self.lane(member).add(binding);
+        }
     }
 
     /// The queue of a member; its workers start with it.
     fn lane(&self, member: &str) -> Queue<Key> {
         let mut lanes = self.lanes.lock().expect("no holder of this lock panics");
         if let Some(lane) = lanes.get(member) {
-            return lane.clone();
+            return lane.queue.clone();
         }
-        let lane = Queue::new(self.world.means().rng.fork("sync", member));
-        lanes.insert(member.to_owned(), lane.clone());
+        let queue = Queue::new(self.world.means().rng.fork("sync", member));
+        let workers = self.tasks.child(member);
         for _ in 0..WORKERS {
             let this = self.clone();
-            let (member, queue) = (member.to_owned(), lane.clone());
-            crate::work(&self.tasks, "sync", lane.clone(), move |key| {
-                let (this, member, queue) = (this.clone(), member.clone(), queue.clone());
-                async move { this.reconcile(&member, &key, &queue).await }
+            let (member, lane) = (member.to_owned(), queue.clone());
+            crate::work(&workers, "sync", queue.clone(), move |key| {
+                let (this, member, lane) = (this.clone(), member.clone(), lane.clone());
+                async move { this.reconcile(&member, &key, &lane).await }
             });
         }
-        lane
+        lanes.insert(member.to_owned(), Lane { queue: queue.clone(), workers });
+        queue
     }
 
     async fn reconcile(

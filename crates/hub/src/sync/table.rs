@@ -95,6 +95,20 @@ impl SyncTable {
         true
     }
 
+    /// Forgets a member; gives the bindings of which it knew something there.
+    pub(super) fn forget_member(&self, member: &str) -> Vec<Key> {
+        let mut table = self.0.write().expect("no holder of this lock panics");
+        table.failing.remove(member);
+        let mut known = Vec::new();
+        table.stands.retain(|binding, members| {
+            if members.remove(member).is_some() {
+                known.push(binding.clone());
+            }
+            !members.is_empty()
+        });
+        known
+    }
+
     /// Forgets a binding.
     pub(super) fn forget(&self, binding: &Key) {
         let mut table = self.0.write().expect("no holder of this lock panics");
@@ -146,5 +160,8 @@ mod tests {
         assert_eq!(table.kept(&db), BTreeMap::from([("b".to_owned(), "data".to_owned())]));
         table.set(&db, "a", waiting());
         assert_eq!(table.look(&db, "a"), (Some(waiting()), true), "it was looked at");
+        assert_eq!(table.forget_member("a").len(), 1);
+        assert_eq!((table.get(&db, "a"), table.first_failure("a")), (None, None));
+        assert_eq!(table.get(&db, "b"), Some(kept()));
     }
 }
