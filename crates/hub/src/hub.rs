@@ -374,15 +374,32 @@ impl Senses {
     }
 }
 
-/// Runs a controller's worker: takes keys, works on them, and tries again what failed.
-pub(crate) fn work<K, F>(
+/// What came of the work on a key.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Worked {
+    /// It went well, or what it waits for brings it here again.
+    Well,
+    /// It failed: it is tried again after the next back-off.
+    Again,
+}
+
+impl From<()> for Worked {
+    fn from((): ()) -> Self {
+        Self::Well
+    }
+}
+
+/// Runs a controller's worker: takes keys, works on them, and tries again what failed. Nobody else
+/// counts the failures of these keys.
+pub(crate) fn work<K, F, T>(
     tasks: &TaskSet,
     name: &'static str,
     queue: Queue<K>,
     work: impl Fn(K) -> F + Send + 'static,
 ) where
     K: Ord + Clone + Debug + Send + 'static,
-    F: Future<Output = Result<(), kube::Error>> + Send + 'static,
+    F: Future<Output = Result<T, kube::Error>> + Send + 'static,
+    T: Into<Worked> + Send,
 {
     let shutdown = tasks.shutdown();
     tasks.spawn(name, async move {
@@ -391,8 +408,9 @@ pub(crate) fn work<K, F>(
                 () = shutdown.cancelled() => return,
                 key = queue.next() => key,
             };
-            match work(key.clone()).await {
-                Ok(()) => queue.succeeded(&key),
+            match work(key.clone()).await.map(Into::into) {
+                Ok(Worked::Well) => queue.succeeded(&key),
+                Ok(Worked::Again) => queue.retry(key.clone()),
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
                     tracing::debug!(controller = name, ?key, "somebody else wrote first");
                     queue.add_after(key.clone(), Duration::from_millis(5));
@@ -474,4 +492,42 @@ fn check_kinds(templates: &Templates) -> Result<(), HubError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hanse_rt::Mono;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_fails_waits_longer_each_time_until_it_goes_well() {
+        let (tasks, queue) = (TaskSet::new("test"), Queue::new(Rng::from_seed(1)));
+        let (tell, mut told) = mpsc::channel(16);
+        let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
+        work(&tasks, "test", queue.clone(), move |_: u8| {
+            let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            tell.try_send(Mono::now()).unwrap();
+            async move { Ok(if number == 7 { Worked::Well } else { Worked::Again }) }
+        });
+        queue.add(1);
+        let mut delays = Vec::new();
+        let mut last = told.recv().await.unwrap();
+        for _ in 0..7 {
+            let next = told.recv().await.unwrap();
+            delays.push(next.duration_since(last));
+            last = next;
+        }
+        let limits = (0..7).map(|step| Duration::from_millis(50 << step));
+        for (delay, limit) in delays.iter().zip(limits) {
+            let slack = Duration::from_millis(2);
+            assert!(*delay >= limit / 2 && *delay <= limit + slack, "{delays:?}");
+        }
+        queue.add(1);
+        let first = told.recv().await.unwrap();
+        let again = told.recv().await.unwrap().duration_since(first);
+        assert!(again <= Duration::from_millis(52), "it begins anew: {again:?}");
+        tasks.kill().await;
+    }
 }

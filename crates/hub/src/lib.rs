@@ -48,4 +48,4 @@ pub use tenants::{Lease, Tenancy, Tenants};
 pub use world::{Evacuation, Evacuations, Means, Objects, World};
 pub use write::TokenBucket;
 
-pub(crate) use hub::work;
+pub(crate) use hub::{Worked, work};

@@ -127,7 +127,7 @@ impl RoomBook {
         let gates = pod["spec"]["schedulingGates"].as_array();
         let held_back = gates.is_some_and(|gates| !gates.is_empty());
         if ended || (node.is_empty() && (leaves || held_back)) {
-            self.pods.remove(&key);
+            self.remove_pod(namespace, name);
             return;
         }
         let stands = match self.pods.get(&key).map(|known| &known.stands) {
@@ -145,12 +145,33 @@ impl RoomBook {
         let request = shared(&mut self.requests, &request, || Arc::new(request.clone()));
         let owner = owner_of(namespace, pod)
             .map(|owner| shared(&mut self.owners, &owner, || Arc::new(owner.clone())));
-        self.pods.insert(key, PodEntry { stands, request, owner });
+        let before = self.pods.insert(key, PodEntry { stands, request, owner });
+        if let Some(before) = before {
+            self.drop_shared(&before);
+        }
     }
 
     /// Forgets a pod.
     pub fn remove_pod(&mut self, namespace: &str, name: &str) {
-        self.pods.remove(&(namespace.to_owned(), name.to_owned()));
+        let gone = self.pods.remove(&(namespace.to_owned(), name.to_owned()));
+        if let Some(gone) = gone {
+            self.drop_shared(&gone);
+        }
+    }
+
+    /// Lets go what nobody shares any more: every run of a CronJob is an owner of its own.
+    fn drop_shared(&mut self, entry: &PodEntry) {
+        let node = match &entry.stands {
+            Stands::Bound(node) | Stands::Leaving(node) => Some(node),
+            Stands::Waiting(_) => None,
+        };
+        if let Some(node) = node {
+            unshare(&mut self.names, node);
+        }
+        unshare(&mut self.requests, &entry.request);
+        if let Some(owner) = &entry.owner {
+            unshare(&mut self.owners, owner);
+        }
     }
 
     /// A list of all pods has ended: forgets those that it did not name.
@@ -223,6 +244,13 @@ fn shared<T: Ord + ?Sized>(
     let made = make();
     pool.insert(Arc::clone(&made));
     made
+}
+
+/// Forgets the one copy of a value with the last who had it.
+fn unshare<T: Ord + ?Sized>(pool: &mut BTreeSet<Arc<T>>, value: &Arc<T>) {
+    if Arc::strong_count(value) == 2 {
+        pool.remove(value);
+    }
 }
 
 fn add_shape(shapes: &mut Vec<NodeShape>, node: &NodeEntry, requested: &Resources, pods: u64) {

@@ -1,6 +1,8 @@
 //! One joined member as the hub sees it: its client, whether its API answers, the kinds it serves,
 //! its free room, and digests of what Hanse applied there.
 
+mod leftovers;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
@@ -49,7 +51,7 @@ pub enum SessionEvent {
     Kinds,
     /// Free room has changed.
     Room,
-    /// The first list of a kind (`apiVersion/Kind`) is whole.
+    /// The first list of a kind (`apiVersion/Kind`) is whole, or a look found no copy of it.
     Synced(String),
     /// The copy of a binding has changed.
     Object(Key),
@@ -116,15 +118,27 @@ pub struct Session {
     book_changed: Notify,
     definitions_changed: Notify,
     copies: RwLock<Copies>,
+    sought: leftovers::Sought,
 }
 
 #[derive(Debug, Default)]
 struct Copies {
-    by_key: BTreeMap<Arc<TemplateKey>, Copy>,
+    by_key: BTreeMap<Arc<TemplateKey>, Noted>,
+    /// How often a copy was noted.
+    notes: u64,
     /// Nearly always one each.
     by_binding: BTreeMap<Key, Vec<Arc<TemplateKey>>>,
     watched: BTreeSet<String>,
     synced: BTreeSet<String>,
+    /// Kinds of which there was no copy when it was looked for, and which are not watched.
+    empty: BTreeSet<String>,
+}
+
+/// A copy, and its place among all that was noted.
+#[derive(Clone, Debug)]
+struct Noted {
+    copy: Copy,
+    number: u64,
 }
 
 /// The copy of a template in a member.
@@ -173,6 +187,7 @@ impl Session {
             book_changed: Notify::new(),
             definitions_changed: Notify::new(),
             copies: RwLock::default(),
+            sought: leftovers::Sought::default(),
         });
         session.spawn("probe", Self::probe);
         session.spawn("nodes", Self::nodes);
@@ -180,6 +195,7 @@ impl Session {
         session.spawn("room", Self::sum_room);
         session.spawn("definitions", Self::definitions);
         session.spawn("kinds", Self::follow_kinds);
+        session.spawn("leftovers", Self::look);
         session
     }
 
@@ -244,14 +260,14 @@ impl Session {
 
     /// The copy of a template.
     pub fn copy(&self, key: &TemplateKey) -> Option<Copy> {
-        self.read().by_key.get(key).cloned()
+        self.read().by_key.get(key).map(|noted| noted.copy.clone())
     }
 
     /// All copies that a binding has here.
     pub fn copies_of(&self, binding: &Key) -> Vec<(TemplateKey, Copy)> {
         let copies = self.read();
         let keys = copies.by_binding.get(binding).into_iter().flatten();
-        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.clone())))
+        keys.filter_map(|key| Some((TemplateKey::clone(key), copies.by_key.get(key)?.copy.clone())))
             .collect()
     }
 
@@ -265,9 +281,10 @@ impl Session {
         self.read().by_binding.keys().cloned().collect()
     }
 
-    /// Whether the first list of a kind is whole.
+    /// Whether a copy of this kind that is not known is not there.
     pub fn is_synced(&self, kind_id: &str) -> bool {
-        self.read().synced.contains(kind_id)
+        let copies = self.read();
+        copies.synced.contains(kind_id) || copies.empty.contains(kind_id)
     }
 
     /// Follows the copies of a kind from now on. False while the kind is not known to be served.
@@ -277,8 +294,12 @@ impl Session {
             return false;
         };
         let id = format!("{api_version}/{kind}");
-        if !self.write().watched.insert(id) {
-            return true;
+        {
+            let mut copies = self.write();
+            copies.empty.remove(&id);
+            if !copies.watched.insert(id) {
+                return true;
+            }
         }
         let api: Api<DynamicObject> = Api::all_with(self.client(), &served.resource);
         let (api_version, kind) = (api_version.to_owned(), kind.to_owned());
@@ -288,7 +309,7 @@ impl Session {
 
     /// Notes what a write to the member has answered, so that nothing waits for the watch.
     pub(crate) fn note_written(&self, key: &TemplateKey, object: &Value) {
-        self.put(key, digest(object, NAMES), None);
+        self.put(key, digest(object, NAMES), None, None);
     }
 
     /// Notes that a copy is gone.
@@ -298,10 +319,10 @@ impl Session {
 
     /// Notes that a copy has been compared as it was when it had this fingerprint.
     pub(crate) fn note_compared(&self, key: &TemplateKey, fingerprint: u64) {
-        if let Some(copy) = self.write().by_key.get_mut(key)
-            && copy.digest.fingerprint == fingerprint
+        if let Some(noted) = self.write().by_key.get_mut(key)
+            && noted.copy.digest.fingerprint == fingerprint
         {
-            copy.unseen = None;
+            noted.copy.unseen = None;
         }
     }
 
@@ -544,7 +565,7 @@ impl Session {
     ) {
         let session = Arc::clone(&self);
         let labels = format!("{}={}", hanse_api::marks::HUB_LABEL, self.hub_id);
-        let mut listed = BTreeSet::new();
+        let (mut listed, mut begun) = (BTreeSet::new(), 0);
         let id = format!("{api_version}/{kind}");
         self.watch("copies", api, Some(labels), move |event| {
             let key = |object: &DynamicObject| TemplateKey {
@@ -554,14 +575,17 @@ impl Session {
                 name: object.name_any(),
             };
             match event {
-                Watched::Listing => listed.clear(),
+                Watched::Listing => {
+                    listed.clear();
+                    begun = session.read().notes;
+                }
                 Watched::Listed(object) => {
                     let key = key(&object);
-                    session.seen(&key, &object);
+                    session.seen(&key, &object, Some(begun));
                     listed.insert(key);
                 }
                 Watched::Synced => session.listed(&id, &std::mem::take(&mut listed)),
-                Watched::Applied(object) => session.seen(&key(&object), &object),
+                Watched::Applied(object) => session.seen(&key(&object), &object, None),
                 Watched::Deleted(object) => session.remove(&key(&object)),
                 Watched::Failed(_) => {}
             }
@@ -569,23 +593,30 @@ impl Session {
         .await;
     }
 
-    fn seen(&self, key: &TemplateKey, object: &DynamicObject) {
+    fn seen(&self, key: &TemplateKey, object: &DynamicObject, begun: Option<u64>) {
         let mut value = serde_json::to_value(object).unwrap_or_default();
         if let Some(metadata) = value["metadata"].as_object_mut() {
             metadata.remove("managedFields");
         }
-        self.put(key, digest(&value, NAMES), Some(value));
+        self.put(key, digest(&value, NAMES), Some(value), begun);
     }
 
-    /// Keeps the whole object only where something changed that a manifest could say.
-    fn put(&self, key: &TemplateKey, digest: Digest, object: Option<Value>) {
+    /// Keeps the whole object only where something changed that a manifest could say. What a list
+    /// says holds against all that was noted before it began, for a member that was restored from a
+    /// backup counts its versions from an older one; `begun` is how much that was.
+    fn put(&self, key: &TemplateKey, digest: Digest, object: Option<Value>, begun: Option<u64>) {
         let binding = Key::parse(&digest.binding);
         let old_binding = {
             let mut copies = self.write();
             let old = copies.by_key.get(key).cloned();
-            if old.as_ref().is_some_and(|old| old.digest.is_newer_than(&digest)) {
+            let overtaken = |old: &Noted| {
+                old.copy.digest.is_newer_than(&digest)
+                    && begun.is_none_or(|begun| old.number > begun)
+            };
+            if old.as_ref().is_some_and(overtaken) {
                 return;
             }
+            let old = old.map(|noted| noted.copy);
             let same = old.as_ref().is_some_and(|old| {
                 old.digest.fingerprint == digest.fingerprint && old.digest.uid == digest.uid
             });
@@ -603,7 +634,10 @@ impl Session {
             if let Some(binding) = &binding {
                 copies.link(binding, &key);
             }
-            copies.by_key.insert(key, Copy { digest: Arc::new(digest), unseen });
+            copies.notes += 1;
+            let number = copies.notes;
+            let copy = Copy { digest: Arc::new(digest), unseen };
+            copies.by_key.insert(key, Noted { copy, number });
             old_binding
         };
         if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
@@ -620,7 +654,7 @@ impl Session {
             let Some(old) = copies.by_key.remove(key) else {
                 return;
             };
-            let binding = Key::parse(&old.digest.binding);
+            let binding = Key::parse(&old.copy.digest.binding);
             if let Some(binding) = &binding {
                 copies.unlink(binding, key);
             }
@@ -675,3 +709,6 @@ impl Copies {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,11 +25,12 @@ pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
 pub use table::{SyncTable, Synced};
 
 use crate::{
-    Key, Queue, Ruling, SessionEvent, Template, World,
+    Key, Queue, Ruling, SessionEvent, Template, Worked, World,
     metrics::HubMetrics,
     policies::Policies,
     propagation::{key_of_binding, key_of_template},
     rules::{self, Origin},
+    standing::left_by,
     status::COLLECT,
 };
 
@@ -86,7 +87,7 @@ pub(crate) struct Sync {
     world: World,
     policies: Policies,
     table: SyncTable,
-    lanes: Arc<Mutex<BTreeMap<String, Queue<Key>>>>,
+    lanes: Arc<Mutex<BTreeMap<String, Lane>>>,
     /// Bindings that are being deleted.
     releases: Queue<Key>,
     /// Bindings whose status has to be told.
@@ -95,6 +96,13 @@ pub(crate) struct Sync {
     metrics: HubMetrics,
     corrections: Corrections,
     holders: Holders,
+}
+
+/// What is to be looked at in one member, and those who do it.
+#[derive(Debug)]
+struct Lane {
+    queue: Queue<Key>,
+    workers: TaskSet,
 }
 
 /// Members by the binding of which they have copies.
@@ -116,6 +124,15 @@ impl Holders {
                 all.remove(binding);
             }
         }
+    }
+
+    /// Forgets a member that has left.
+    fn forget(&self, member: &str) {
+        let mut all = self.0.lock().expect("no holder of this lock panics");
+        all.retain(|_, members| {
+            members.remove(member);
+            !members.is_empty()
+        });
     }
 
     fn of(&self, binding: &Key) -> Vec<Arc<str>> {
@@ -218,6 +235,7 @@ impl Sync {
             let held = held.iter().filter(|member| this.world.session(member).is_some());
             let members: BTreeSet<&str> = both
                 .map(|cluster| cluster.name.as_str())
+                .chain(new.into_iter().flat_map(|binding| left_by(binding)))
                 .chain(held.map(|member| &**member))
                 .collect();
             for member in members {
@@ -246,7 +264,14 @@ impl Sync {
     fn listen_to_members(&self) {
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
-            SessionEvent::Sight | SessionEvent::Kinds => this.member_changed(member),
+            SessionEvent::Sight | SessionEvent::Kinds => {
+                this.member_changed(member);
+                // Nobody names what a former process left behind.
+                let session = this.world.session(member).filter(|session| session.is_up());
+                if let Some(session) = session.filter(|session| session.kinds().is_some()) {
+                    session.look_for(this.world.standing().kinds());
+                }
+            }
             SessionEvent::Synced(kind) => {
                 // Who does not name the member waits for nothing there but its own copies.
                 this.touch_all(member, |binding| {
@@ -276,7 +301,9 @@ impl Sync {
                     )
                 })
             };
-            if verdict(old) != verdict(new) {
+            if new.is_none() {
+                this.forget(&key.name);
+            } else if verdict(old) != verdict(new) {
                 this.member_changed(&key.name);
             }
         });
@@ -291,15 +318,30 @@ impl Sync {
         }
     }
 
+    /// Ends the work on a member that is in the federation no more.
+    fn forget(&self, member: &str) {
+        let lane = self.lanes.lock().expect("no holder of this lock panics").remove(member);
+        if let Some(lane) = lane {
+            lane.workers.end();
+        }
+        self.holders.forget(member);
+        for binding in self.table.forget_member(member) {
+            self.status.add_after(binding.clone(), COLLECT);
+            self.releases_if_deleting(&binding);
+        }
+    }
+
     fn member_changed(&self, member: &str) {
         self.touch_all(member, |_| true);
     }
 
-    /// Touches what names a member or has copies there, as far as it is chosen.
+    /// Touches what names a member, has copies there or is still to leave it, as far as it is
+    /// chosen.
     fn touch_all(&self, member: &str, chosen: impl Fn(&ResourceBinding) -> bool) {
         let held = self.world.session(member).map(|session| session.bindings());
         let mut keys: BTreeSet<Arc<Key>> = held.into_iter().flatten().map(Arc::new).collect();
         keys.extend(self.world.standing().bindings(member));
+        keys.extend(self.world.standing().leaving(member));
         for key in keys {
             let known = self.world.objects().bindings.get(&key);
             if known.is_none_or(|binding| chosen(&binding)) {
@@ -334,26 +376,30 @@ impl Sync {
     }
 
     fn add(&self, member: &str, binding: Key) {
-        self.lane(member).add(binding);
+        // Who is not in the federation has no lane; all is looked at when it comes.
+        if self.world.member(member).is_some() {
+            self.lane(member).add(binding);
+        }
     }
 
     /// The queue of a member; its workers start with it.
     fn lane(&self, member: &str) -> Queue<Key> {
         let mut lanes = self.lanes.lock().expect("no holder of this lock panics");
         if let Some(lane) = lanes.get(member) {
-            return lane.clone();
+            return lane.queue.clone();
         }
-        let lane = Queue::new(self.world.means().rng.fork("sync", member));
-        lanes.insert(member.to_owned(), lane.clone());
+        let queue = Queue::new(self.world.means().rng.fork("sync", member));
+        let workers = self.tasks.child(member);
         for _ in 0..WORKERS {
             let this = self.clone();
-            let (member, queue) = (member.to_owned(), lane.clone());
-            crate::work(&self.tasks, "sync", lane.clone(), move |key| {
-                let (this, member, queue) = (this.clone(), member.clone(), queue.clone());
-                async move { this.reconcile(&member, &key, &queue).await }
+            let (member, lane) = (member.to_owned(), queue.clone());
+            crate::work(&workers, "sync", queue.clone(), move |key| {
+                let (this, member, lane) = (this.clone(), member.clone(), lane.clone());
+                async move { this.reconcile(&member, &key, &lane).await }
             });
         }
-        lane
+        lanes.insert(member.to_owned(), Lane { queue: queue.clone(), workers });
+        queue
     }
 
     async fn reconcile(
@@ -361,14 +407,14 @@ impl Sync {
         member: &str,
         key: &Key,
         lane: &Queue<Key>,
-    ) -> Result<(), kube::Error> {
+    ) -> Result<Worked, kube::Error> {
         let Some(session) = self.world.session(member) else {
             self.stands(member, key, 0, Stand::Waiting("the member is not connected".into()));
-            return Ok(());
+            return Ok(Worked::Well);
         };
         let Some(seen) = observe::observe(&self.world, &self.policies, &self.table, &session, key)
         else {
-            return Ok(());
+            return Ok(Worked::Well);
         };
         let mut action = plan(&seen);
         if is_correction(&seen, &action) && !self.corrections.may(key, member) {
@@ -379,29 +425,25 @@ impl Sync {
         let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         self.note_rules(member, &seen, &stand);
+        self.tell_of_kept(member, &seen, &stand);
         let failed = matches!(stand, Stand::Failed(..));
-        let settled = matches!(stand, Stand::Applied | Stand::Gone | Stand::Failed(..));
+        let settled = !matches!(stand, Stand::Waiting(_));
         self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
-        }
-        if failed {
-            lane.retry(key.clone());
-        } else {
-            lane.succeeded(key);
         }
         if settled {
             // Workloads wait for their companions, and companions for workloads that go.
             self.wake_related(member, &seen);
         }
-        Ok(())
+        Ok(if failed { Worked::Again } else { Worked::Well })
     }
 
     /// Notes for whom it may concern whether a rule fails here.
     fn note_rules(&self, member: &str, seen: &Seen, stand: &Stand) {
         let failed = match stand {
             Stand::Failed(why, words) => is_of_rules(why).then_some((*why, words)),
-            Stand::Applied | Stand::Gone | Stand::Waiting(_) => None,
+            _ => None,
         };
         let origin = failed.and_then(|_| seen.fault()).map(|error| match error {
             RenderError::Override(error) => Origin::Override(error.policy),
@@ -418,6 +460,16 @@ impl Sync {
             .zip(failed)
             .map(|(origin, (_, words))| (origin, format!("{}: {words}", seen.template_key)));
         self.world.rules().note(&seen.key, rules::Place::Member(member.to_owned()), fault);
+    }
+
+    /// Says once on the template that a copy stays for its data.
+    fn tell_of_kept(&self, member: &str, seen: &Seen, stand: &Stand) {
+        let known = self.table.get(&seen.key, member).map(|synced| synced.stand);
+        if let Stand::Kept(words) = stand
+            && known.as_ref() != Some(stand)
+        {
+            apply::tell(&self.world, seen, reason::HOLDS_DATA, words);
+        }
     }
 
     fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {

@@ -307,4 +307,6 @@ fn applied_only(members: &[MemberState<'_>]) -> Folded {
 }
 
 #[cfg(test)]
+mod job_rules;
+#[cfg(test)]
 mod tests;

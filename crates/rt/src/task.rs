@@ -71,11 +71,16 @@ impl TaskSet {
         self.tracker.len()
     }
 
+    /// Asks all tasks to end, without waiting for them.
+    pub fn end(&self) {
+        self.drain.cancel();
+        self.tracker.close();
+    }
+
     /// Asks all tasks to end and waits for this set's own; what still runs after `deadline` is
     /// dropped. Returns how many had to be.
     pub async fn drain(&self, deadline: Duration) -> usize {
-        self.drain.cancel();
-        self.tracker.close();
+        self.end();
         if crate::timeout(deadline, self.tracker.wait()).await.is_ok() {
             return 0;
         }

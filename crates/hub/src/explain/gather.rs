@@ -4,7 +4,7 @@ use std::{cmp::Ordering, sync::Arc};
 
 use hanse_api::{
     ResourceBinding,
-    conditions::reason::{HELD_FOR_HIGHER_IMPORTANCE, POLICY_GONE},
+    conditions::reason::{HELD_FOR_HIGHER_IMPORTANCE, HOLDS_DATA, POLICY_GONE},
 };
 use hanse_scheduler::Planner;
 
@@ -94,7 +94,15 @@ fn decided(binding: &ResourceBinding) -> Option<Said> {
 
 fn noted(binding: &ResourceBinding) -> Vec<Said> {
     let notes = binding.spec.decision.iter().flat_map(|decision| &decision.notes);
-    notes.map(|note| Said { reason: note.reason.clone(), message: note.message.clone() }).collect()
+    let notes =
+        notes.map(|note| Said { reason: note.reason.clone(), message: note.message.clone() });
+    // Copies out of the decision stay for their data.
+    let told = binding.status.iter().flat_map(|status| &status.clusters);
+    let kept = told.filter_map(|told| {
+        let words = told.message.strip_prefix(HOLDS_DATA)?.strip_prefix(": ")?;
+        Some(Said { reason: HOLDS_DATA.to_owned(), message: words.to_owned() })
+    });
+    notes.chain(kept).collect()
 }
 
 fn short_name(binding: &ResourceBinding) -> String {

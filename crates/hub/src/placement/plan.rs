@@ -501,11 +501,13 @@ impl<'a> Work<'a> {
             // What it waits for is all that it wants.
             self.request.replicas = growth.wanted;
         }
+        let seen = self.seen;
         let placed = self.finish(&decision.report, shortfall, outcome, before.waits);
-        let decision = match known {
+        let mut decision = match known {
             Some(known) => BindingDecision { at: None, shortfall: None, ..known },
             None => BindingDecision { notes: notes.collect(), ..placed.decision },
         };
+        words::note_data(seen, &placed.clusters, &mut decision.notes);
         Placed { decision, survival, unchanged, violations, ..placed }
     }
 

@@ -201,7 +201,11 @@ impl Placement {
                     this.add(&binding);
                 }
             }
-            SessionEvent::Synced(_) => {}
+            SessionEvent::Synced(_) => {
+                // Moves wait for old copies to be gone.
+                let leaving = this.world.standing().leaving(member);
+                this.wake(leaving.iter().map(|key| Key::clone(key)));
+            }
         });
     }
 

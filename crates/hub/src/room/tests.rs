@@ -125,3 +125,29 @@ fn pods_of_custom_kinds_are_counted_for_who_made_them() {
     let one = |kind: &str, name: &str| (kind.to_owned(), name.to_owned(), 1);
     assert_eq!(bound, [one("CloneSet", "web"), one("ReplicaSet", "bare"), one("Rollout", "web")]);
 }
+
+#[test]
+fn what_nobody_shares_any_more_is_let_go_with_its_last_pod() {
+    let mut book = RoomBook::default();
+    let owned = |run: &str, cpu: &str, node: &str| {
+        let mut pod = pod(node, cpu);
+        pod["metadata"]["ownerReferences"] =
+            json!([{"kind": "Job", "name": format!("backup-{run}"), "controller": true}]);
+        pod
+    };
+    book.set_pod("shop", "stays", &owned("0", "100m", "n0"), Mono::now());
+    for run in 1..50 {
+        let (name, cpu) = (format!("backup-{run}"), format!("{run}m"));
+        book.set_pod("shop", &name, &owned(&name, &cpu, ""), Mono::now());
+        book.set_pod("shop", &name, &owned(&name, &cpu, &format!("n{run}")), Mono::now());
+        if run % 2 == 0 {
+            book.remove_pod("shop", &name);
+        } else {
+            let mut ended = owned(&name, &cpu, "n1");
+            ended["status"]["phase"] = json!("Succeeded");
+            book.set_pod("shop", &name, &ended, Mono::now());
+        }
+    }
+    assert_eq!((book.owners.len(), book.requests.len(), book.names.len()), (1, 1, 1));
+    assert_eq!(book.sum().bound.len(), 1);
+}

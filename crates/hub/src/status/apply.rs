@@ -50,13 +50,20 @@ impl Change {
 /// Writes it; its tokens were taken.
 pub(super) async fn apply(world: &World, seen: &Seen, change: Change) -> Result<(), kube::Error> {
     let Change { told, template, .. } = change;
-    if let Some(patch) = template {
-        write_template(world, seen, patch).await?;
-    }
+    // What the binding says does not wait for a template that is refused.
+    let on_template = match template {
+        Some(patch) => write_template(world, seen, patch).await,
+        None => Ok(()),
+    };
+    write_binding(world, seen, &told).await?;
+    on_template
+}
+
+async fn write_binding(world: &World, seen: &Seen, told: &Told) -> Result<(), kube::Error> {
     let key = Key::of(seen.binding.as_ref());
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &key);
     let known = Arc::clone(&seen.binding);
-    let change = |status: &mut ResourceBindingStatus| fill(status, seen, &told);
+    let change = |status: &mut ResourceBindingStatus| fill(status, seen, told);
     let written = write_status(&api, None, known, change).await?;
     if told.finished
         && seen.binding.spec.finished.is_empty()

@@ -1,6 +1,8 @@
 //! What status looks at for one binding.
 
-use hanse_api::{ClusterReplicas, ResourceBinding};
+use std::collections::BTreeMap;
+
+use hanse_api::{ClusterReplicas, ResourceBinding, conditions::reason};
 use hanse_render::Share;
 use serde_json::Value;
 
@@ -56,11 +58,32 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
     Some(Seen {
         members: members.collect(),
         settled: held.sum::<i64>() - leaving.sum::<i64>(),
+        kept: kept(world, table, key, &binding),
         now: world.means().wall.now(),
         interpreters,
         template,
         binding,
     })
+}
+
+/// Members out of the decision that keep a copy for its data. What was told of a member is told
+/// on until its objects are known again.
+fn kept(
+    world: &World,
+    table: &SyncTable,
+    key: &Key,
+    binding: &ResourceBinding,
+) -> BTreeMap<String, String> {
+    let kind = key_of_template(&binding.spec.template).kind_id();
+    let is_known = |name: &str| world.session(name).is_some_and(|session| session.is_synced(&kind));
+    let told = binding.status.iter().flat_map(|status| &status.clusters);
+    let told = told.filter(|told| told.message.starts_with(reason::HOLDS_DATA));
+    let told = told.filter(|told| world.member(&told.name).is_some() && !is_known(&told.name));
+    let mut all: BTreeMap<String, String> =
+        told.map(|told| (told.name.clone(), told.message.clone())).collect();
+    all.extend(table.kept(key));
+    all.retain(|name, _| !binding.spec.clusters.iter().any(|cluster| cluster.name == *name));
+    all
 }
 
 /// Whether a Job's status says that it has ended.

@@ -1,6 +1,9 @@
 //! What the binding and the template should say. Pure.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use hanse_api::{
     BindingClusterStatus, BindingSummary, ResourceBinding, WorkloadHealth,
@@ -36,6 +39,8 @@ pub struct Seen {
     pub now: Timestamp,
     /// How kinds are understood.
     pub interpreters: Arc<Interpreters>,
+    /// Members out of the decision that keep a copy for its data, with the reason in words.
+    pub kept: BTreeMap<String, String>,
 }
 
 /// What status has seen of one member.
@@ -122,6 +127,7 @@ fn told_of(
             clusters.iter().filter(|c| c.health == WorkloadHealth::Unhealthy).count(),
         ),
     };
+    clusters.extend(seen.kept.iter().map(kept));
     clusters.sort_by(|a, b| (a.health, a.applied, &a.name).cmp(&(b.health, b.applied, &b.name)));
     clusters.truncate(SHOWN);
     let available = if let Some(fault) = &fault {
@@ -266,6 +272,16 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
         ready: i32::try_from(ready).unwrap_or(i32::MAX),
         health,
         message: message.chars().take(1000).collect(),
+    }
+}
+
+/// A copy that stays where it is not wanted any more.
+fn kept((member, words): (&String, &String)) -> BindingClusterStatus {
+    BindingClusterStatus {
+        name: member.clone(),
+        health: WorkloadHealth::Healthy,
+        message: words.chars().take(1000).collect(),
+        ..BindingClusterStatus::default()
     }
 }
 

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use hanse_api::{Conflict, conditions::reason, marks};
 use hanse_render::{Manifest, retain};
 use hanse_rt::Mono;
+use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use kube::{
     Api,
-    api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
+    api::{DeleteParams, ListParams, Patch, PatchParams, Preconditions, PropagationPolicy},
     core::DynamicObject,
 };
 use serde_json::Value;
@@ -177,6 +178,15 @@ async fn delete(session: &Arc<Session>, seen: &Seen, uid: String) -> Stand {
     let Some(api) = api(session, seen) else {
         return no_api();
     };
+    let ended = seen.copy.as_ref().is_some_and(|copy| seen.has_ended(copy));
+    if seen.is_namespace() && !ended {
+        // Claims in it would go too, whoever made them.
+        match has_claims(session, &seen.template_key.name).await {
+            Ok(false) => {}
+            Ok(true) => return Stand::Kept(seen.kept_words()),
+            Err(error) => return failed(seen, &error),
+        }
+    }
     let params = DeleteParams {
         propagation_policy: Some(PropagationPolicy::Background),
         preconditions: Some(Preconditions { uid: Some(uid), resource_version: None }),
@@ -202,6 +212,12 @@ async fn delete(session: &Arc<Session>, seen: &Seen, uid: String) -> Stand {
         }
         Err(error) => failed(seen, &error),
     }
+}
+
+async fn has_claims(session: &Session, namespace: &str) -> Result<bool, kube::Error> {
+    let claims: Api<PersistentVolumeClaim> = Api::namespaced(session.client(), namespace);
+    let found = claims.list_metadata(&ListParams::default().limit(1)).await?;
+    Ok(!found.items.is_empty())
 }
 
 fn failed(seen: &Seen, error: &kube::Error) -> Stand {

@@ -117,6 +117,8 @@ pub enum Stand {
     Applied,
     /// Not there, as it should be.
     Gone,
+    /// Not wanted there, and left all the same because of the data in it; in words.
+    Kept(String),
     /// On its way; what is waited for.
     Waiting(String),
     /// It cannot be made so: reason and words.
@@ -189,6 +191,9 @@ fn plan_absent(seen: &Seen) -> Action {
     }
     if seen.workloads_left {
         return Action::Stands(Stand::Waiting("its workload is still there".to_owned()));
+    }
+    if seen.is_volume() && !seen.has_ended(copy) {
+        return Action::Stands(Stand::Kept(seen.kept_words()));
     }
     Action::Delete(copy.digest.uid.clone())
 }
@@ -270,6 +275,36 @@ fn refusal(seen: &Seen, error: &RenderError) -> Stand {
 }
 
 impl Seen {
+    /// Whether the object is the data itself: a claim, or a volume.
+    fn is_volume(&self) -> bool {
+        let TemplateKey { api_version, kind, .. } = &self.template_key;
+        let volumes = ["PersistentVolumeClaim", "PersistentVolume"];
+        api_version == "v1" && volumes.contains(&kind.as_str())
+    }
+
+    /// Whether it is a namespace, which takes all that is in it along.
+    pub(super) fn is_namespace(&self) -> bool {
+        self.template_key.api_version == "v1" && self.template_key.kind == "Namespace"
+    }
+
+    /// Whether the template that a copy was made from is gone, and not only elsewhere.
+    pub(super) fn has_ended(&self, copy: &Copy) -> bool {
+        let uid = &self.binding.spec.template.uid;
+        self.binding.metadata.deletion_timestamp.is_some()
+            || (!uid.is_empty() && copy.digest.template_uid != *uid)
+    }
+
+    /// Why a copy stays that is not wanted.
+    pub(super) fn kept_words(&self) -> String {
+        format!(
+            "{}: the copy in {} stays with its data until {} is deleted on the hub, or somebody \
+             deletes the copy there",
+            reason::HOLDS_DATA,
+            self.member,
+            self.template_key
+        )
+    }
+
     /// Fields that belong to the member once the object stands there: JSON pointers.
     pub fn retained(&self) -> &[String] {
         let TemplateKey { api_version, kind, .. } = &self.template_key;

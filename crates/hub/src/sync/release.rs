@@ -1,6 +1,6 @@
 //! Lets a deleted binding go once its copies are gone from all members in the federation.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use hanse_api::{ResourceBinding, marks::BINDING_FINALIZER};
 use kube::{
@@ -10,7 +10,9 @@ use kube::{
 use serde_json::json;
 
 use super::SyncTable;
-use crate::{Key, Queue, World, propagation::key_of_template, write::namespaced};
+use crate::{
+    Key, Queue, World, propagation::key_of_template, standing::left_by, write::namespaced,
+};
 
 /// How long until a binding that waits for a member is looked at without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
@@ -47,15 +49,25 @@ pub(super) async fn release(
     }
 }
 
-/// A member that has a copy, or may have one.
+/// Members that a binding spoke of: those of its decision, those that its moves leave, and those of
+/// which its status tells.
+fn named(binding: &ResourceBinding) -> BTreeSet<&str> {
+    let decided = binding.spec.clusters.iter().map(|cluster| cluster.name.as_str());
+    let told = binding.status.iter().flat_map(|status| &status.clusters);
+    decided.chain(left_by(binding)).chain(told.map(|told| told.name.as_str())).collect()
+}
+
+/// A member that has a copy, or may have one. Who is out of sight holds nobody up unless the
+/// binding spoke of it.
 fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String> {
-    let kind = key_of_template(&binding.spec.template).kind_id();
+    let template = key_of_template(&binding.spec.template);
+    let (kind, all_named) = (template.kind_id(), named(binding));
     for member in world.objects().members.all() {
         let name = member.name_any();
         if member.metadata.deletion_timestamp.is_some() {
             continue;
         }
-        let named = binding.spec.clusters.iter().any(|cluster| cluster.name == name);
+        let named = all_named.contains(name.as_str());
         let Some(session) = world.session(&name) else {
             if named {
                 return Some(name);
@@ -63,7 +75,10 @@ fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String>
             continue;
         };
         let not_served = session.kinds().is_some_and(|kinds| !kinds.names().contains(&kind));
-        let unknown = named && !session.is_synced(&kind) && !not_served;
+        let unlisted = named && !session.is_synced(&kind);
+        let down = session.sight().borrow().up == Some(false);
+        let unsought = !down && session.may_find(&template.api_version, &template.kind);
+        let unknown = !not_served && (unlisted || unsought);
         if unknown || !session.copies_of(key).is_empty() {
             return Some(name);
         }

@@ -37,7 +37,7 @@ struct Known {
 
 impl Synced {
     const fn is_failing(&self) -> bool {
-        !matches!(self.stand, Stand::Applied | Stand::Gone)
+        matches!(self.stand, Stand::Waiting(_) | Stand::Failed(..))
     }
 }
 
@@ -46,6 +46,17 @@ impl SyncTable {
     pub fn get(&self, binding: &Key, member: &str) -> Option<Synced> {
         let table = self.0.read().expect("no holder of this lock panics");
         table.stands.get(binding)?.get(member).map(|known| known.synced.clone())
+    }
+
+    /// Members that keep a copy which is not wanted there, with the reason in words.
+    pub fn kept(&self, binding: &Key) -> BTreeMap<String, String> {
+        let table = self.0.read().expect("no holder of this lock panics");
+        let members = table.stands.get(binding).into_iter().flatten();
+        let kept = members.filter_map(|(member, known)| match &known.synced.stand {
+            Stand::Kept(words) => Some((member.clone(), words.clone())),
+            _ => None,
+        });
+        kept.collect()
     }
 
     /// The same, and whether this hub has ever looked at the copy itself.
@@ -82,6 +93,20 @@ impl SyncTable {
         let known = Known { synced, looked };
         table.stands.entry(binding.clone()).or_default().insert(member.to_owned(), known);
         true
+    }
+
+    /// Forgets a member; gives the bindings of which it knew something there.
+    pub(super) fn forget_member(&self, member: &str) -> Vec<Key> {
+        let mut table = self.0.write().expect("no holder of this lock panics");
+        table.failing.remove(member);
+        let mut known = Vec::new();
+        table.stands.retain(|binding, members| {
+            if members.remove(member).is_some() {
+                known.push(binding.clone());
+            }
+            !members.is_empty()
+        });
+        known
     }
 
     /// Forgets a binding.
@@ -129,7 +154,14 @@ mod tests {
         table.forget(&web);
         assert_eq!(table.first_failure("a"), None);
         assert_eq!(table.get(&db, "a"), Some(applied()));
+        let kept = || Synced { input: 1, stand: Stand::Kept("data".to_owned()) };
+        table.set(&db, "b", kept());
+        assert_eq!(table.first_failure("b"), None, "what stays for its data has not failed");
+        assert_eq!(table.kept(&db), BTreeMap::from([("b".to_owned(), "data".to_owned())]));
         table.set(&db, "a", waiting());
         assert_eq!(table.look(&db, "a"), (Some(waiting()), true), "it was looked at");
+        assert_eq!(table.forget_member("a").len(), 1);
+        assert_eq!((table.get(&db, "a"), table.first_failure("a")), (None, None));
+        assert_eq!(table.get(&db, "b"), Some(kept()));
     }
 }

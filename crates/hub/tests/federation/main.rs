@@ -4,8 +4,10 @@
 
 mod bad_input;
 mod capacity;
+mod claims;
 mod companions;
 mod evacuation;
+mod leftovers;
 mod manifests;
 mod many;
 mod parts;

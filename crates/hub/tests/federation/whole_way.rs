@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use hanse_rt::Mono;
+use kube::api::{DeleteParams, ListParams};
 use serde_json::json;
 
 use crate::stage::{Stage, deployment, dynamic, eventually, get, policy};
@@ -110,7 +111,7 @@ async fn deleting_a_template_removes_it_everywhere_and_only_it() {
     }
     let client = stage.client();
     let api = dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    api.delete("web", &DeleteParams::default()).await.unwrap();
     eventually("the copies to go", async || stage.replicas("web").await.is_empty().then_some(()))
         .await;
     eventually("the binding to go", async || {
@@ -129,7 +130,7 @@ async fn a_template_made_anew_under_the_same_name_is_another_object() {
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let client = stage.client();
     let api = dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    api.delete("web", &DeleteParams::default()).await.unwrap();
     let anew = stage.create(deployment("web", 4)).await;
     let uid = anew["metadata"]["uid"].as_str().unwrap();
     eventually("copies of the new template", async || {
@@ -262,7 +263,7 @@ async fn deleting_a_policy_leaves_the_placement_as_it_is_and_says_so() {
     let before = stage.replicas("web").await;
     let client = stage.client();
     let api = dynamic(&client, "hanse.dev/v1alpha1", "PropagationPolicy", "shop");
-    api.delete("all", &kube::api::DeleteParams::default()).await.unwrap();
+    api.delete("all", &DeleteParams::default()).await.unwrap();
     let scheduled = eventually("the reason PolicyGone", async || {
         let binding = stage.binding("apps/v1", "Deployment", "web").await;
         crate::stage::condition_of(&binding, "Scheduled")
@@ -285,7 +286,7 @@ async fn a_placement_that_is_forgotten_goes_and_does_not_come_back() {
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     let client = stage.client();
     let policies = dynamic(&client, "hanse.dev/v1alpha1", "PropagationPolicy", "shop");
-    policies.delete("all", &kube::api::DeleteParams::default()).await.unwrap();
+    policies.delete("all", &DeleteParams::default()).await.unwrap();
     let mut names = Vec::new();
     for (api, kind, name) in [
         ("apps/v1", "Deployment", "web"),
@@ -298,7 +299,7 @@ async fn a_placement_that_is_forgotten_goes_and_does_not_come_back() {
     hanse_rt::sleep(Duration::from_secs(2)).await;
     let bindings = dynamic(&client, "hanse.dev/v1alpha1", "ResourceBinding", "shop");
     for name in &names {
-        bindings.delete(name, &kube::api::DeleteParams::default()).await.unwrap();
+        bindings.delete(name, &DeleteParams::default()).await.unwrap();
     }
     eventually("the copies to go", async || {
         let services = stage.holders("v1", "Service", "web").await;
@@ -366,5 +367,32 @@ async fn a_fight_over_a_field_is_fought_slowly_and_told() {
         (stage.replicas("web").await["az-1"] == own).then_some(())
     })
     .await;
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn members_that_left_leave_no_task_behind() {
+    let mut stage = Stage::new().await;
+    stage.create(policy("all", json!({}))).await;
+    stage.create(deployment("web", 3)).await;
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    let api = "hanse.dev/v1alpha1";
+    let members = dynamic(&stage.client(), api, "MemberCluster", "");
+    for name in stage.members.keys() {
+        members.delete(name, &DeleteParams::default()).await.unwrap();
+    }
+    eventually("all members to leave", async || {
+        let left = members.list(&ListParams::default()).await.unwrap();
+        left.items.is_empty().then_some(())
+    })
+    .await;
+    let runtime = tokio::runtime::Handle::current().metrics();
+    hanse_rt::sleep(Duration::from_mins(5)).await;
+    let after = runtime.num_alive_tasks();
+    stage.crash().await;
+    stage.start().await;
+    hanse_rt::sleep(Duration::from_mins(5)).await;
+    let fresh = runtime.num_alive_tasks();
+    assert!(after <= fresh + 3, "{after} tasks, {fresh} of a hub that never had a member");
     stage.end().await;
 }

@@ -11,11 +11,12 @@ use hanse_hub::Evacuation;
 use hanse_rt::TaskSet;
 use kube::{
     Api, ResourceExt as _,
+    api::{Patch, PatchParams},
     runtime::{WatchStreamExt as _, watcher},
 };
 use serde_json::json;
 
-use crate::stage::{Stage, deployment, eventually, policy};
+use crate::stage::{Stage, create, deployment, dynamic, eventually, policy};
 
 /// All states of bindings in `shop` from now on.
 fn states(stage: &Stage, tasks: &TaskSet) -> Arc<Mutex<Vec<ResourceBinding>>> {
@@ -95,5 +96,88 @@ async fn replicas_beyond_those_asked_are_never_seen_without_the_moves_that_expla
         assert_eq!(replicas(state), 6 + given_up, "{name}: {:?}", state.spec);
     }
     tasks.kill().await;
+    stage.end().await;
+}
+
+/// How often anything in a member came to this result.
+fn written(stage: &Stage, member: &str, result: &str) -> u64 {
+    let page = stage.hub().world().means().metrics.encode();
+    let line = page.lines().find(|line| {
+        line.starts_with("hanse_member_writes")
+            && line.contains(&format!("member=\"{member}\""))
+            && line.contains(&format!("result=\"{result}\""))
+    });
+    line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_member_refuses_is_tried_less_and_less_often() {
+    let stage = Stage::new().await;
+    // Somebody has a Deployment of this name there already.
+    let foreign = deployment("web", 1);
+    create(
+        &stage.member("gcp-1"),
+        json!({"apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": "shop"}}),
+    )
+    .await;
+    create(&stage.member("gcp-1"), foreign).await;
+    stage.create(policy("all", json!({}))).await;
+    stage.create(deployment("web", 6)).await;
+    eventually("the first refusal", async || {
+        (written(&stage, "gcp-1", "Conflict") > 0).then_some(())
+    })
+    .await;
+    hanse_rt::sleep(std::time::Duration::from_mins(2)).await;
+    let tries = written(&stage, "gcp-1", "Conflict");
+    assert!((8..=25).contains(&tries), "{tries} tries in 2 minutes");
+    stage.end().await;
+}
+
+/// The hub's own schema of a kind refuses what is folded; members know no such bound.
+#[tokio::test(start_paused = true)]
+async fn a_template_that_refuses_its_status_does_not_keep_the_bindings_from_being_told() {
+    let stage = Stage::new().await;
+    let (api, bounded) = ("argoproj.io/v1alpha1", json!({"type": "integer", "maximum": 1}));
+    let status = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true,
+        "properties": {"readyReplicas": bounded}});
+    let crd = |status: serde_json::Value| {
+        let schema = json!({"openAPIV3Schema": {"type": "object",
+            "x-kubernetes-preserve-unknown-fields": true, "properties": {"status": status}}});
+        let names = json!({"plural": "rollouts", "singular": "rollout", "kind": "Rollout"});
+        json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+            "metadata": {"name": "rollouts.argoproj.io"},
+            "spec": {"group": "argoproj.io", "scope": "Namespaced", "names": names, "versions": [
+                {"name": "v1alpha1", "served": true, "storage": true, "schema": schema,
+                    "subresources": {"status": {}}}]}})
+    };
+    stage.create(crd(status)).await;
+    let loose = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    for member in stage.members.keys() {
+        create(&stage.member(member), crd(loose.clone())).await;
+    }
+    let mut all = policy("all", json!({"placement": {"clusters": [{"names": ["gcp-1"]}]}}));
+    all["spec"]["resourceSelectors"] = json!([{"apiVersion": api, "kind": "Rollout"}]);
+    stage.create(all).await;
+    let mut rollout = deployment("web", 4);
+    (rollout["apiVersion"], rollout["kind"]) = (json!(api), json!("Rollout"));
+    stage.create(rollout).await;
+    eventually("the copy", async || {
+        (stage.holders(api, "Rollout", "web").await == ["gcp-1"]).then_some(())
+    })
+    .await;
+    let status = json!({"status": {"replicas": 4, "readyReplicas": 4, "updatedReplicas": 4,
+        "availableReplicas": 4, "observedGeneration": "1"}});
+    dynamic(&stage.member("gcp-1"), api, "Rollout", "shop")
+        .patch_status("web", &PatchParams::default(), &Patch::Merge(&status))
+        .await
+        .unwrap();
+    eventually("word of 4 ready replicas", async || {
+        let binding = stage.binding(api, "Rollout", "web").await;
+        (binding["status"]["clusters"][0]["ready"] == 4).then_some(())
+    })
+    .await;
+    let template = stage.get(api, "Rollout", "web").await.unwrap();
+    assert_ne!(template["status"]["readyReplicas"], 4, "it is refused");
     stage.end().await;
 }

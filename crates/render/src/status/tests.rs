@@ -159,7 +159,7 @@ fn a_job_completes_in_two_steps_when_all_its_members_have() {
 
 #[test]
 fn a_job_that_failed_says_its_target_first() {
-    let failed = json!({"failed": 1, "conditions": [
+    let failed = json!({"failed": 1, "startTime": "2026-01-01T00:00:00Z", "conditions": [
         {"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded"}]});
     let job = template("batch/v1", "Job", 1, Value::Null);
     let status = folded(&job, &[state(&failed, 0)]).status.unwrap();
@@ -167,6 +167,53 @@ fn a_job_that_failed_says_its_target_first() {
     assert!(!conditions::is_true(&status, "Failed"));
     let again = template("batch/v1", "Job", 1, status);
     assert!(conditions::is_true(&folded(&again, &[state(&failed, 0)]).status.unwrap(), "Failed"));
+}
+
+/// Folds one state of the members after the other, as far as API servers take what comes of it.
+fn told(history: &[&[&Value]]) -> Result<Value, String> {
+    let mut status = Value::Null;
+    for states in history {
+        let job = template("batch/v1", "Job", 1, status.clone());
+        let members: Vec<MemberState<'_>> = states.iter().map(|one| state(one, 0)).collect();
+        let patch = folded(&job, &members).status.unwrap();
+        status = job_rules::patched(&status, &patch)?;
+    }
+    Ok(status)
+}
+
+#[test]
+fn api_servers_take_every_step_of_a_job_to_its_end() {
+    let begun = json!({"startTime": "2026-01-01T00:00:00Z", "active": 1});
+    let runs = json!({"startTime": "2026-01-01T00:00:00Z", "active": 1, "ready": 1,
+        "uncountedTerminatedPods": {}});
+    let ends = json!({"startTime": "2026-01-01T00:00:00Z", "terminating": 1});
+    let done = json!({"startTime": "2026-01-01T00:00:00Z", "succeeded": 1,
+        "completionTime": "2026-01-01T00:01:00Z", "conditions": [
+            {"type": "SuccessCriteriaMet", "status": "True"},
+            {"type": "Complete", "status": "True"}]});
+    let whole: &[&[&Value]] = &[&[&begun], &[&runs], &[&ends], &[&done], &[&done]];
+    let status = told(whole).unwrap();
+    assert!(conditions::is_true(&status, "Complete"));
+    assert_eq!((&status["ready"], &status["succeeded"]), (&json!(0), &json!(1)));
+    assert_eq!(told(&[whole, whole].concat()).unwrap(), status, "it has ended for good");
+}
+
+#[test]
+fn api_servers_take_what_is_told_of_a_job_whose_members_come_and_go() {
+    let first = json!({"startTime": "2026-01-01T00:00:05Z", "active": 1, "ready": 1,
+        "succeeded": 3, "failed": 2});
+    let other = json!({"startTime": "2026-01-01T00:00:01Z", "active": 2, "succeeded": 1});
+    let lost: &[&[&Value]] = &[&[&first], &[&first, &other], &[&other], &[], &[&first, &other]];
+    let status = told(lost).unwrap();
+    assert_eq!(status["startTime"], "2026-01-01T00:00:05Z");
+    assert_eq!((&status["succeeded"], &status["failed"]), (&json!(4), &json!(2)));
+    let failed = json!({"startTime": "2026-01-01T00:00:05Z", "failed": 3,
+        "conditions": [{"type": "Failed", "status": "True"}]});
+    let early: &[&[&Value]] = &[&[&first, &other], &[&failed, &other], &[&failed, &other]];
+    assert!(!conditions::is_true(&told(early).unwrap(), "Failed"), "pods of it still run");
+    let quiet = json!({"startTime": "2026-01-01T00:00:01Z", "succeeded": 3});
+    let end: &[&[&Value]] = &[&[&failed, &quiet], &[&failed, &quiet], &[&quiet], &[&failed]];
+    assert!(conditions::is_true(&told(&[early, end].concat()).unwrap(), "Failed"));
 }
 
 #[test]

@@ -279,11 +279,17 @@ fn work_that_holds_data_and_jobs_wait_for_an_operator() {
         write_back(&mut seen, &first);
         let name = first.clusters[0].name.clone();
         lose(&mut seen, &name);
-        assert!(run(&seen).moves.is_empty());
+        let stays = run(&seen);
+        assert!(stays.moves.is_empty());
+        let is_job = seen.template.as_ref().is_some_and(|template| template.kind == Kind::Job);
+        let notes = stays.decision.notes.iter().filter(|note| note.reason == "HoldsData");
+        assert_eq!(notes.count(), usize::from(!is_job), "only data is named as the reason");
         let mut orders = Evacuations::clone(&seen.evacuations);
         orders.get_mut(&name).unwrap().manual_too = true;
         seen.evacuations = Arc::new(orders);
-        assert!(!run(&seen).moves.is_empty());
+        let moved = run(&seen);
+        assert!(!moved.moves.is_empty());
+        assert!(!moved.decision.notes.iter().any(|note| note.reason == "HoldsData"));
     }
 }
 

@@ -1,9 +1,35 @@
 //! Why replicas have no place, in words for whoever reads the binding.
 
+use hanse_api::{ClusterReplicas, DecisionNote, conditions::reason};
 use hanse_scheduler::{Cause, Report, Shortfall as Short, Unplaceable};
 
-use super::Work;
+use super::{Seen, Work};
 use crate::room::quantities;
+
+/// So many members are named in notes at most.
+const MOST: usize = 4;
+
+/// Notes where work stays because of its data although its member is to be left.
+pub(super) fn note_data(seen: &Seen, held: &[ClusterReplicas], notes: &mut Vec<DecisionNote>) {
+    notes.retain(|note| note.reason != reason::HOLDS_DATA);
+    let unsaid = seen.policy.as_ref().is_none_or(|policy| policy.failover.mode.is_none());
+    if !unsaid || !seen.template.as_ref().is_some_and(|template| template.holds_data) {
+        return;
+    }
+    let waits = held.iter().filter(|cluster| {
+        let order = seen.evacuations.get(&cluster.name);
+        cluster.replicas > 0 && order.is_some_and(|order| !order.manual_too)
+    });
+    notes.extend(waits.take(MOST).map(|cluster| DecisionNote {
+        reason: reason::HOLDS_DATA.to_owned(),
+        message: format!(
+            "{} replicas stay in {}, which is to be left: they mount volumes, whose data would \
+             not come along; `hanse drain cluster {}` moves them, or failover.mode: Automatic \
+             in the policy",
+            cluster.replicas, cluster.name, cluster.name
+        ),
+    }));
+}
 
 impl Work<'_> {
     pub(super) fn refusal_words(&self, refusal: &Unplaceable) -> String {

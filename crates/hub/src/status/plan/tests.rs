@@ -55,6 +55,7 @@ fn seen(members: Vec<MemberSeen>) -> Seen {
         members,
         now: Timestamp::UNIX_EPOCH,
         interpreters: Arc::new(Interpreters::shipped()),
+        kept: BTreeMap::new(),
     }
 }
 

@@ -132,6 +132,33 @@ fn what_is_wanted_no_more_is_deleted_by_uid_and_only_what_is_ours() {
 }
 
 #[test]
+fn a_claim_or_a_volume_outlives_every_move_and_goes_only_with_its_template() {
+    for kind in ["PersistentVolumeClaim", "PersistentVolume"] {
+        let mut seen = seen();
+        let made = created(&seen).object;
+        holds(&mut seen, made, true);
+        (seen.template_key.api_version, seen.template_key.kind) = ("v1".into(), kind.into());
+        seen.is_wanted = false;
+        let mut binding = ResourceBinding::clone(&seen.binding);
+        for (uid, known) in [("u1", true), ("u1", false), ("", true)] {
+            binding.spec.template.uid = uid.to_owned();
+            seen.binding = Arc::new(binding.clone());
+            seen.template = known.then(|| template("u1", "web:1"));
+            let Action::Stands(Stand::Kept(words)) = plan(&seen) else { panic!("it stays") };
+            assert!(words.starts_with("HoldsData: the copy in b stays"), "{words}");
+        }
+        let mut anew = binding.clone();
+        anew.spec.template.uid = "u2".to_owned();
+        seen.binding = Arc::new(anew);
+        assert_eq!(plan(&seen), Action::Delete("copy-1".to_owned()), "the hub's own is gone");
+        binding.metadata.deletion_timestamp =
+            Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(jiff::Timestamp::UNIX_EPOCH));
+        seen.binding = Arc::new(binding);
+        assert_eq!(plan(&seen), Action::Delete("copy-1".to_owned()));
+    }
+}
+
+#[test]
 fn a_companion_goes_after_its_workload_and_comes_before_it() {
     let mut seen = seen();
     let made = created(&seen).object;
