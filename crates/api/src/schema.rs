@@ -27,7 +27,43 @@ pub fn crds() -> Vec<CustomResourceDefinition> {
         Tenant::crd(),
     ];
     all.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    all
+    all.into_iter().map(with_strict_selectors).collect()
+}
+
+/// What may stand in one label selector; a rule in a definition has to know how often it is asked.
+const MOST_EXPRESSIONS: u32 = 64;
+const MOST_VALUES: u32 = 256;
+
+/// Kubernetes checks the operators of its own selectors in code. In a definition they are plain
+/// text, and one that is misspelled would select nothing in silence.
+fn with_strict_selectors(crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let mut value = serde_json::to_value(crd).expect("a definition is plain data");
+    restrict(&mut value);
+    serde_json::from_value(value).expect("it stays a definition")
+}
+
+fn restrict(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if let Some(list) = fields.get_mut("matchExpressions")
+                && list["items"]["properties"]["operator"].is_object()
+            {
+                list["maxItems"] = MOST_EXPRESSIONS.into();
+                let item = &mut list["items"];
+                item["properties"]["operator"]["enum"] =
+                    serde_json::json!(["In", "NotIn", "Exists", "DoesNotExist"]);
+                item["properties"]["values"]["maxItems"] = MOST_VALUES.into();
+                item["x-kubernetes-validations"] = serde_json::json!([{
+                    "rule": "(has(self.values) && size(self.values) > 0) == (self.operator in ['In', 'NotIn'])",
+                    "message": "operators In and NotIn need values, and Exists and DoesNotExist \
+                                take none: write values: [...] or leave it out",
+                }]);
+            }
+            fields.values_mut().for_each(restrict);
+        }
+        Value::Array(list) => list.iter_mut().for_each(restrict),
+        _ => {}
+    }
 }
 
 /// File name of a definition below `manifests/crds`.

@@ -25,6 +25,8 @@ const TRIES: usize = 6;
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
     state: Arc<Mutex<Bucket>>,
+    /// Who has it in hand takes what it needs, and makes others wait.
+    first: bool,
 }
 
 #[derive(Debug)]
@@ -38,13 +40,19 @@ impl TokenBucket {
     /// `per_second` tokens, of which one second's worth may be saved up.
     pub fn new(per_second: u32) -> Self {
         let bucket = Bucket { per_second, saved: f64::from(per_second), at: Mono::now() };
-        Self { state: Arc::new(Mutex::new(bucket)) }
+        Self { state: Arc::new(Mutex::new(bucket)), first: false }
     }
 
-    /// Waits for a token.
+    /// The same bucket for those who decide about all others, and must not wait behind them.
+    #[must_use]
+    pub fn first(&self) -> Self {
+        Self { first: true, ..self.clone() }
+    }
+
+    /// Waits for a token; one who goes [`first`](Self::first) takes it before it is there.
     pub async fn take(&self) {
         let wait = self.reserve(1);
-        if !wait.is_zero() {
+        if !wait.is_zero() && !self.first {
             hanse_rt::sleep(wait).await;
         }
     }
@@ -242,5 +250,10 @@ mod tests {
             "{took:?}"
         );
         assert!(!bucket.try_take());
+        let start = Mono::now();
+        bucket.first().take().await;
+        assert_eq!(start.elapsed(), Duration::ZERO, "who goes first makes others wait");
+        bucket.take().await;
+        assert!(start.elapsed() >= Duration::from_millis(190));
     }
 }

@@ -78,7 +78,8 @@ async fn abort_leftovers(world: &World) {
         let api: Api<Drill> = Api::all(world.means().client.clone());
         let now = Time(world.means().wall.now());
         let text = "the hub restarted while it ran";
-        let done = change_status(&api, &world.means().status_writes, drill, |status| {
+        let first = world.means().status_writes.first();
+        let done = change_status(&api, &first, drill, |status| {
             finish(status, DrillVerdict::Aborted, reason::HUB_RESTARTED, text, &now);
         });
         if let Err(error) = done.await {
@@ -483,7 +484,7 @@ impl<'a> Running<'a> {
         let api: Api<Drill> = Api::all(self.world.means().client.clone());
         let known = Arc::clone(&self.drill);
         if let Some(now) =
-            change_status(&api, &self.world.means().status_writes, known, change).await?
+            change_status(&api, &self.world.means().status_writes.first(), known, change).await?
         {
             self.drill = now;
         }

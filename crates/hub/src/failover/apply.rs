@@ -102,7 +102,7 @@ async fn write(world: &World, held: &BTreeMap<String, Brake>) -> Result<bool, ku
         generation,
         now,
     );
-    change_status(&api, &world.means().status_writes, known, |status| {
+    change_status(&api, &world.means().status_writes.first(), known, |status| {
         conditions::set(&mut status.conditions, wanted.clone());
     })
     .await?;

@@ -85,7 +85,7 @@ async fn member(
         name: name.to_owned(),
         uid: known.uid().unwrap_or_default(),
     };
-    change_status(&api, &world.means().status_writes, known, |status| {
+    change_status(&api, &world.means().status_writes.first(), known, |status| {
         plan::status(status, judgement, cordoned, generation, &now);
     })
     .await?;
@@ -110,7 +110,7 @@ async fn federation(
     let api: Api<Federation> = Api::all(world.means().client.clone());
     let now = Time(world.means().wall.now());
     let generation = known.metadata.generation;
-    change_status(&api, &world.means().status_writes, known, |status| {
+    change_status(&api, &world.means().status_writes.first(), known, |status| {
         let verdicts =
             counts.iter().flat_map(|(verdict, count)| std::iter::repeat_n(*verdict, *count));
         plan::whole(status, &observed.evidence, verdicts, generation, &now);

@@ -493,7 +493,8 @@ impl<'a> Work<'a> {
         let lost = decision.notes.iter().find(|note| matches!(note, Note::WouldNotSurvive(..)));
         let survival = match lost {
             Some(note) => Survival::WouldNot(note.in_words()),
-            None if self.asks_to_survive() => Survival::Survives,
+            None if self.asks_to_survive() && self.is_divided() => Survival::Survives,
+            None if self.asks_to_survive() => Survival::WouldNot(words::WHOLE.to_owned()),
             None => Survival::NotAsked,
         };
         let violations = checker::check(&self.seen.fleet, &self.request, decision);
@@ -582,7 +583,11 @@ impl<'a> Work<'a> {
     fn asks_to_survive(&self) -> bool {
         self.request.rules.survive.is_some()
             && self.request.replicas > 0
-            && matches!(self.request.mode, Mode::Divide(_))
+            && matches!(self.request.mode, Mode::Divide(_) | Mode::Whole)
+    }
+
+    const fn is_divided(&self) -> bool {
+        matches!(self.request.mode, Mode::Divide(_))
     }
 
     fn refuse(self, refusal: &Unplaceable, waits: bool) -> Placed {

@@ -115,7 +115,8 @@ async fn tell(world: &World, key: &Key, told: &Told) -> bool {
     let generation = global.metadata.generation;
     let subject = subject(key, &global);
     let api = namespaced::<GlobalService>(&world.means().client, key);
-    let written = change_status(&api, &world.means().status_writes, global, |status| {
+    let first = world.means().status_writes.first();
+    let written = change_status(&api, &first, global, |status| {
         status.observed_generation = generation;
         status.addresses.clone_from(&told.addresses);
         status.endpoints.clone_from(&told.endpoints);

@@ -34,6 +34,22 @@ async fn a_bad_policy_is_refused_when_it_is_applied() {
     let text = refusal(&stage, policy("p", weights)).await;
     assert!(text.contains("spec.placement.replicas.weights[0].weight"), "{text}");
     assert!(text.contains("greater than or equal to 1"), "{text}");
+    let selected = |operator: &str, values: Value| {
+        let rule = json!({"key": "tier", "operator": operator, "values": values});
+        let clusters = json!({"selector": {"matchExpressions": [rule]}});
+        policy(
+            "p",
+            json!({"placement": {"replicas": {"bounds": [{"clusters": clusters, "max": 2}]}}}),
+        )
+    };
+    let text = refusal(&stage, selected("in", json!(["gold"]))).await;
+    let field = "spec.placement.replicas.bounds[0].clusters.selector.matchExpressions[0]";
+    assert!(text.contains(&format!("{field}.operator")), "{text}");
+    assert!(text.contains("Unsupported value: \"in\": supported values: \"In\""), "{text}");
+    let text = refusal(&stage, selected("Exists", json!(["gold"]))).await;
+    assert!(text.contains("Exists and DoesNotExist take none"), "{text}");
+    let text = refusal(&stage, selected("In", json!([]))).await;
+    assert!(text.contains("In and NotIn need values"), "{text}");
     let wide = json!({"apiVersion": GROUP, "kind": "ClusterPropagationPolicy",
         "metadata": {"name": "p"},
         "spec": {"resourceSelectors": [{"apiVersion": "apps/v1", "kind": "Deployment"}]}});

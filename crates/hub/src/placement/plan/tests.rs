@@ -551,6 +551,9 @@ fn notes_and_survival_are_told_and_stay_while_nothing_changes() {
     let placed = run(&full);
     assert_eq!(placed.outcome.reason(), reason::WOULD_NOT_SURVIVE);
     assert!(placed.clusters.is_empty());
+    fits.template = Some(template("StatefulSet", json!({})));
+    let placed = run(&fits);
+    assert!(matches!(&placed.survival, Survival::WouldNot(words) if words.contains("goes whole")));
 }
 
 #[test]

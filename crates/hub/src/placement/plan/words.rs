@@ -31,6 +31,11 @@ pub(super) fn note_data(seen: &Seen, held: &[ClusterReplicas], notes: &mut Vec<D
     }));
 }
 
+/// Of work that goes whole to one cluster.
+pub(super) const WHOLE: &str = "it goes whole to one cluster, and all of it stops when that one is \
+                                lost; whether another could take it is not kept: only work that \
+                                is divided survives";
+
 impl Work<'_> {
     pub(super) fn refusal_words(&self, refusal: &Unplaceable) -> String {
         match &refusal.why {
