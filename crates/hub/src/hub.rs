@@ -391,7 +391,8 @@ pub(crate) fn work<K, F>(
                 () = shutdown.cancelled() => return,
                 key = queue.next() => key,
             };
-            match work(key.clone()).await {
+            // A worker is idle most of the time, and holds no room for its work then.
+            match Box::pin(work(key.clone())).await {
                 Ok(()) => queue.succeeded(&key),
                 Err(kube::Error::Api(status)) if status.is_conflict() => {
                     tracing::debug!(controller = name, ?key, "somebody else wrote first");
