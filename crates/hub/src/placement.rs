@@ -6,6 +6,7 @@
 
 mod affected;
 mod apply;
+mod changes;
 mod convert;
 mod first_look;
 pub mod fleet;
@@ -45,6 +46,7 @@ pub(crate) use verdict::{conditions, in_words};
 
 use crate::{Key, Queue, TokenBucket, World, metrics::HubMetrics, policies::Policies};
 use affected::Affected;
+use changes::Changes;
 use first_look::FirstLook;
 use fleet::FleetBook;
 
@@ -68,6 +70,7 @@ pub(crate) struct Placement {
     planner: Arc<Mutex<Planner>>,
     waits: Waits,
     first_look: FirstLook,
+    changes: Changes,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
@@ -83,6 +86,7 @@ impl Placement {
             planner: Arc::default(),
             waits,
             first_look: FirstLook::default(),
+            changes: Changes::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -100,6 +104,7 @@ impl Placement {
             });
         }
         self.follow_orders(tasks);
+        self.follow_changes(tasks);
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {
