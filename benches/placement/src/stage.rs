@@ -14,9 +14,9 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use hanse_api::HubPlace;
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig};
-use hanse_member::{Connecting, Connection, Connector};
+use hanse_member::{ConnectError, Connecting, Connection, Connector, Limits, bounded_client};
 use hanse_rt::{Metrics, Mono, Rng, TaskSet, Wall};
-use hanse_sim::{connector::SimulatedConnector, member::Options, shallow::Shallow, world::World};
+use hanse_sim::{member::Options, shallow::Shallow, world::World};
 use http::{Method, Request};
 use kube::{
     Api, Client,
@@ -24,6 +24,7 @@ use kube::{
     client::Body,
 };
 use serde_json::{Value, json};
+use tower::ServiceExt as _;
 
 use crate::{figures::say, fleet, machine::resident, workload};
 
@@ -143,10 +144,8 @@ impl Stage {
         self.starts += 1;
         let hub = &self.world.topology().hub;
         let place = HubPlace { provider: hub.provider.clone(), region: hub.region.clone() };
-        let connector = Arc::new(Counted {
-            links: SimulatedConnector { world: self.world.clone() },
-            writes: self.writes.clone(),
-        });
+        let connector =
+            Arc::new(Counted { links: self.world.clone(), writes: self.writes.clone() });
         let config = HubConfig {
             rng: self.rng.fork("hub", &self.starts.to_string()),
             place: Some(place),
@@ -271,25 +270,23 @@ async fn create(client: Client, object: Value) -> Result<()> {
 /// Connects simulated members over their links, and counts what is written to them.
 #[derive(Debug)]
 struct Counted {
-    links: SimulatedConnector,
+    links: World,
     writes: Writes,
 }
 
 impl Connector for Counted {
-    fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a> {
+    fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
         Box::pin(async move {
-            let client = self.links.connect(name, connection).await?;
+            let service = self.links.hub_service(name);
+            let service = service.ok_or_else(|| ConnectError::Unsupported(name.to_owned()))?;
             let writes = self.writes.clone();
-            let service = tower::service_fn(move |request: Request<Body>| {
-                let (client, writes) = (client.clone(), writes.clone());
-                async move {
-                    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                        writes.0.fetch_add(1, Ordering::Relaxed);
-                    }
-                    client.send(request).await
+            let service = service.map_request(move |request: Request<Body>| {
+                if !matches!(*request.method(), Method::GET | Method::HEAD) {
+                    writes.0.fetch_add(1, Ordering::Relaxed);
                 }
+                request
             });
-            Ok(Client::new(service, "default"))
+            Ok(bounded_client(service, Limits::default(), "default"))
         })
     }
 }

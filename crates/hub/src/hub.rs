@@ -408,7 +408,8 @@ pub(crate) fn work<K, F, T>(
                 () = shutdown.cancelled() => return,
                 key = queue.next() => key,
             };
-            match work(key.clone()).await.map(Into::into) {
+            // A worker is idle most of the time, and holds no room for its work then.
+            match Box::pin(work(key.clone())).await.map(Into::into) {
                 Ok(Worked::Well) => queue.succeeded(&key),
                 Ok(Worked::Again) => queue.retry(key.clone()),
                 Err(kube::Error::Api(status)) if status.is_conflict() => {

@@ -82,15 +82,14 @@ impl Membership {
         let this = self.clone();
         self.world.objects().bindings.on_change(move |_, old, new| {
             // A member that leaves waits for the last binding that names it.
-            let named = |binding: &hanse_api::ResourceBinding| {
-                binding.spec.clusters.iter().map(|c| c.name.clone()).collect::<Vec<_>>()
-            };
-            let after = new.map(|binding| named(binding)).unwrap_or_default();
-            for name in old.map(|binding| named(binding)).unwrap_or_default() {
-                let left = !after.contains(&name);
-                let member = this.world.member(&name);
-                if left && member.is_some_and(|m| m.metadata.deletion_timestamp.is_some()) {
-                    this.queue.add(Key::new("", &name));
+            let after = || new.into_iter().flat_map(|binding| &binding.spec.clusters);
+            for cluster in old.into_iter().flat_map(|binding| &binding.spec.clusters) {
+                if after().any(|now| now.name == cluster.name) {
+                    continue;
+                }
+                let member = this.world.member(&cluster.name);
+                if member.is_some_and(|m| m.metadata.deletion_timestamp.is_some()) {
+                    this.queue.add(Key::new("", &cluster.name));
                 }
             }
         });

@@ -6,6 +6,7 @@
 
 mod affected;
 mod apply;
+mod changes;
 mod convert;
 mod first_look;
 pub mod fleet;
@@ -48,6 +49,7 @@ use crate::{
     propagation::key_of_template,
 };
 use affected::Affected;
+use changes::Changes;
 use first_look::FirstLook;
 use fleet::FleetBook;
 
@@ -71,6 +73,7 @@ pub(crate) struct Placement {
     planner: Arc<Mutex<Planner>>,
     waits: Waits,
     first_look: FirstLook,
+    changes: Changes,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
@@ -86,6 +89,7 @@ impl Placement {
             planner: Arc::default(),
             waits,
             first_look: FirstLook::default(),
+            changes: Changes::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -103,6 +107,7 @@ impl Placement {
             });
         }
         self.follow_orders(tasks);
+        self.follow_changes(tasks);
     }
 
     fn book<R>(&self, change: impl FnOnce(&mut FleetBook) -> R) -> R {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use hanse_member::{Digest, Kinds, KindsPool, Watched, digest, discover, run_watch};
-use hanse_rt::{Mono, Rng, TaskSet};
+use hanse_rt::{Elapsed, Mono, Rng, TaskSet};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
@@ -88,6 +88,10 @@ const KINDS_DELAY: Duration = Duration::from_millis(200);
 
 /// How often a hub whose probe was not answered waits for its turn, to learn whether it is late.
 const LOOKS_AT_ITSELF: u32 = 4;
+/// How often it does so while the probe is under way.
+const LOOKS_MEANWHILE: u32 = 4;
+/// It is late when its turns took this part of a probe's limit.
+const LATE: u32 = 8;
 
 /// Watches that room is counted from.
 const ROOM_WATCHES: [&str; 2] = ["nodes", "pods"];
@@ -331,7 +335,7 @@ impl Session {
         F: Future<Output = ()> + Send + 'static,
     {
         let shutdown = self.tasks.shutdown();
-        let task = task(Arc::clone(self));
+        let task = Box::pin(task(Arc::clone(self)));
         self.tasks.spawn(name, async move {
             hanse_rt::select! {
                 () = shutdown.cancelled() => {}
@@ -347,9 +351,8 @@ impl Session {
     async fn probe(self: Arc<Self>) {
         let mut failures = 0;
         loop {
-            let answer =
-                hanse_rt::timeout(self.limits.probe_limit, self.client.apiserver_version()).await;
-            if answer.is_err() && self.is_hub_late().await {
+            let (answer, late) = self.ask().await;
+            if answer.is_err() && (late || self.is_hub_late().await) {
                 // Who does not get to its answers cannot say that there are none.
                 continue;
             }
@@ -370,6 +373,26 @@ impl Session {
         }
     }
 
+    /// Probes the API server, and looks at how late this process is all the while: it may have
+    /// caught up by the end.
+    async fn ask(&self) -> (Result<Result<(), kube::Error>, Elapsed>, bool) {
+        let limit = self.limits.probe_limit;
+        let mut asked = Box::pin(self.client.apiserver_version());
+        let (begun, step) = (Mono::now(), limit / LOOKS_MEANWHILE);
+        let mut behind = Duration::ZERO;
+        loop {
+            let wakes = Mono::now() + step;
+            hanse_rt::select! {
+                answer = &mut asked => return (Ok(answer.map(drop)), false),
+                () = hanse_rt::sleep_until(wakes) => {}
+            }
+            behind += wakes.elapsed() + hanse_rt::turn().await;
+            if begun.elapsed() >= limit {
+                return (Err(Elapsed(limit)), behind >= limit / LATE);
+            }
+        }
+    }
+
     /// Whether this process is so far behind its work that an answer in time may lie unread: it
     /// passes some twenty tasks on its way. A member that refuses is heard all the same, and one
     /// that is silent is missed by the gateways of others.
@@ -378,7 +401,7 @@ impl Session {
         for _ in 0..LOOKS_AT_ITSELF {
             behind += hanse_rt::turn().await;
         }
-        behind >= self.limits.probe_limit / 8
+        behind >= self.limits.probe_limit / LATE
     }
 
     fn saw(&self, error: Option<String>) {
@@ -398,7 +421,7 @@ impl Session {
 
     /// Asks which kinds the member serves.
     pub(crate) async fn learn_kinds(&self) {
-        match discover(&self.client).await {
+        match Box::pin(discover(&self.client)).await {
             Ok(kinds) => {
                 let kinds = Some(self.all_kinds.share(kinds));
                 let changed = {
@@ -441,10 +464,10 @@ impl Session {
                     failing.remove(what);
                 }
             };
-            let watch = run_watch(api.clone(), labels.clone(), rng, |event| {
+            let watch = Box::pin(run_watch(api.clone(), labels.clone(), rng, |event| {
                 failed(&event);
                 on(event);
-            });
+            }));
             hanse_rt::select! {
                 changed = epoch.changed() => if changed.is_err() { return },
                 () = watch => return,

@@ -15,9 +15,9 @@ use http::{Request, Response, StatusCode};
 use http_body_util::{
     BodyExt as _, BodyStream, Full, Limited, StreamBody, combinators::UnsyncBoxBody,
 };
-use hyper::body::{Bytes, Frame};
+use hyper::body::{Body as HttpBody, Bytes, Frame};
 use kube::{Client, client::Body};
-use tower::BoxError;
+use tower::{BoxError, Service, ServiceExt as _};
 
 /// Limits of a member's client.
 #[derive(Clone, Copy, Debug)]
@@ -68,40 +68,68 @@ impl RetryBudget {
     }
 }
 
-/// The same client with limits. Calls that the server asks to repeat (429, 503) are repeated once,
-/// within a budget; everything else is the caller's to decide. A call made in an exported span
-/// carries it.
+/// The same client with limits, as [`bounded_client`] sets them.
 pub fn bounded(client: Client, limits: Limits) -> Client {
     let namespace = client.default_namespace().to_owned();
+    let service = tower::service_fn(move |request| {
+        let client = client.clone();
+        async move { client.send(request).await }
+    });
+    bounded_client(service, limits, namespace)
+}
+
+/// A client with limits, of what answers requests. Calls that the server asks to repeat (429, 503)
+/// are repeated once, within a budget; everything else is the caller's to decide. A call made in an
+/// exported span carries it.
+///
+/// Each client has a queue and a task of its own, so who has a service does not make two of it.
+pub fn bounded_client<S, B>(service: S, limits: Limits, namespace: impl Into<String>) -> Client
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let budget = Arc::new(RetryBudget(AtomicI64::new(RetryBudget::FULL)));
     let service = tower::service_fn(move |mut request: Request<Body>| {
         TraceParent::inject(request.headers_mut());
-        call(client.clone(), limits, Arc::clone(&budget), request)
+        call(service.clone(), limits, Arc::clone(&budget), request)
     });
     Client::new(service, namespace)
 }
 
-async fn call(
-    client: Client,
+async fn call<S, B>(
+    service: S,
     limits: Limits,
     budget: Arc<RetryBudget>,
     request: Request<Body>,
-) -> Result<Response<Answer>, BoxError> {
+) -> Result<Response<Answer>, BoxError>
+where
+    S: Service<Request<Body>, Response = Response<B>> + Clone,
+    S::Error: Into<BoxError>,
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let send = move |request| {
+        let asked = service.clone().oneshot(request);
+        async move { asked.await.map_err(Into::into) }
+    };
     if let Some(life) = watch_life(&request) {
-        let answer = hanse_rt::timeout(limits.open, client.send(request)).await??;
+        let answer = hanse_rt::timeout(limits.open, send(request)).await??;
         return Ok(answer.map(|body| ending(body, life)));
     }
-    let answer = hanse_rt::timeout(limits.call, async {
+    let answer = hanse_rt::timeout(limits.call, async move {
         let (parts, body) = request.into_parts();
         let bytes = body.collect().await?.to_bytes();
         let again = || Request::from_parts(parts.clone(), Body::from(bytes.to_vec()));
         budget.earn();
-        let answer = client.send(again()).await?;
+        let answer = send(again()).await?;
         let Some(wait) = repeat_after(&answer).filter(|_| budget.spend()) else {
             return whole(answer, limits.body).await;
         };
         hanse_rt::sleep(wait).await;
-        whole(client.send(again()).await?, limits.body).await
+        whole(send(again()).await?, limits.body).await
     });
     answer.await?
 }
@@ -120,7 +148,11 @@ fn watch_life(request: &Request<Body>) -> Option<Duration> {
 
 /// A stream that a cut has silenced never ends by itself: this one breaks off when the server
 /// should long have ended it.
-fn ending(body: Body, life: Duration) -> Answer {
+fn ending<B>(body: B, life: Duration) -> Answer
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
     let deadline = Mono::now() + life;
     let frames = Some(Box::pin(BodyStream::new(body)));
     let frames = futures::stream::unfold(frames, move |frames| async move {
@@ -137,7 +169,7 @@ fn ending(body: Body, life: Duration) -> Answer {
 }
 
 /// How long the server asks to wait before the call is repeated, at most a second.
-fn repeat_after(answer: &Response<Body>) -> Option<Duration> {
+fn repeat_after<B>(answer: &Response<B>) -> Option<Duration> {
     let repeatable = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
     if !repeatable.contains(&answer.status()) {
         return None;
@@ -149,7 +181,11 @@ fn repeat_after(answer: &Response<Body>) -> Option<Duration> {
     )
 }
 
-async fn whole(answer: Response<Body>, limit: usize) -> Result<Response<Answer>, BoxError> {
+async fn whole<B>(answer: Response<B>, limit: usize) -> Result<Response<Answer>, BoxError>
+where
+    B: HttpBody<Data = Bytes>,
+    B::Error: Into<BoxError>,
+{
     let (parts, body) = answer.into_parts();
     let bytes = Limited::new(body, limit).collect().await?.to_bytes();
     Ok(Response::from_parts(parts, Full::new(bytes).map_err(|never| match never {}).boxed_unsync()))

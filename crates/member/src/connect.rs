@@ -6,7 +6,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use kube::{Client, Config, client::ConfigExt as _, config::KubeConfigOptions};
 use tower::BoxError;
 
-use crate::{KubeconfigRefused, Limits, bounded, read_kubeconfig};
+use crate::{KubeconfigRefused, Limits, bounded_client, read_kubeconfig};
 
 /// How a member is reached, in neutral terms.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,7 +37,8 @@ pub enum ConnectError {
 /// A client on its way.
 pub type Connecting<'a> = Pin<Box<dyn Future<Output = Result<Client, ConnectError>> + Send + 'a>>;
 
-/// Makes clients of members. The embedded mode has one of its own that knows simulated members.
+/// Makes clients of members, of which every call ends ([`bounded_client`]). The embedded mode has
+/// one of its own that knows simulated members.
 pub trait Connector: Send + Sync + std::fmt::Debug {
     /// A client of the member. No request is sent yet: that the member answers is seen later.
     fn connect<'a>(&'a self, name: &'a str, connection: &'a Connection) -> Connecting<'a>;
@@ -96,7 +97,7 @@ async fn direct(kubeconfig: &str, limits: Limits) -> Result<Client, ConnectError
         .layer(headers)
         .map_err(BoxError::from)
         .service(http);
-    Ok(bounded(Client::new(service, config.default_namespace), limits))
+    Ok(bounded_client(service, limits, config.default_namespace))
 }
 
 #[cfg(test)]

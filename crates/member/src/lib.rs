@@ -9,7 +9,7 @@ mod kubeconfig;
 mod packed;
 mod watch;
 
-pub use bounded::{Limits, bounded};
+pub use bounded::{Limits, bounded, bounded_client};
 pub use connect::{ConnectError, Connecting, Connection, Connector, DirectConnector};
 pub use digest::{Digest, MarkNames, digest};
 pub use discovery::{Kinds, KindsPool, Served, discover};

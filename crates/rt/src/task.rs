@@ -49,6 +49,8 @@ impl TaskSet {
         let kill = self.kill.clone();
         let set = Arc::clone(&self.name);
         let span = tracing::debug_span!("task", set = %set, task = name);
+        // What follows moves it about, and would hold its size again at each step.
+        let task = Box::pin(task);
         let future = async move {
             let task = std::panic::AssertUnwindSafe(task).catch_unwind();
             crate::select! {

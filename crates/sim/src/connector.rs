@@ -1,7 +1,7 @@
 //! How a hub reaches simulated members: each over its own link, with the link's distance and
 //! faults. The one place of it; callers wrap what they add.
 
-use hanse_member::{ConnectError, Connecting, Connection, Connector, Limits, bounded};
+use hanse_member::{ConnectError, Connecting, Connection, Connector, Limits, bounded_client};
 
 use crate::world::World;
 
@@ -16,10 +16,10 @@ pub struct SimulatedConnector {
 impl Connector for SimulatedConnector {
     fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
         Box::pin(async move {
-            let client = self.world.hub_client(name).ok_or_else(|| {
+            let service = self.world.hub_service(name).ok_or_else(|| {
                 ConnectError::Unsupported(format!("the topology has no cluster `{name}`"))
             })?;
-            Ok(bounded(client, Limits::default()))
+            Ok(bounded_client(service, Limits::default(), "default"))
         })
     }
 }

@@ -122,15 +122,15 @@ impl Member {
         Heard::new(self.inner.api.as_user("system:admin"), ears)
     }
 
-    /// A client of its API as seen from elsewhere.
-    pub fn client_over(
+    /// Its API as seen from elsewhere.
+    pub(crate) fn service_over(
         &self,
         from: (String, watch::Receiver<Faults>),
         round_trip: Duration,
-    ) -> Client {
+    ) -> Faulty<Heard> {
         let rng = self.inner.rng.fork("link", &from.0);
         let ends = Ends::new(from, (self.name().to_owned(), self.faults()));
-        Client::new(Faulty::new(self.service(), ends, round_trip, rng), "default")
+        Faulty::new(self.service(), ends, round_trip, rng)
     }
 
     /// Runs it until `tasks` ends: switches off on a kill and on again when the kill is cleared.

@@ -1,17 +1,27 @@
 //! All members of a topology, the hub's place among them, and the links between.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use hanse_apiserver::{ApiServer, OpenError};
 use hanse_rt::{Rng, TaskSet, Wall, net::AddressMap};
 use hanse_topology::{Place, Topology};
-use kube::Client;
+use http::{Request, Response};
+use kube::{Client, client::Body};
 use tokio::sync::watch;
+use tower::{BoxError, Service};
 
 use crate::{
-    faults::{Ends, Faults, HUB},
+    faults::{Ends, Faults, Faulty, FaultyBody, HUB},
     links::{self, Route},
     member::{self, Member, Options},
+    shallow::Heard,
 };
 
 /// A simulated fleet.
@@ -20,6 +30,24 @@ pub struct World {
     topology: Arc<Topology>,
     members: Arc<BTreeMap<String, Member>>,
     hub: watch::Sender<Faults>,
+}
+
+/// A member's API over the hub's link to it.
+#[derive(Clone, Debug)]
+pub struct HubService(Faulty<Heard>);
+
+impl Service<Request<Body>> for HubService {
+    type Response = Response<FaultyBody>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Service::<Request<Body>>::poll_ready(&mut self.0, context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        self.0.call(request)
+    }
 }
 
 /// Makes the API server of one member: where it stores is the caller's choice.
@@ -68,11 +96,16 @@ impl World {
         &self.hub
     }
 
-    /// The hub's client of a member's API, over the link between them.
-    pub fn hub_client(&self, name: &str) -> Option<Client> {
+    /// A member's API as the hub sees it, over the link between them.
+    pub fn hub_service(&self, name: &str) -> Option<HubService> {
         let member = self.members.get(name)?;
         let from = (HUB.to_owned(), self.hub.subscribe());
-        Some(member.client_over(from, self.distance(HUB, name)))
+        Some(HubService(member.service_over(from, self.distance(HUB, name))))
+    }
+
+    /// The hub's client of a member's API, over the link between them.
+    pub fn hub_client(&self, name: &str) -> Option<Client> {
+        Some(Client::new(self.hub_service(name)?, "default"))
     }
 
     /// Addresses as seen from a member (or from the hub, by [`HUB`]): other members' gateways are

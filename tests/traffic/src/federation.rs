@@ -13,7 +13,7 @@ use hanse_api::{
 };
 use hanse_apiserver::ApiServer;
 use hanse_hub::{Hub, HubConfig, Traffic};
-use hanse_member::{ConnectError, Connecting, Connection, Connector};
+use hanse_member::{ConnectError, Connecting, Connection, Connector, Limits, bounded};
 use hanse_routing::ServiceKey;
 use hanse_rt::{Metrics, Readiness, Rng, TaskSet, Wall, net::AddressMap};
 use k8s_openapi::{
@@ -89,6 +89,7 @@ impl Connector for Clients {
     fn connect<'a>(&'a self, name: &'a str, _: &'a Connection) -> Connecting<'a> {
         Box::pin(async move {
             let known = self.0.get(name).cloned();
+            let known = known.map(|client| bounded(client, Limits::default()));
             known.ok_or_else(|| ConnectError::Unsupported(format!("no member {name} here")))
         })
     }

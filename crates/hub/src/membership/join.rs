@@ -4,7 +4,7 @@ use hanse_api::{
     Connection as Wanted, KUBECONFIG_KEY, KUBECONFIG_SECRET_TYPE, MEMBER_LABEL, MemberCluster,
     RELAY_TOKEN_SECRET_TYPE, SYSTEM_NAMESPACE,
 };
-use hanse_member::{Connection, Limits, bounded};
+use hanse_member::Connection;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
     Api, Client, ResourceExt as _,
@@ -84,8 +84,7 @@ pub(super) async fn forget_secrets(world: &World, member: &str) -> Result<(), ku
 
 pub(super) async fn connect(world: &World, name: &str, source: &Source) -> Result<Client, String> {
     let connecting = world.means().connector.connect(name, source);
-    let client = connecting.await.map_err(|error| error.to_string())?;
-    Ok(bounded(client, Limits::default()))
+    connecting.await.map_err(|error| error.to_string())
 }
 
 /// Asks a member who it is.

@@ -10,9 +10,11 @@ use hanse_api::{
     ResourceBindingSpec,
 };
 use hanse_rt::TaskSet;
+use hanse_scheduler::Member;
 
 use super::{
     Placement, STUCK_DELAY,
+    changes::Changed,
     fleet::{self, member_of},
     moves,
 };
@@ -60,13 +62,13 @@ impl Placement {
                     changed = orders.changed() => if changed.is_err() { return },
                 }
                 let after = Arc::clone(&orders.borrow_and_update());
-                let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-                for name in names {
-                    if before.get(name) != after.get(name) {
-                        this.book(|book| book.stale(name));
-                        this.wake_for(name, &[]);
-                    }
+                let names = before.keys().chain(after.keys());
+                let changed = names.filter(|name| before.get(*name) != after.get(*name));
+                let changed: Changed = changed.map(|name| (name.clone(), Vec::new())).collect();
+                for name in changed.keys() {
+                    this.book(|book| book.stale(name));
                 }
+                this.wake_for(&changed);
                 before = after;
             }
         });
@@ -178,7 +180,7 @@ impl Placement {
             if old.map(|m| look(m)) != new.map(|m| look(m)) {
                 let states: Vec<&MemberCluster> =
                     old.into_iter().chain(new).map(Arc::as_ref).collect();
-                this.wake_for(&key.name, &states);
+                this.note_change(&key.name, &states);
             }
         });
         let this = self.clone();
@@ -191,7 +193,7 @@ impl Placement {
             SessionEvent::Sight | SessionEvent::Kinds => {
                 this.book(|book| book.stale(member));
                 let cluster = this.world.member(member);
-                this.wake_for(member, &cluster.as_deref().into_iter().collect::<Vec<_>>());
+                this.note_change(member, &cluster.as_deref().into_iter().collect::<Vec<_>>());
             }
             SessionEvent::Object(binding) => {
                 // Moves wait for replicas to be ready.
@@ -234,14 +236,39 @@ impl Placement {
         self.wake(companions.iter().map(key_of_binding));
     }
 
-    /// A member came, went, answers, or is another one to placement. That concerns what stands
-    /// there or is on its way from there, what waits, and what may go to a member in one of these
-    /// states.
-    fn wake_for(&self, member: &str, states: &[&MemberCluster]) {
-        let states: Vec<_> = states.iter().map(|m| member_of(m, &self.world)).collect();
-        let mut keys: BTreeSet<Key> = self.book(|book| book.holders(member));
+    /// Notes that a member came, went, answers, or is another one to placement: it was or is in one
+    /// of these states.
+    fn note_change(&self, member: &str, states: &[&MemberCluster]) {
+        let states = states.iter().map(|m| member_of(m, &self.world));
+        self.changes.note(member, states);
+    }
+
+    /// Wakes whom the changes of members concern: what stands there or is on its way from there,
+    /// what waits, and what may go to a member in one of these states.
+    pub(super) fn follow_changes(&self, tasks: &TaskSet) {
+        let this = self.clone();
+        let shutdown = tasks.shutdown();
+        tasks.spawn("changes of members", async move {
+            loop {
+                let changed = hanse_rt::select! {
+                    () = shutdown.cancelled() => return,
+                    changed = this.changes.next() => changed,
+                };
+                this.wake_for(&changed);
+            }
+        });
+    }
+
+    fn wake_for(&self, changed: &Changed) {
+        let mut keys: BTreeSet<Key> = BTreeSet::new();
+        for member in changed.keys() {
+            keys.extend(self.book(|book| book.holders(member)));
+        }
+        let states: Vec<Member> = changed.values().flatten().cloned().collect();
         let waiting = self.affected(|all| {
-            keys.extend(all.leaving(member));
+            for member in changed.keys() {
+                keys.extend(all.leaving(member));
+            }
             keys.extend(all.roaming(&states));
             all.waiting(None)
         });
