@@ -357,7 +357,7 @@ impl Session {
                 continue;
             }
             let error = match answer {
-                Ok(Ok(_)) => None,
+                Ok(Ok(())) => None,
                 Ok(Err(kube::Error::Api(status))) if status.code < 500 => None,
                 Ok(Err(error)) => Some(error.to_string()),
                 Err(elapsed) => Some(elapsed.to_string()),
