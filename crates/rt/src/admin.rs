@@ -6,6 +6,7 @@ use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::{Metrics, Readiness, TaskSet, net};
 
@@ -13,11 +14,23 @@ use crate::{Metrics, Readiness, TaskSet, net};
 pub type Pages = Arc<dyn Fn(&http::Uri) -> Option<(&'static str, String)> + Send + Sync>;
 
 /// Answers to questions that pages are too small for: path and query, and the body of a POST, in;
-/// JSON, or what is wrong with the question, out. Absent: no such question.
+/// JSON, or what is wrong with the question, out. Absent: no such question. An answer may take a
+/// look at everything: one at a time is made, beside the threads that keep the role going.
 pub type Questions = Arc<dyn Fn(&str, &[u8]) -> Option<Result<String, String>> + Send + Sync>;
 
 /// The largest body of a question, bytes.
 const BODY: usize = 4 << 20;
+
+/// Questions that wait for their turn; more are turned away.
+const WAITING: usize = 16;
+
+/// Who answers questions, and how many wait.
+#[derive(Clone)]
+struct Asked {
+    questions: Questions,
+    waiting: Arc<Semaphore>,
+    turn: Arc<Mutex<()>>,
+}
 
 /// What the endpoint shows.
 #[derive(Clone)]
@@ -58,6 +71,8 @@ pub fn serve_with(
     let bound = listener.local_addr()?;
     let connections = tasks.child("admin");
     let shutdown = tasks.shutdown();
+    let waiting = Arc::new(Semaphore::new(WAITING));
+    let asked = Asked { questions, waiting, turn: Arc::default() };
     tasks.spawn("admin", async move {
         loop {
             let accepted = crate::select! {
@@ -65,11 +80,11 @@ pub fn serve_with(
                 accepted = listener.accept() => accepted,
             };
             let Ok((stream, _)) = accepted else { continue };
-            let (admin, questions) = (admin.clone(), Arc::clone(&questions));
+            let (admin, asked) = (admin.clone(), asked.clone());
             connections.spawn("admin connection", async move {
                 let service = service_fn(move |request| {
-                    let (admin, questions) = (admin.clone(), Arc::clone(&questions));
-                    async move { Ok::<_, Infallible>(admin.respond(request, &questions).await) }
+                    let (admin, asked) = (admin.clone(), asked.clone());
+                    async move { Ok::<_, Infallible>(admin.respond(request, asked).await) }
                 });
                 let served = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -84,10 +99,14 @@ pub fn serve_with(
 }
 
 impl Admin {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "an answer may take long, and no simulation serves this endpoint"
+    )]
     async fn respond(
         &self,
         request: Request<Incoming>,
-        questions: &Questions,
+        asked: Asked,
     ) -> Response<Full<bytes::Bytes>> {
         let uri = request.uri().to_string();
         let get = request.method() == Method::GET;
@@ -107,7 +126,22 @@ impl Admin {
                 return response(StatusCode::BAD_REQUEST, "text/plain", error.to_string());
             }
         };
-        match questions(&uri, &body) {
+        let Ok(_place) = asked.waiting.try_acquire() else {
+            let text = format!("{WAITING} questions wait already: ask again later");
+            return response(StatusCode::TOO_MANY_REQUESTS, "text/plain", text);
+        };
+        let turn = Arc::clone(&asked.turn).lock_owned().await;
+        let questions = asked.questions;
+        let answer = tokio::task::spawn_blocking(move || {
+            // It ends with the answer, even where nobody waits for that any more.
+            let _turn = turn;
+            questions(&uri, &body)
+        });
+        let Ok(answer) = answer.await else {
+            let text = "the question could not be answered".to_owned();
+            return response(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", text);
+        };
+        match answer {
             Some(Ok(text)) => response(StatusCode::OK, "application/json", text),
             Some(Err(text)) => response(StatusCode::BAD_REQUEST, "text/plain", text),
             None => response(StatusCode::NOT_FOUND, "text/plain", "no such page".to_owned()),
@@ -165,6 +199,31 @@ mod tests {
             answered = answered => answered,
             ended = connection => panic!("{ended:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn a_question_that_takes_long_keeps_nobody_else_waiting() {
+        let tasks = TaskSet::new("test");
+        let (metrics, readiness) = (Metrics::new(), Readiness::new());
+        let admin = Admin { metrics, readiness, pages: None };
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        let gone = std::sync::Mutex::new(gone);
+        let questions: Questions = Arc::new(move |_, _| {
+            let limit = std::time::Duration::from_secs(20);
+            let waited = gone.lock().unwrap().recv_timeout(limit);
+            Some(waited.map(|()| "at last".to_owned()).map_err(|error| error.to_string()))
+        });
+        let any = "127.0.0.1:0".parse().unwrap();
+        let at = serve_with(&tasks, any, admin, questions).unwrap();
+        let others = async {
+            let page = ask(at, Method::GET, "/healthz", Vec::new()).await;
+            go.send(()).unwrap();
+            page
+        };
+        let (slow, page) = tokio::join!(ask(at, Method::GET, "/explain", Vec::new()), others);
+        assert_eq!(page, (200, "ok".to_owned()));
+        assert_eq!(slow, (200, "at last".to_owned()));
+        tasks.abort();
     }
 
     #[tokio::test]
