@@ -117,6 +117,8 @@ fn apply(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         if !call.subresource().is_empty() {
             return Err(missing);
         }
+        // Kubernetes compares versions with what stands, and nothing stands.
+        meta::meta_mut(&mut patch).remove("resourceVersion");
         let (written, more) = create(call, patch)?;
         let mut reply = call.show(StatusCode::CREATED, &written.json, written.revision);
         reply.warnings = warnings;
