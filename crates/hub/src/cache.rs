@@ -1,10 +1,14 @@
 //! The hub's view of one kind of its own objects: filled by one watch, read by everybody,
 //! announced to whoever has to react. Objects are held without their managed fields.
+//!
+//! What a write of the hub's own has answered may be noted before the watch brings it, so that
+//! nobody works with what the hub itself has changed. Versions of one kind are in order, so an
+//! event that is older than what is known says nothing new.
 
 use std::{
     collections::BTreeMap,
     fmt::Debug,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
 };
 
 use hanse_member::{Watched, run_watch};
@@ -59,7 +63,22 @@ struct Shared<K> {
     objects: RwLock<BTreeMap<Key, Arc<K>>>,
     listeners: RwLock<Vec<Listener<K>>>,
     /// Serialises changes, so that listeners hear them in order.
-    writer: Mutex<()>,
+    writer: Mutex<Heard>,
+}
+
+/// How far the watch is.
+#[derive(Debug, Default)]
+struct Heard {
+    /// The newest version that it brought.
+    version: u64,
+    /// How often it has begun to list everything, and ended: odd while it lists.
+    lists: u64,
+}
+
+/// Taken before a write, so that its answer can be told from an older one.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticket {
+    lists: u64,
 }
 
 impl<K> Clone for Cache<K> {
@@ -113,16 +132,30 @@ impl<K> Cache<K> {
 
     /// Adds or replaces an object.
     pub fn set(&self, key: impl std::borrow::Borrow<Key>, object: K) {
-        let key = key.borrow();
-        let object = Arc::new(object);
-        let _turn = self.shared.writer.lock().expect("no holder of this lock panics");
-        let old = self.write().insert(key.clone(), Arc::clone(&object));
-        self.announce(key, old.as_ref(), Some(&object));
+        self.set_with(&self.turn(), key.borrow(), object);
     }
 
     /// Takes an object out.
     pub fn remove(&self, key: &Key) {
-        let _turn = self.shared.writer.lock().expect("no holder of this lock panics");
+        self.remove_with(&self.turn(), key);
+    }
+
+    /// Whoever writes an object takes a ticket first.
+    pub fn ticket(&self) -> Ticket {
+        Ticket { lists: self.turn().lists }
+    }
+
+    fn turn(&self) -> MutexGuard<'_, Heard> {
+        self.shared.writer.lock().expect("no holder of this lock panics")
+    }
+
+    fn set_with(&self, _turn: &MutexGuard<'_, Heard>, key: &Key, object: K) {
+        let object = Arc::new(object);
+        let old = self.write().insert(key.clone(), Arc::clone(&object));
+        self.announce(key, old.as_ref(), Some(&object));
+    }
+
+    fn remove_with(&self, _turn: &MutexGuard<'_, Heard>, key: &Key) {
         let old = self.write().remove(key);
         if old.is_some() {
             self.announce(key, old.as_ref(), None);
@@ -177,6 +210,37 @@ where
     }
 }
 
+impl<K: Resource + Clone> Cache<K> {
+    /// Notes what a write has answered. Nothing is noted that the watch has brought already, or
+    /// may have brought: then it is the watch that knows.
+    pub fn note_written(&self, ticket: Ticket, mut object: K) {
+        let turn = self.turn();
+        let Some(version) = version(&object) else {
+            return;
+        };
+        let listed = turn.lists != ticket.lists || turn.lists % 2 == 1;
+        if listed || version <= turn.version {
+            return;
+        }
+        let key = Key::of(&object);
+        if self.get(&key).is_some_and(|known| !is_older(&*known, version)) {
+            return;
+        }
+        object.managed_fields_mut().clear();
+        self.set_with(&turn, &key, object);
+    }
+}
+
+/// The version of an object, where it is a number: servers promise it to be one in order of writes.
+fn version<K: Resource>(object: &K) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
+}
+
+/// Whether an object is older than a version.
+fn is_older<K: Resource>(object: &K, than: u64) -> bool {
+    version(object).is_none_or(|known| known < than)
+}
+
 /// Turns the events of a watch into changes of a cache.
 struct Filler<K> {
     cache: Cache<K>,
@@ -187,13 +251,16 @@ struct Filler<K> {
 impl<K: Resource + Clone> Filler<K> {
     fn take(&mut self, event: Watched<K>, what: &str) {
         match event {
-            Watched::Listing => self.listed = Some(std::collections::BTreeSet::new()),
+            Watched::Listing => {
+                self.turn_of_list(true);
+                self.listed = Some(std::collections::BTreeSet::new());
+            }
             Watched::Listed(object) => {
                 let key = Key::of(&object);
                 if let Some(listed) = &mut self.listed {
                     listed.insert(key.clone());
                 }
-                self.put(&key, object);
+                self.put(&key, object, true);
             }
             Watched::Synced => {
                 if let Some(listed) = self.listed.take() {
@@ -203,18 +270,54 @@ impl<K: Resource + Clone> Filler<K> {
                         }
                     }
                 }
+                self.turn_of_list(false);
             }
-            Watched::Applied(object) => self.put(&Key::of(&object), object),
-            Watched::Deleted(object) => self.cache.remove(&Key::of(&object)),
+            Watched::Applied(object) => self.put(&Key::of(&object), object, false),
+            Watched::Deleted(object) => {
+                let mut turn = self.cache.turn();
+                let key = Key::of(&object);
+                if let Some(gone) = version(&object) {
+                    turn.version = turn.version.max(gone);
+                    // One that was made anew under its name has been noted already.
+                    if self.cache.get(&key).is_some_and(|known| !is_older(&*known, gone + 1)) {
+                        return;
+                    }
+                }
+                self.cache.remove_with(&turn, &key);
+            }
             Watched::Failed(error) => tracing::warn!(kind = what, error, "the hub's watch failed"),
         }
     }
 
-    fn put(&self, key: &Key, mut object: K) {
+    fn turn_of_list(&self, begins: bool) {
+        let mut turn = self.cache.turn();
+        if begins {
+            // The server may have been set back to an earlier state.
+            turn.version = 0;
+        }
+        if (turn.lists % 2 == 1) != begins {
+            turn.lists += 1;
+        } else if begins {
+            // The one before was cut off.
+            turn.lists += 2;
+        }
+    }
+
+    /// What a list says holds, whatever was known.
+    fn put(&self, key: &Key, mut object: K, listed: bool) {
         object.managed_fields_mut().clear();
-        let known = self.cache.get(key).and_then(|old| old.resource_version());
+        let mut turn = self.cache.turn();
+        let known = self.cache.get(key);
+        if let Some(new) = version(&object) {
+            turn.version = turn.version.max(new);
+            let newer = |known: &Arc<K>| version(&**known).is_some_and(|known| known > new);
+            if !listed && known.as_ref().is_some_and(newer) {
+                return;
+            }
+        }
+        let known = known.and_then(|old| old.resource_version());
         if known.is_none() || known != object.resource_version() {
-            self.cache.set(key, object);
+            self.cache.set_with(&turn, key, object);
         }
     }
 }
@@ -254,5 +357,83 @@ mod tests {
         let heard = heard.lock().unwrap();
         let expected = [("a", false, true), ("b", false, true), ("a", true, false)];
         assert!(heard.iter().map(|(n, o, w)| (n.as_str(), *o, *w)).eq(expected));
+    }
+
+    fn filler() -> Filler<ConfigMap> {
+        let mut filler = Filler { cache: Cache::default(), listed: None };
+        for event in [Watched::Listing, Watched::Listed(object("a", "5")), Watched::Synced] {
+            filler.take(event, "x");
+        }
+        filler
+    }
+
+    fn known(cache: &Cache<ConfigMap>, name: &str) -> Option<String> {
+        cache.get(&Key::new("shop", name)).and_then(|found| found.resource_version())
+    }
+
+    #[test]
+    fn an_answer_is_known_before_its_event_and_older_events_do_not_undo_it() {
+        let mut filler = filler();
+        let cache = filler.cache.clone();
+        let heard = Arc::new(Mutex::new(0));
+        let ears = Arc::clone(&heard);
+        cache.on_change(move |_, _, _| *ears.lock().unwrap() += 1);
+        cache.note_written(cache.ticket(), object("a", "9"));
+        assert_eq!(known(&cache, "a").as_deref(), Some("9"));
+        for version in ["7", "9"] {
+            filler.take(Watched::Applied(object("a", version)), "x");
+            assert_eq!(known(&cache, "a").as_deref(), Some("9"));
+        }
+        assert_eq!(*heard.lock().unwrap(), 1, "it is announced once");
+        filler.take(Watched::Applied(object("a", "10")), "x");
+        assert_eq!(known(&cache, "a").as_deref(), Some("10"));
+    }
+
+    #[test]
+    fn a_late_answer_brings_nothing_back_that_is_gone() {
+        let mut filler = filler();
+        let cache = filler.cache.clone();
+        let ticket = cache.ticket();
+        filler.take(Watched::Deleted(object("a", "8")), "x");
+        cache.note_written(ticket, object("a", "7"));
+        assert_eq!(known(&cache, "a"), None);
+        for event in [Watched::Listing, Watched::Synced] {
+            filler.take(event, "x");
+        }
+        cache.note_written(ticket, object("b", "9"));
+        assert_eq!(known(&cache, "b"), None, "whether it went meanwhile is not known");
+        cache.note_written(cache.ticket(), object("b", "9"));
+        assert_eq!(known(&cache, "b").as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn one_that_was_made_anew_does_not_go_with_the_old_one() {
+        let mut filler = filler();
+        let cache = filler.cache.clone();
+        cache.note_written(cache.ticket(), object("a", "9"));
+        filler.take(Watched::Deleted(object("a", "8")), "x");
+        assert_eq!(known(&cache, "a").as_deref(), Some("9"));
+        filler.take(Watched::Deleted(object("a", "12")), "x");
+        assert_eq!(known(&cache, "a"), None);
+    }
+
+    #[test]
+    fn a_list_holds_even_where_the_server_was_set_back() {
+        let mut filler = filler();
+        for event in [Watched::Listing, Watched::Listed(object("a", "2")), Watched::Synced] {
+            filler.take(event, "x");
+        }
+        assert_eq!(known(&filler.cache, "a").as_deref(), Some("2"));
+        filler.take(Watched::Applied(object("a", "3")), "x");
+        assert_eq!(known(&filler.cache, "a").as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn nothing_is_noted_while_everything_is_listed() {
+        let mut filler = filler();
+        let cache = filler.cache.clone();
+        filler.take(Watched::Listing, "x");
+        cache.note_written(cache.ticket(), object("b", "9"));
+        assert_eq!(known(&cache, "b"), None);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Changes are collected for this long.
-const DELAY: Duration = Duration::from_secs(1);
+const DELAY: Duration = Duration::from_secs(2);
 /// Members told of in a second: placing much work changes all of them all the time.
 const TOLD_PER_SECOND: u32 = 50;
 

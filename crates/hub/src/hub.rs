@@ -271,14 +271,14 @@ impl Hub {
         let rules = Rules::new(world.clone());
         let tenants = TenantControl::new(world.clone());
         let membership = Membership::new(world.clone());
-        let propagation = Propagation::new(world.clone(), self.policies.clone());
-        let manifests = Manifests::new(world.clone(), self.policies.clone());
         let placement = Placement::new(
             world.clone(),
             self.policies.clone(),
             self.waits.clone(),
             metrics.clone(),
         );
+        let propagation = Propagation::new(world.clone(), self.policies.clone(), placement.clone());
+        let manifests = Manifests::new(world.clone(), self.policies.clone());
         let sync = Sync::new(
             world.clone(),
             self.policies.clone(),
@@ -304,8 +304,9 @@ impl Hub {
             rules.start(&tasks);
             tenants.start(&tasks);
             manifests.start(&tasks);
-            propagation.start(&tasks);
+            // It knows whom it waits for before anybody asks it for a first decision.
             placement.start(&tasks);
+            propagation.start(&tasks);
             sync.start(&tasks);
             status.start(&tasks);
             capacity.start(&tasks);

@@ -35,7 +35,7 @@ pub mod traffic;
 mod world;
 pub mod write;
 
-pub use cache::{Cache, Key};
+pub use cache::{Cache, Key, Ticket};
 pub use hub::{Hub, HubConfig, HubError, Traffic};
 pub use metrics::{DECISIONS, VIOLATIONS};
 pub use policies::{Policies, Policy, PolicyKey, PolicyKind, Selector, Specificity};

@@ -8,6 +8,7 @@ mod affected;
 mod apply;
 mod changes;
 mod convert;
+mod first;
 mod first_look;
 pub mod fleet;
 mod headroom;
@@ -22,6 +23,7 @@ mod verdict;
 mod wake;
 
 use std::{
+    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -74,6 +76,8 @@ pub(crate) struct Placement {
     waits: Waits,
     first_look: FirstLook,
     changes: Changes,
+    /// Bindings that are made with their decision, until they are seen.
+    fresh: Arc<Mutex<BTreeSet<Key>>>,
     removals: TokenBucket,
     metrics: HubMetrics,
 }
@@ -90,6 +94,7 @@ impl Placement {
             waits,
             first_look: FirstLook::default(),
             changes: Changes::default(),
+            fresh: Arc::default(),
             removals: TokenBucket::new(REMOVALS_PER_SECOND),
             metrics,
         };
@@ -132,11 +137,7 @@ impl Placement {
         let Some((placed, look_again)) = self.decide(key, &binding) else {
             return Ok(());
         };
-        self.metrics.decided(placed.outcome.reason());
-        for violation in &placed.violations {
-            tracing::error!(%key, %violation, "the scheduler broke a promise");
-            self.metrics.violated(violation.as_str());
-        }
+        self.count(key, &placed);
         self.note(key, &binding, &placed);
         if let Some(delay) = look_again {
             self.queue.add_after(key.clone(), delay);
@@ -149,12 +150,17 @@ impl Placement {
         let written = apply::apply(&self.world, &binding, &placed).instrument(span).await;
         if written.is_err() {
             // What was reserved for this decision is taken back with the next look.
-            let binding = self.world.objects().bindings.get(key);
-            self.world.decided().give_up(key);
-            self.world.tenants().note_binding(key, binding.as_deref());
-            self.book(|book| book.note_binding(key, binding.as_deref(), &self.world));
+            self.take_back(key);
         }
         written
+    }
+
+    fn count(&self, key: &Key, placed: &Placed) {
+        self.metrics.decided(placed.outcome.reason());
+        for violation in &placed.violations {
+            tracing::error!(%key, %violation, "the scheduler broke a promise");
+            self.metrics.violated(violation.as_str());
+        }
     }
 
     /// Notes what will wake the binding again.

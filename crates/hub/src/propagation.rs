@@ -1,6 +1,6 @@
 //! Propagation: which policy decides about a template, and which workloads a companion follows.
-//! Writes a ResourceBinding for each handled template, but of its decision nothing; and what
-//! became of each policy.
+//! Writes a ResourceBinding for each handled template, but of its decision nothing except what
+//! placement says of a new one; and what became of each policy.
 
 mod apply;
 mod observe;
@@ -17,12 +17,13 @@ pub use plan::{Plan, Seen, binding_key, plan};
 
 use crate::{
     Key, Queue, TemplateKey, World,
+    placement::Placement,
     policies::{Policies, Policy, PolicyKey, PolicyKind},
     templates::{COMPANION_KINDS, Template},
 };
 
 /// How long changes are collected before a policy's status is counted again.
-const COUNT_DELAY: Duration = Duration::from_millis(100);
+const COUNT_DELAY: Duration = Duration::from_secs(1);
 /// How many templates are worked on at once.
 const WORKERS: usize = 8;
 
@@ -31,16 +32,17 @@ const WORKERS: usize = 8;
 pub(crate) struct Propagation {
     world: World,
     policies: Policies,
+    placement: Placement,
     templates: Queue<TemplateKey>,
     counts: Queue<PolicyKey>,
 }
 
 impl Propagation {
-    pub(crate) fn new(world: World, policies: Policies) -> Self {
+    pub(crate) fn new(world: World, policies: Policies, placement: Placement) -> Self {
         let rng = &world.means().rng;
         let templates = Queue::new(rng.fork("queue", "propagation"));
         let counts = Queue::new(rng.fork("queue", "policies"));
-        let this = Self { world, policies, templates, counts };
+        let this = Self { world, policies, placement, templates, counts };
         this.listen();
         this
     }
@@ -159,7 +161,7 @@ impl Propagation {
         let seen = observe::observe(&self.world, &self.policies, key);
         let plan = plan(&seen);
         let span = self.world.traces().propagation(&binding_key(key), key, plan != Plan::Nothing);
-        apply::apply(&self.world, key, plan).instrument(span).await
+        apply::apply(&self.world, &self.placement, key, plan).instrument(span).await
     }
 
     async fn count(&self, key: &PolicyKey) -> Result<(), kube::Error> {

@@ -20,7 +20,7 @@ use crate::{Key, Queue, World, demand};
 use book::{Amounts, Book, Owner};
 
 /// How long changes are collected before a tenant's status is written again.
-const TELL_DELAY: Duration = Duration::from_millis(200);
+const TELL_DELAY: Duration = Duration::from_secs(1);
 
 /// What a namespace may have of the members.
 #[derive(Clone, Debug, Default, PartialEq)]

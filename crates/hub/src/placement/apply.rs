@@ -42,8 +42,12 @@ pub(super) async fn apply(
     let mut version = seen.resource_version();
     for attempt in 1.. {
         let body = json!({"metadata": {"resourceVersion": version}, "spec": patch});
+        let ticket = world.objects().bindings.ticket();
         match api.patch(&key.name, &PatchParams::default(), &Patch::Merge(&body)).await {
-            Ok(_) => break,
+            Ok(written) => {
+                world.objects().bindings.note_written(ticket, written);
+                break;
+            }
             Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
             Err(kube::Error::Api(status)) if status.is_conflict() && attempt < TRIES => {
                 match api.get_opt(&key.name).await? {
@@ -83,7 +87,11 @@ fn patch(spec: &ResourceBindingSpec, placed: &Placed, now: Timestamp) -> Map<Str
 }
 
 /// The reasons as they are written: those that are known, with their time, where nothing is new.
-fn decided(known: Option<&BindingDecision>, placed: &Placed, now: Timestamp) -> BindingDecision {
+pub(super) fn decided(
+    known: Option<&BindingDecision>,
+    placed: &Placed,
+    now: Timestamp,
+) -> BindingDecision {
     let message = match &placed.outcome {
         Outcome::Partial(words) | Outcome::Short(_, words) => cut(words, WORDS),
         Outcome::Scheduled | Outcome::PolicyGone => String::new(),
@@ -109,7 +117,7 @@ fn decided(known: Option<&BindingDecision>, placed: &Placed, now: Timestamp) -> 
 }
 
 /// Says on the template what a user would ask about.
-fn tell(world: &World, binding: &ResourceBinding, placed: &Placed) {
+pub(super) fn tell(world: &World, binding: &ResourceBinding, placed: &Placed) {
     let template = &binding.spec.template;
     let subject = Subject {
         api_version: template.api_version.clone(),
@@ -126,7 +134,10 @@ fn tell(world: &World, binding: &ResourceBinding, placed: &Placed) {
         Outcome::Partial(words) => {
             recorder.say(&subject, Tone::Warning, reason::PARTIAL, words.clone());
         }
-        Outcome::Scheduled if binding.spec.clusters != placed.clusters => {
+        // Companions go where their workloads go: that is said of these.
+        Outcome::Scheduled
+            if binding.spec.follows.is_empty() && binding.spec.clusters != placed.clusters =>
+        {
             let list: Vec<String> = placed
                 .clusters
                 .iter()

@@ -15,6 +15,7 @@ use hanse_scheduler::Member;
 use super::{
     Placement, STUCK_DELAY,
     changes::Changed,
+    first::LOOK_AGAIN,
     fleet::{self, member_of},
     moves,
 };
@@ -93,7 +94,10 @@ impl Placement {
             this.wake_neighbours(old, new);
             let Some(new) = new else { return };
             // A decision is not looked at again because it was written; moves go on from there.
-            if old.is_none_or(|old| asks(&old.spec) != asks(&new.spec)) {
+            if old.is_none() && this.is_fresh(key) {
+                // What happened while it was being written has woken nobody.
+                this.queue.add_after_with(key.clone(), new.spec.importance, LOOK_AGAIN);
+            } else if old.is_none_or(|old| asks(&old.spec) != asks(&new.spec)) {
                 this.add(new);
             }
             if old.is_none_or(|old| old.spec.clusters != new.spec.clusters) {

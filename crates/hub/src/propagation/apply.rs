@@ -1,4 +1,7 @@
-//! Writes bindings.
+//! Writes bindings. A new one carries its first decision where that can be made at once: one write,
+//! and nobody ever sees it undecided.
+
+use std::sync::Arc;
 
 use hanse_api::{ResourceBinding, marks::BINDING_FINALIZER};
 use kube::{
@@ -10,10 +13,16 @@ use serde_json::json;
 use super::plan::{Plan, binding_key};
 use crate::{
     TemplateKey, World,
+    placement::Placement,
     write::{merge_patch, namespaced},
 };
 
-pub(super) async fn apply(world: &World, key: &TemplateKey, plan: Plan) -> Result<(), kube::Error> {
+pub(super) async fn apply(
+    world: &World,
+    placement: &Placement,
+    key: &TemplateKey,
+    plan: Plan,
+) -> Result<(), kube::Error> {
     let at = binding_key(key);
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &at);
     match plan {
@@ -22,11 +31,24 @@ pub(super) async fn apply(world: &World, key: &TemplateKey, plan: Plan) -> Resul
             let mut binding = ResourceBinding::new(&at.name, *spec);
             binding.metadata.namespace = Some(at.namespace.clone());
             binding.metadata.finalizers = Some(vec![BINDING_FINALIZER.to_owned()]);
-            match api.create(&PostParams::default(), &binding).await {
-                // The watch will bring it.
-                Err(kube::Error::Api(status)) if status.is_already_exists() => Ok(()),
-                other => other.map(|_| ()),
+            let bare = Arc::new(binding);
+            let first = placement.first(&at, &bare);
+            let mut binding = ResourceBinding::clone(&bare);
+            if let Some(first) = &first {
+                first.fill(&mut binding.spec);
             }
+            let ticket = world.objects().bindings.ticket();
+            let answer = api.create(&PostParams::default(), &binding).await;
+            if let Some(first) = first {
+                placement.made(first, answer.is_ok());
+            }
+            match answer {
+                Ok(written) => world.objects().bindings.note_written(ticket, written),
+                // The watch will bring it.
+                Err(kube::Error::Api(status)) if status.is_already_exists() => {}
+                Err(error) => return Err(error),
+            }
+            Ok(())
         }
         Plan::Change(known, spec) => {
             let text = "a spec is plain data";
@@ -36,7 +58,11 @@ pub(super) async fn apply(world: &World, key: &TemplateKey, plan: Plan) -> Resul
                 "metadata": {"resourceVersion": known.resource_version()},
                 "spec": merge_patch(&before, &after),
             });
-            api.patch(&at.name, &PatchParams::default(), &Patch::Merge(&body)).await.map(|_| ())
+            let ticket = world.objects().bindings.ticket();
+            let params = PatchParams::default();
+            let written = api.patch(&at.name, &params, &Patch::Merge(&body)).await?;
+            world.objects().bindings.note_written(ticket, written);
+            Ok(())
         }
         Plan::Delete(known) => {
             let params = DeleteParams {

@@ -64,7 +64,11 @@ async fn write_binding(world: &World, seen: &Seen, told: &Told) -> Result<(), ku
     let api: Api<ResourceBinding> = namespaced(&world.means().client, &key);
     let known = Arc::clone(&seen.binding);
     let change = |status: &mut ResourceBindingStatus| fill(status, seen, told);
+    let ticket = world.objects().bindings.ticket();
     let written = write_status(&api, None, known, change).await?;
+    if let Some(written) = &written {
+        world.objects().bindings.note_written(ticket, ResourceBinding::clone(written));
+    }
     if told.finished
         && seen.binding.spec.finished.is_empty()
         && let Some(written) = written

@@ -96,6 +96,12 @@ fn no_api() -> Stand {
     Stand::Waiting("the member's kinds are not known yet".to_owned())
 }
 
+/// A version that no object has: a write that asks for it is refused where the name is taken, and
+/// makes the object where it is not.
+const NOBODYS: &str = "1";
+
+/// Applies where nothing is known to stand, without asking first: the member refuses it when
+/// somebody has the name. Then it depends on who that is.
 async fn create(
     world: &World,
     session: &Arc<Session>,
@@ -106,6 +112,13 @@ async fn create(
     let Some(api) = api(session, seen) else {
         return no_api();
     };
+    let mut fresh = manifest.object.clone();
+    fresh["metadata"]["resourceVersion"] = NOBODYS.into();
+    match send(world, session, seen, &api, &fresh).await {
+        Err(kube::Error::Api(status)) if status.is_conflict() => {}
+        Err(error) => return failed(seen, &error),
+        Ok(()) => return Stand::Applied,
+    }
     let live = match api.get_opt(&seen.template_key.name).await {
         Ok(live) => live,
         Err(error) => return failed(seen, &error),
@@ -152,26 +165,33 @@ async fn write(world: &World, session: &Arc<Session>, seen: &Seen, manifest: &Ma
     let Some(api) = api(session, seen) else {
         return no_api();
     };
+    match send(world, session, seen, &api, &manifest.object).await {
+        Ok(()) => Stand::Applied,
+        Err(error) => failed(seen, &error),
+    }
+}
+
+/// Applies an object, in a namespace that is made when it is missing.
+async fn send(
+    world: &World,
+    session: &Arc<Session>,
+    seen: &Seen,
+    api: &Api<DynamicObject>,
+    object: &Value,
+) -> Result<(), kube::Error> {
     let params = PatchParams::apply(marks::FIELD_MANAGER).force();
-    let patch = Patch::Apply(&manifest.object);
+    let patch = Patch::Apply(object);
     let name = &seen.template_key.name;
     let mut answer = api.patch(name, &params, &patch).await;
     if let Err(kube::Error::Api(status)) = &answer
         && status.is_not_found()
         && !seen.template_key.namespace.is_empty()
     {
-        match namespace::ensure(world, session, &seen.template_key.namespace).await {
-            Ok(()) => answer = api.patch(name, &params, &patch).await,
-            Err(error) => return failed(seen, &error),
-        }
+        namespace::ensure(world, session, &seen.template_key.namespace).await?;
+        answer = api.patch(name, &params, &patch).await;
     }
-    match answer {
-        Ok(written) => {
-            session.note_written(&seen.template_key, &value(&written));
-            Stand::Applied
-        }
-        Err(error) => failed(seen, &error),
-    }
+    session.note_written(&seen.template_key, &value(&answer?));
+    Ok(())
 }
 
 async fn delete(session: &Arc<Session>, seen: &Seen, uid: String) -> Stand {

@@ -36,7 +36,7 @@ fn replicas(state: &ResourceBinding) -> i32 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_workload_is_placed_by_one_write_and_told_of_by_one() {
+async fn a_workload_is_bound_and_placed_by_one_write_and_told_of_by_one() {
     let (stage, tasks) = (Stage::new().await, TaskSet::new("test"));
     stage.create(policy("all", json!({}))).await;
     for name in stage.members.keys() {
@@ -61,7 +61,7 @@ async fn a_workload_is_placed_by_one_write_and_told_of_by_one() {
         .iter()
         .map(|state| (state.spec.decision.is_some(), replicas(state), state.status.is_some()))
         .collect();
-    assert_eq!(told, [(false, 0, false), (true, 6, false), (true, 6, true)]);
+    assert_eq!(told, [(true, 6, false), (true, 6, true)]);
     let status = seen.last().unwrap().status.clone().unwrap();
     assert_eq!(status.observed_generation, seen.last().unwrap().metadata.generation);
     tasks.kill().await;
