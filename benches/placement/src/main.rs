@@ -23,10 +23,6 @@ use clap::Parser;
 
 use figures::{Figures, Part};
 
-/// That of `hanse`.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Placement at scale.
 #[derive(Debug, Parser)]
 struct Arguments {

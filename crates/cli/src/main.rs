@@ -32,10 +32,6 @@ use hanse_rt::telemetry::{self, LogFormat};
 
 use args::{Cli, Drill, Verb};
 
-/// A quarter of the processor time of a busy hub was the allocator of the C library.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One provider of cryptography for the whole process, chosen in docs/adr.

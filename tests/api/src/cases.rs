@@ -65,6 +65,7 @@ pub const fn all() -> &'static [Case] {
             a_selector_turns_changes_into_additions_and_deletions;
         apply:
             applying_twice_changes_nothing,
+            an_applied_version_is_that_of_what_stands_if_anything_does,
             conflicts_name_manager_and_field,
             what_is_applied_no_more_is_removed,
             lists_with_keys_are_merged_by_item,

@@ -55,6 +55,25 @@ pub(super) async fn applying_twice_changes_nothing(context: Context) -> Result<(
     Ok(())
 }
 
+pub(super) async fn an_applied_version_is_that_of_what_stands_if_anything_does(
+    context: Context,
+) -> Result<()> {
+    let path = context.path("v1", "configmaps") + "/a";
+    let object = json!({
+        "apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": { "name": "a", "resourceVersion": "1" }, "data": { "key": "value" },
+    });
+    let made = apply(&context, &path, "one", true, &object).await?;
+    ensure!(made.status.as_u16() == 201, "{}: {}", made.status, made.value);
+    apply(&context, &path, "one", true, &object).await?.fails(
+        409,
+        "Conflict",
+        "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please \
+         apply your changes to the latest version and try again",
+    )?;
+    Ok(())
+}
+
 pub(super) async fn conflicts_name_manager_and_field(context: Context) -> Result<()> {
     let path = context.path("apps/v1", "deployments") + "/web";
     apply(&context, &path, "one", false, &deployment("web")).await?.ok()?;
