@@ -428,13 +428,13 @@ impl Sync {
         self.tell_of_kept(member, &seen, &stand);
         let failed = matches!(stand, Stand::Failed(..));
         let settled = !matches!(stand, Stand::Waiting(_));
-        self.stands(member, key, seen.input, stand);
+        let news = self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
         }
         if settled {
             // Workloads wait for their companions, and companions for workloads that go.
-            self.wake_related(member, &seen);
+            self.wake_related(member, &seen, news);
         }
         Ok(if failed { Worked::Again } else { Worked::Well })
     }
@@ -472,11 +472,14 @@ impl Sync {
         }
     }
 
-    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {
-        if self.table.set(key, member, Synced { input, stand }) {
+    /// Notes how a copy stands; says whether that is new.
+    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> bool {
+        let news = self.table.set(key, member, Synced { input, stand });
+        if news {
             self.status.add_after(key.clone(), COLLECT);
             self.releases_if_deleting(key);
         }
+        news
     }
 
     fn releases_if_deleting(&self, key: &Key) {
@@ -486,15 +489,17 @@ impl Sync {
         }
     }
 
-    fn wake_related(&self, member: &str, seen: &Seen) {
+    fn wake_related(&self, member: &str, seen: &Seen, news: bool) {
         let namespace = &seen.key.namespace;
+        // Whether it stands there or not: the count of its workload has another owner.
+        let hands_over = news && seen.template_key.kind == "HorizontalPodAutoscaler";
         for name in &seen.binding.spec.follows {
             let key = Key::new(namespace, name);
             let waits = self
                 .table
                 .get(&key, member)
                 .is_some_and(|synced| matches!(synced.stand, Stand::Waiting(_)));
-            if waits {
+            if waits || hands_over {
                 self.add(member, key);
             }
         }

@@ -48,6 +48,8 @@ pub(super) fn observe(
     let place = cluster.as_ref().map(|member| Place::of(member)).unwrap_or_default();
     let tenancy = world.tenants().of(&template_key.namespace);
     let share = share_of(&ruling.interpreters, &binding, &followed, member);
+    let autoscaler = template.as_ref().filter(|one| one.is_workload());
+    let autoscaler = autoscaler.and_then(|one| world.templates().autoscaler(one));
     let workloads_left = workloads_left(session, &binding, &followed);
     let waits_for = template
         .as_ref()
@@ -72,6 +74,7 @@ pub(super) fn observe(
         conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),
         is_wanted,
         share,
+        scaled: session.scales(autoscaler.as_ref()),
         workloads_left,
         waits_for,
         template_key,
