@@ -377,9 +377,12 @@ impl Sync {
 
     fn add(&self, member: &str, binding: Key) {
         // Who is not in the federation has no lane; all is looked at when it comes.
-        if self.world.member(member).is_some() {
-            self.lane(member).add(binding);
+        if self.world.member(member).is_none() {
+            return;
         }
+        let known = self.world.objects().bindings.get(&binding);
+        let importance = known.map_or(0, |known| plan::importance(&known, member));
+        self.lane(member).add_with(binding, importance);
     }
 
     /// The queue of a member; its workers start with it.

@@ -6,7 +6,7 @@ use hanse_api::{Conflict, Dependencies, MoveReason, ResourceBinding};
 
 use super::{
     SyncTable, input,
-    plan::{Barrier, Place, Reach, Seen, Stand, share_of},
+    plan::{Barrier, Place, Reach, Seen, Stand, is_wanted, share_of},
 };
 use crate::{
     Key, Session, Template, World,
@@ -35,8 +35,7 @@ pub(super) fn observe(
     }
     let policy = binding.spec.policy.as_ref();
     let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
-    let is_wanted = binding.metadata.deletion_timestamp.is_none()
-        && binding.spec.clusters.iter().any(|cluster| cluster.name == member);
+    let is_wanted = is_wanted(&binding, member);
     let followed: Vec<_> = binding
         .spec
         .follows

@@ -7,7 +7,7 @@ use hanse_api::{
 };
 use hanse_render::{
     InterpretError, Interpreters, Kind, Manifest, Marks, RenderError, Rules, Share, Target,
-    difference, render, retain,
+    difference, render, retain, stage,
 };
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -335,6 +335,19 @@ impl Seen {
             None => rendered(self, template).err(),
         }
     }
+}
+
+/// Whether a member is to have a copy.
+pub(super) fn is_wanted(binding: &ResourceBinding, member: &str) -> bool {
+    binding.metadata.deletion_timestamp.is_none()
+        && binding.spec.clusters.iter().any(|cluster| cluster.name == member)
+}
+
+/// Who goes first of those that wait for a member: what others build on when it comes, and what
+/// builds on others when it goes.
+pub(super) fn importance(binding: &ResourceBinding, member: &str) -> i32 {
+    let lead = stage(&binding.spec.template.api_version, &binding.spec.template.kind).lead();
+    if is_wanted(binding, member) { lead } else { -lead }
 }
 
 /// A member's share of the replicas. Companions take the share of the first workload they follow.

@@ -268,3 +268,28 @@ fn a_barrier_keeps_new_copies_away_and_leaves_old_ones() {
     seen.barrier = Some(Barrier::NotInTenant);
     assert_eq!(plan(&seen), Action::Stands(Stand::Applied));
 }
+
+#[test]
+fn what_others_build_on_comes_first_and_goes_last() {
+    let mut binding = ResourceBinding::clone(&seen().binding);
+    let kinds = [
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ("v1", "Namespace"),
+        ("v1", "ConfigMap"),
+        ("apps/v1", "Deployment"),
+        ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ];
+    let mut order = |member: &str| -> Vec<i32> {
+        let each = kinds.map(|(api_version, kind)| {
+            let template = &mut binding.spec.template;
+            (template.api_version, template.kind) = (api_version.to_owned(), kind.to_owned());
+            importance(&binding, member)
+        });
+        each.to_vec()
+    };
+    assert!(order("a").is_sorted_by(|first, later| first > later), "it comes in this order");
+    assert!(
+        order("elsewhere").is_sorted_by(|first, later| first < later),
+        "and goes the other way"
+    );
+}
