@@ -72,18 +72,21 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
 }
 
 /// Members out of the decision that keep a copy for its data. What was told of a member is told
-/// on until its objects are known again.
+/// on while the copy is known, and until its objects are known again.
 fn kept(
     world: &World,
     table: &SyncTable,
     key: &Key,
     binding: &ResourceBinding,
 ) -> BTreeMap<String, String> {
-    let kind = key_of_template(&binding.spec.template).kind_id();
-    let is_known = |name: &str| world.session(name).is_some_and(|session| session.is_synced(&kind));
+    let template = key_of_template(&binding.spec.template);
+    let is_gone = |name: &str| {
+        let session = world.session(name).filter(|one| one.is_synced(&template.kind_id()));
+        session.is_some_and(|session| session.copy(&template).is_none())
+    };
     let told = binding.status.iter().flat_map(|status| &status.clusters);
     let told = told.filter(|told| told.message.starts_with(reason::HOLDS_DATA));
-    let told = told.filter(|told| world.member(&told.name).is_some() && !is_known(&told.name));
+    let told = told.filter(|told| world.member(&told.name).is_some() && !is_gone(&told.name));
     let mut all: BTreeMap<String, String> =
         told.map(|told| (told.name.clone(), told.message.clone())).collect();
     all.extend(table.kept(key));
