@@ -275,6 +275,11 @@ impl Session {
             .collect()
     }
 
+    /// Whether the autoscaler of a workload stands here and owns its count.
+    pub(crate) fn scales(&self, autoscaler: Option<&TemplateKey>) -> bool {
+        autoscaler.is_some_and(|key| self.read().by_key.contains_key(key))
+    }
+
     /// Whether a binding has a copy here.
     pub(crate) fn has_copies(&self, binding: &Key) -> bool {
         self.read().by_binding.contains_key(binding)

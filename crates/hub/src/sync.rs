@@ -377,9 +377,12 @@ impl Sync {
 
     fn add(&self, member: &str, binding: Key) {
         // Who is not in the federation has no lane; all is looked at when it comes.
-        if self.world.member(member).is_some() {
-            self.lane(member).add(binding);
+        if self.world.member(member).is_none() {
+            return;
         }
+        let known = self.world.objects().bindings.get(&binding);
+        let importance = known.map_or(0, |known| plan::importance(&known, member));
+        self.lane(member).add_with(binding, importance);
     }
 
     /// The queue of a member; its workers start with it.
@@ -428,13 +431,13 @@ impl Sync {
         self.tell_of_kept(member, &seen, &stand);
         let failed = matches!(stand, Stand::Failed(..));
         let settled = !matches!(stand, Stand::Waiting(_));
-        self.stands(member, key, seen.input, stand);
+        let news = self.stands(member, key, seen.input, stand);
         if waits {
             lane.add_after(key.clone(), LOOK_AGAIN);
         }
         if settled {
             // Workloads wait for their companions, and companions for workloads that go.
-            self.wake_related(member, &seen);
+            self.wake_related(member, &seen, news);
         }
         Ok(if failed { Worked::Again } else { Worked::Well })
     }
@@ -472,11 +475,14 @@ impl Sync {
         }
     }
 
-    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) {
-        if self.table.set(key, member, Synced { input, stand }) {
+    /// Notes how a copy stands; says whether that is new.
+    fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> bool {
+        let news = self.table.set(key, member, Synced { input, stand });
+        if news {
             self.status.add_after(key.clone(), COLLECT);
             self.releases_if_deleting(key);
         }
+        news
     }
 
     fn releases_if_deleting(&self, key: &Key) {
@@ -486,15 +492,17 @@ impl Sync {
         }
     }
 
-    fn wake_related(&self, member: &str, seen: &Seen) {
+    fn wake_related(&self, member: &str, seen: &Seen, news: bool) {
         let namespace = &seen.key.namespace;
+        // Whether it stands there or not: the count of its workload has another owner.
+        let hands_over = news && seen.template_key.kind == "HorizontalPodAutoscaler";
         for name in &seen.binding.spec.follows {
             let key = Key::new(namespace, name);
             let waits = self
                 .table
                 .get(&key, member)
                 .is_some_and(|synced| matches!(synced.stand, Stand::Waiting(_)));
-            if waits {
+            if waits || hands_over {
                 self.add(member, key);
             }
         }

@@ -243,6 +243,9 @@ pub(crate) fn is_system_namespace(namespace: &str) -> bool {
     namespace.starts_with("kube-") || namespace == hanse_api::SYSTEM_NAMESPACE
 }
 
+/// What owns the count of a workload in each member, as `(apiVersion, kind)`.
+const AUTOSCALER: (&str, &str) = ("autoscaling/v2", "HorizontalPodAutoscaler");
+
 /// Kinds that may travel with a workload, as `(apiVersion, kind)`.
 pub(crate) const COMPANION_KINDS: [(&str, &str); 8] = [
     ("v1", "Service"),
@@ -250,7 +253,7 @@ pub(crate) const COMPANION_KINDS: [(&str, &str); 8] = [
     ("v1", "Secret"),
     ("v1", "ServiceAccount"),
     ("v1", "PersistentVolumeClaim"),
-    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    AUTOSCALER,
     ("policy/v1", "PodDisruptionBudget"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
 ];
@@ -390,6 +393,21 @@ impl Templates {
             );
         }
         found
+    }
+
+    /// The autoscaler that owns the count of a workload.
+    pub fn autoscaler(&self, workload: &Template) -> Option<TemplateKey> {
+        let (api_version, kind) = AUTOSCALER;
+        let from = TemplateKey {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            namespace: workload.key.namespace.clone(),
+            name: String::new(),
+        };
+        let objects = self.read();
+        let same = |key: &TemplateKey| key.kind == kind && key.namespace == from.namespace;
+        let mut list = objects.by_key.range(from.clone()..).take_while(|(key, _)| same(key));
+        list.find(|(_, template)| selects(template, workload)).map(|(key, _)| key.clone())
     }
 
     /// The kinds that the hub's API serves, as of the last look.

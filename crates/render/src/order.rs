@@ -1,6 +1,6 @@
-//! The order in which objects of one application reach a member; deletion goes the other way.
+//! The order in which objects that wait for a member reach it; deletion goes the other way.
 
-/// A stage: everything of one is applied before the next begins.
+/// A stage: what waits of one goes before what waits of the next.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Stage {
     /// CustomResourceDefinitions.
@@ -13,6 +13,19 @@ pub enum Stage {
     Workloads,
     /// Admission webhooks, which could refuse all of the above.
     Webhooks,
+}
+
+impl Stage {
+    /// How far ahead it goes of the others when objects are made: 4 for the first, 0 for the last.
+    pub const fn lead(self) -> i32 {
+        match self {
+            Self::Definitions => 4,
+            Self::Namespaces => 3,
+            Self::Configuration => 2,
+            Self::Workloads => 1,
+            Self::Webhooks => 0,
+        }
+    }
 }
 
 /// The stage of a kind.
@@ -60,6 +73,8 @@ mod tests {
         ];
         let stages: Vec<Stage> = order.iter().map(|(api, kind)| stage(api, kind)).collect();
         assert!(stages.windows(2).all(|pair| pair[0] < pair[1]), "{stages:?}");
+        let leads: Vec<i32> = stages.iter().map(|stage| stage.lead()).collect();
+        assert_eq!(leads, [4, 3, 2, 1, 0]);
         assert_eq!(stage("example.com/v1", "Database"), Stage::Workloads);
     }
 }

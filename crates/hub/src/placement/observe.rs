@@ -139,6 +139,8 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     let key = key_of_template(&binding.spec.template);
     let kinds = world.rules().interpreters();
     let orders = world.evacuations();
+    let autoscaler = world.templates().get(&key).filter(|_| moves::has_open(binding));
+    let autoscaler = autoscaler.and_then(|one| world.templates().autoscaler(&one));
     let mut seen = Members::default();
     let moves = binding.spec.moves.iter();
     let mut names: Vec<&String> = binding.spec.clusters.iter().map(|c| &c.name).collect();
@@ -162,8 +164,16 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         if let Some(copy) = copy.filter(|_| in_reach && moves::has_open(binding)) {
             // An interpreter that fails counts none: moves wait until it is mended.
             let status = copy.digest.status.value();
-            let ready = kinds.ready_replicas(&key.api_version, &key.kind, &status);
-            seen.ready.insert(name.clone(), ready.unwrap_or(0));
+            let ready = kinds.ready_replicas(&key.api_version, &key.kind, &status).unwrap_or(0);
+            // Where an autoscaler owns the count, all that it wants is enough.
+            let count = status["replicas"].as_u64().filter(|count| *count > 0);
+            let enough = count.is_some_and(|count| u64::from(ready) >= count);
+            let share = if enough && session.scales(autoscaler.as_ref()) {
+                share(binding, name)
+            } else {
+                0
+            };
+            seen.ready.insert(name.clone(), ready.max(share));
         }
         let order = orders.get(name).map(|order| order.reason);
         let released = order.is_none_or(|reason| reason == MoveReason::Drained);
@@ -172,4 +182,10 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
         }
     }
     seen
+}
+
+/// Replicas of a decision in one member.
+fn share(binding: &ResourceBinding, member: &str) -> u32 {
+    let cluster = binding.spec.clusters.iter().find(|cluster| cluster.name == member);
+    cluster.map_or(0, |cluster| u32::try_from(cluster.replicas).unwrap_or(0))
 }

@@ -1,13 +1,14 @@
 //! What status looks at for one binding.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_api::{ClusterReplicas, ResourceBinding, conditions::reason};
+use hanse_member::Digest;
 use hanse_render::Share;
 use serde_json::Value;
 
 use crate::{
-    Key, Ruling, Template, World,
+    Key, Ruling, Template, TemplateKey, World,
     placement::{is_divided, moves},
     propagation::{key_of_binding, key_of_template},
     status::plan::{MemberSeen, Seen},
@@ -41,6 +42,10 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         binding: &binding,
         template: template.as_deref(),
         ruling: &ruling,
+        autoscaler: template
+            .as_ref()
+            .filter(|one| one.counts_replicas())
+            .and_then(|one| world.templates().autoscaler(one)),
     };
     let members = binding.spec.clusters.iter().map(|cluster| {
         let mut seen =
@@ -67,18 +72,21 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
 }
 
 /// Members out of the decision that keep a copy for its data. What was told of a member is told
-/// on until its objects are known again.
+/// on while the copy is known, and until its objects are known again.
 fn kept(
     world: &World,
     table: &SyncTable,
     key: &Key,
     binding: &ResourceBinding,
 ) -> BTreeMap<String, String> {
-    let kind = key_of_template(&binding.spec.template).kind_id();
-    let is_known = |name: &str| world.session(name).is_some_and(|session| session.is_synced(&kind));
+    let template = key_of_template(&binding.spec.template);
+    let is_gone = |name: &str| {
+        let session = world.session(name).filter(|one| one.is_synced(&template.kind_id()));
+        session.is_some_and(|session| session.copy(&template).is_none())
+    };
     let told = binding.status.iter().flat_map(|status| &status.clusters);
     let told = told.filter(|told| told.message.starts_with(reason::HOLDS_DATA));
-    let told = told.filter(|told| world.member(&told.name).is_some() && !is_known(&told.name));
+    let told = told.filter(|told| world.member(&told.name).is_some() && !is_gone(&told.name));
     let mut all: BTreeMap<String, String> =
         told.map(|told| (told.name.clone(), told.message.clone())).collect();
     all.extend(table.kept(key));
@@ -103,6 +111,8 @@ struct Copies<'a> {
     binding: &'a ResourceBinding,
     template: Option<&'a Template>,
     ruling: &'a Ruling,
+    /// What owns the count of replicas in each member.
+    autoscaler: Option<TemplateKey>,
 }
 
 impl Copies<'_> {
@@ -115,16 +125,21 @@ impl Copies<'_> {
         let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
         let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
         let (synced, looked) = self.table.look(self.key, name);
+        let up = session.as_ref().and_then(|session| session.sight().borrow().up);
         let copy = session.as_ref().and_then(|session| session.copy(&template_key));
         let copy = copy.map(|copy| copy.digest);
+        let scaled = session.is_some_and(|session| session.scales(self.autoscaler.as_ref()));
+        let count = |copy: &Arc<Digest>| copy.status.value()["replicas"].as_u64();
+        let scaled = copy.as_ref().filter(|_| scaled).and_then(count);
         let current = synced
             .as_ref()
             .is_some_and(|synced| synced.stand == Stand::Applied && Some(synced.input) == wanted);
         MemberSeen {
             name: name.clone(),
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
+            scaled: scaled.and_then(|count| u32::try_from(count).ok()),
             counts: staying && self.world.verdict(name) != "Lost",
-            up: session.as_ref().and_then(|session| session.sight().borrow().up),
+            up,
             status: copy.as_ref().map(|copy| copy.status.value()),
             copy,
             stand: synced.map(|synced| synced.stand),

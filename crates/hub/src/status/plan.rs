@@ -50,6 +50,8 @@ pub struct MemberSeen {
     pub name: String,
     /// Replicas assigned to it.
     pub assigned: u32,
+    /// What its own autoscaler has made of that, where there is one.
+    pub scaled: Option<u32>,
     /// Whether it counts: lost, leaving and draining members do not.
     pub counts: bool,
     /// Whether its API answers; absent while that is not known.
@@ -87,7 +89,7 @@ pub struct Told {
 pub fn plan(seen: &Seen) -> Told {
     let counting: Vec<MemberState<'_>> =
         seen.members.iter().filter(|member| member.counts).map(state).collect();
-    let object = seen.template.as_ref().map(|template| with_status(template));
+    let object = seen.template.as_ref().map(|one| with_status(one, &seen.members));
     let folded = object.as_ref().map(|object| {
         let now = seen.now.to_string();
         let decided = is_decided(seen) && !owes(seen);
@@ -154,14 +156,30 @@ fn state(member: &MemberSeen) -> MemberState<'_> {
     MemberState {
         status: member.status.as_ref().unwrap_or(&NOTHING),
         generation: member.copy.as_ref().map_or(0, |copy| copy.generation),
-        assigned: member.assigned,
+        assigned: member.wanted(),
         current: member.current,
     }
 }
 
-/// The template with the status that it has now.
-fn with_status(template: &Template) -> Value {
+impl MemberSeen {
+    /// Replicas that it shall run now.
+    fn wanted(&self) -> u32 {
+        self.scaled.unwrap_or(self.assigned)
+    }
+}
+
+/// The template with the status that it has now, and as many replicas as it shall have now.
+fn with_status(template: &Template, members: &[MemberSeen]) -> Value {
     let mut object = template.object();
+    if let Some(asked) = object["spec"]["replicas"].as_u64()
+        && members.iter().any(|member| member.scaled.is_some())
+    {
+        let sum = |of: fn(&MemberSeen) -> u32| -> u64 {
+            members.iter().filter(|member| member.counts).map(|one| u64::from(of(one))).sum()
+        };
+        let short = asked.saturating_sub(sum(|member| member.assigned));
+        object["spec"]["replicas"] = (sum(MemberSeen::wanted) + short).into();
+    }
     object["metadata"]["generation"] = template.generation.into();
     object["status"] = template.status.value();
     object
@@ -249,7 +267,7 @@ fn tell(seen: &Seen, member: &MemberSeen) -> BindingClusterStatus {
         (_, Some(status)) => {
             let words = match &member.stand {
                 Some(Stand::Waiting(words)) => words.clone(),
-                _ => counts(seen, status, member.assigned),
+                _ => counts(seen, status, member.wanted()),
             };
             let (health, words) = match health(seen, member) {
                 Ok(Health::Unhealthy) => (WorkloadHealth::Unhealthy, words),

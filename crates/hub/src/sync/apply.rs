@@ -123,7 +123,7 @@ async fn create(
         Ok(live) => live,
         Err(error) => return failed(seen, &error),
     };
-    if let Some(live) = live {
+    if let Some(live) = &live {
         let owner = live.metadata.labels.as_ref().and_then(|all| all.get(marks::HUB_LABEL));
         if owner != Some(&seen.hub_id) && conflict == Conflict::Abort {
             let who = owner.map_or_else(
@@ -138,6 +138,9 @@ async fn create(
             return Stand::Failed(reason::CONFLICT, text);
         }
     }
+    if live.is_some() {
+        return overwrite(world, session, seen, manifest.clone()).await;
+    }
     write(world, session, seen, manifest).await
 }
 
@@ -148,12 +151,21 @@ async fn overwrite(
     seen: &Seen,
     mut manifest: Manifest,
 ) -> Stand {
-    if !seen.retained().is_empty() {
+    let retained = seen.retained();
+    if !retained.is_empty() {
         let Some(api) = api(session, seen) else {
             return no_api();
         };
         match api.get_opt(&seen.template_key.name).await {
-            Ok(Some(live)) => retain(&mut manifest.object, &value(&live), seen.retained()),
+            Ok(Some(live)) => {
+                let live = value(&live);
+                retain(&mut manifest.object, &live, &retained);
+                if seen.scaled {
+                    // What the autoscaler writes meanwhile is not taken back.
+                    manifest.object["metadata"]["resourceVersion"] =
+                        live["metadata"]["resourceVersion"].clone();
+                }
+            }
             Ok(None) => {}
             Err(error) => return failed(seen, &error),
         }
@@ -167,6 +179,10 @@ async fn write(world: &World, session: &Arc<Session>, seen: &Seen, manifest: &Ma
     };
     match send(world, session, seen, &api, &manifest.object).await {
         Ok(()) => Stand::Applied,
+        // Its event brings it here again.
+        Err(kube::Error::Api(status)) if seen.scaled && status.is_conflict() => {
+            Stand::Waiting("it changed meanwhile".to_owned())
+        }
         Err(error) => failed(seen, &error),
     }
 }

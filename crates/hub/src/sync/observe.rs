@@ -6,7 +6,7 @@ use hanse_api::{Conflict, Dependencies, MoveReason, ResourceBinding};
 
 use super::{
     SyncTable, input,
-    plan::{Barrier, Place, Reach, Seen, Stand, share_of},
+    plan::{Barrier, Place, Reach, Seen, Stand, is_wanted, share_of},
 };
 use crate::{
     Key, Session, Template, World,
@@ -35,8 +35,7 @@ pub(super) fn observe(
     }
     let policy = binding.spec.policy.as_ref();
     let policy = policy.and_then(|policy| policies.get(&PolicyKey::of_ref(policy)));
-    let is_wanted = binding.metadata.deletion_timestamp.is_none()
-        && binding.spec.clusters.iter().any(|cluster| cluster.name == member);
+    let is_wanted = is_wanted(&binding, member);
     let followed: Vec<_> = binding
         .spec
         .follows
@@ -48,6 +47,8 @@ pub(super) fn observe(
     let place = cluster.as_ref().map(|member| Place::of(member)).unwrap_or_default();
     let tenancy = world.tenants().of(&template_key.namespace);
     let share = share_of(&ruling.interpreters, &binding, &followed, member);
+    let autoscaler = template.as_ref().filter(|one| one.is_workload());
+    let autoscaler = autoscaler.and_then(|one| world.templates().autoscaler(one));
     let workloads_left = workloads_left(session, &binding, &followed);
     let waits_for = template
         .as_ref()
@@ -72,6 +73,7 @@ pub(super) fn observe(
         conflict: policy.map_or(Conflict::Abort, |policy| policy.conflict),
         is_wanted,
         share,
+        scaled: session.scales(autoscaler.as_ref()),
         workloads_left,
         waits_for,
         template_key,

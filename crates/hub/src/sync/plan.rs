@@ -3,11 +3,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_api::{
-    ClusterReplicas, Conflict, Member, MemberCluster, ResourceBinding, conditions::reason,
+    ClusterReplicas, Conflict, Member, MemberCluster, ResourceBinding, conditions::reason, marks,
 };
 use hanse_render::{
     InterpretError, Interpreters, Kind, Manifest, Marks, RenderError, Rules, Share, Target,
-    difference, render, retain,
+    difference, render, retain, stage,
 };
 use kube::ResourceExt as _;
 use serde_json::Value;
@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::{Key, Ruling, Template, TemplateKey, placement::is_divided, session::Copy};
 
 /// What sync has seen of one binding in one member.
+#[expect(clippy::struct_excessive_bools, reason = "each is seen for itself")]
 #[derive(Clone, Debug)]
 pub struct Seen {
     /// The member.
@@ -45,6 +46,8 @@ pub struct Seen {
     pub is_wanted: bool,
     /// The member's share of the replicas.
     pub share: Option<Share>,
+    /// Whether an autoscaler in the member owns the count of replicas there.
+    pub scaled: bool,
     /// Whether a workload that this companion follows still has a copy there.
     pub workloads_left: bool,
     /// A companion that has to stand first.
@@ -247,7 +250,7 @@ fn is_as_rendered(seen: &Seen, rendered: &Manifest, live: &Value) -> bool {
         return difference(&rendered.object, live).is_none();
     }
     let mut object = rendered.object.clone();
-    retain(&mut object, live, retained);
+    retain(&mut object, live, &retained);
     difference(&object, live).is_none()
 }
 
@@ -262,7 +265,14 @@ fn rendered(seen: &Seen, template: &Template) -> Result<Manifest, RenderError> {
     let target = Target { cluster, share: seen.share, marks };
     let rules =
         Rules { interpreters: &seen.ruling.interpreters, overrides: &seen.ruling.overrides };
-    render(&template.object(), target, rules)
+    let mut manifest = render(&template.object(), target, rules)?;
+    if seen.scaled {
+        // With the autoscaler the owner of the count comes and goes: that is another manifest.
+        manifest.digest.push_str("-scaled");
+        manifest.object["metadata"]["annotations"][marks::DIGEST_ANNOTATION] =
+            manifest.digest.clone().into();
+    }
+    Ok(manifest)
 }
 
 /// The member keeps what it has: a rule fails, and says so.
@@ -306,9 +316,15 @@ impl Seen {
     }
 
     /// Fields that belong to the member once the object stands there: JSON pointers.
-    pub fn retained(&self) -> &[String] {
+    pub fn retained(&self) -> Vec<String> {
         let TemplateKey { api_version, kind, .. } = &self.template_key;
-        self.ruling.interpreters.retained(api_version, kind)
+        let interpreters = &self.ruling.interpreters;
+        let mut all = interpreters.retained(api_version, kind).to_vec();
+        if self.scaled {
+            let counts = interpreters.replica_paths(api_version, kind);
+            all.extend(counts.into_iter().map(str::to_owned));
+        }
+        all
     }
 
     /// The rule that fails here, if one does.
@@ -319,6 +335,19 @@ impl Seen {
             None => rendered(self, template).err(),
         }
     }
+}
+
+/// Whether a member is to have a copy.
+pub(super) fn is_wanted(binding: &ResourceBinding, member: &str) -> bool {
+    binding.metadata.deletion_timestamp.is_none()
+        && binding.spec.clusters.iter().any(|cluster| cluster.name == member)
+}
+
+/// Who goes first of those that wait for a member: what others build on when it comes, and what
+/// builds on others when it goes.
+pub(super) fn importance(binding: &ResourceBinding, member: &str) -> i32 {
+    let lead = stage(&binding.spec.template.api_version, &binding.spec.template.kind).lead();
+    if is_wanted(binding, member) { lead } else { -lead }
 }
 
 /// A member's share of the replicas. Companions take the share of the first workload they follow.

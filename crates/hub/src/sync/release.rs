@@ -11,11 +11,13 @@ use serde_json::json;
 
 use super::SyncTable;
 use crate::{
-    Key, Queue, World, propagation::key_of_template, standing::left_by, write::namespaced,
+    Key, Queue, Session, World, propagation::key_of_template, standing::left_by, write::namespaced,
 };
 
 /// How long until a binding that waits for a member is looked at without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// A member that answers, and of which it is not known for so long what it has, holds nobody up.
+const LOOK_LIMIT: Duration = Duration::from_mins(1);
 
 pub(super) async fn release(
     world: &World,
@@ -57,6 +59,12 @@ fn named(binding: &ResourceBinding) -> BTreeSet<&str> {
     decided.chain(left_by(binding)).chain(told.map(|told| told.name.as_str())).collect()
 }
 
+/// Whether a member has come into sight so lately that its copies may still be looked for.
+fn is_new_in_sight(session: &Session) -> bool {
+    let sight = session.sight().borrow().clone();
+    sight.up != Some(false) && sight.since.elapsed() < LOOK_LIMIT
+}
+
 /// A member that has a copy, or may have one. Who is out of sight holds nobody up unless the
 /// binding spoke of it.
 fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String> {
@@ -76,8 +84,8 @@ fn holder(world: &World, key: &Key, binding: &ResourceBinding) -> Option<String>
         };
         let not_served = session.kinds().is_some_and(|kinds| !kinds.names().contains(&kind));
         let unlisted = named && !session.is_synced(&kind);
-        let down = session.sight().borrow().up == Some(false);
-        let unsought = !down && session.may_find(&template.api_version, &template.kind);
+        let unsought =
+            is_new_in_sight(&session) && session.may_find(&template.api_version, &template.kind);
         let unknown = !not_served && (unlisted || unsought);
         if unknown || !session.copies_of(key).is_empty() {
             return Some(name);

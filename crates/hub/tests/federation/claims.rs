@@ -1,6 +1,6 @@
 //! No move destroys data: a claim stays in every member until it is deleted on the hub.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use hanse_api::MoveReason;
 use hanse_hub::{Evacuation, Key};
@@ -98,8 +98,15 @@ async fn a_claim_stays_where_its_workload_left_is_told_of_and_serves_again_after
     let explained = stage.hub().explainer().explain(&key).unwrap();
     assert_eq!(explained.noted[0].reason, "HoldsData");
 
+    // Out of reach, and unknown to a new process, it is told of all the same.
+    stage.members["aws-1"].cut.store(true, Ordering::Relaxed);
+    hanse_rt::sleep(Duration::from_secs(30)).await;
+    until_told_of_data(&stage, "data", "aws-1").await;
     stage.crash().await;
     stage.start().await;
+    hanse_rt::sleep(Duration::from_secs(30)).await;
+    until_told_of_data(&stage, "data", "aws-1").await;
+    stage.members["aws-1"].cut.store(false, Ordering::Relaxed);
     hanse_rt::sleep(Duration::from_secs(30)).await;
     until_told_of_data(&stage, "data", "aws-1").await;
     assert_eq!(uid(&stage, "aws-1", "data").await, first);

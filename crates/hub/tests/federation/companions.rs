@@ -1,9 +1,9 @@
 //! What travels with a workload: there where it is and only there, with its share of the numbers,
 //! before it comes and after it goes.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use crate::stage::{Stage, deployment, dynamic, eventually, get, policy};
@@ -158,5 +158,60 @@ async fn a_budget_of_a_whole_percentage_stays_and_shared_settings_stay_with_who_
     })
     .await;
     assert_eq!(stage.holders("v1", "Service", "web").await, ["az-1"]);
+    stage.end().await;
+}
+
+async fn scale(stage: &Stage, member: &str, replicas: u32) {
+    let deployments = dynamic(&stage.member(member), "apps/v1", "Deployment", "shop");
+    let scaled = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    deployments.patch("web", &PatchParams::default(), &scaled).await.unwrap();
+}
+
+async fn ready(stage: &Stage, count: u64) {
+    eventually(&format!("{count} ready replicas, all that are wanted"), async || {
+        let web = stage.get("apps/v1", "Deployment", "web").await?;
+        let available = crate::stage::condition_of(&web, "Available")?["status"] == "True";
+        (web["status"]["readyReplicas"] == count && available).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_autoscaler_in_a_member_keeps_the_count_that_it_sets_for_as_long_as_it_is_there() {
+    let stage = Stage::new().await;
+    shop(&stage).await;
+    place(&stage, &["aws-1", "gcp-1"]).await;
+    settled(&stage, &["aws-1", "gcp-1"], |_, _, _| {}).await;
+    ready(&stage, 6).await;
+    scale(&stage, "aws-1", 5).await;
+    scale(&stage, "gcp-1", 2).await;
+    ready(&stage, 7).await;
+    let live = BTreeMap::from([("aws-1".to_owned(), 5), ("gcp-1".to_owned(), 2)]);
+    hanse_rt::sleep(Duration::from_mins(1)).await;
+    assert_eq!(stage.replicas("web").await, live, "nobody fights with the autoscaler");
+
+    let image = json!([{"name": "main", "image": "registry/main:2"}]);
+    let body = json!({"spec": {"replicas": 8, "template": {"spec": {"containers": image}}}});
+    stage.patch("apps/v1", "Deployment", "web", body).await;
+    eventually("the new image everywhere", async || {
+        for member in live.keys() {
+            let web = spec(&stage, member, ("apps/v1", "Deployment", "web")).await;
+            if web["template"]["spec"]["containers"][0]["image"] != "registry/main:2" {
+                return None;
+            }
+        }
+        Some(())
+    })
+    .await;
+    assert_eq!(stage.replicas("web").await, live, "all but the count is the hub's");
+    ready(&stage, 7).await;
+
+    let scalers = dynamic(&stage.client(), OTHERS[1].0, OTHERS[1].1, "shop");
+    scalers.delete("web", &DeleteParams::default()).await.unwrap();
+    eventually("the shares again", async || {
+        let shares = stage.replicas("web").await;
+        (shares.values().sum::<u64>() == 8 && shares != live).then_some(())
+    })
+    .await;
     stage.end().await;
 }

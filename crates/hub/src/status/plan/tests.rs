@@ -13,6 +13,7 @@ fn member(name: &str, assigned: u32, ready: u32) -> MemberSeen {
     MemberSeen {
         name: name.to_owned(),
         assigned,
+        scaled: None,
         counts: true,
         up: Some(true),
         copy: Some(Arc::new(Digest {
@@ -72,6 +73,20 @@ fn the_members_are_folded_into_binding_and_template() {
     assert_eq!((&status["observedGeneration"], &status["readyReplicas"]), (&json!(3), &json!(5)));
     assert!(is_true(&told.conditions, "Applied") && is_true(&told.conditions, "Available"));
     assert!(told.clusters.iter().all(|c| c.health == WorkloadHealth::Healthy));
+}
+
+#[test]
+fn what_autoscalers_made_of_the_shares_is_what_shall_be_ready() {
+    for (live, ready, expected) in [(1, 1, true), (1, 0, false), (9, 9, true), (9, 3, false)] {
+        let mut scaled = member("b", live, ready);
+        (scaled.assigned, scaled.scaled) = (3, Some(live));
+        let mut all = seen(vec![member("a", 2, 2), scaled]);
+        all.settled = 5;
+        let told = plan(&all);
+        assert_eq!(is_true(&told.conditions, "Available"), expected, "{live} {ready}");
+        let told = told.clusters.iter().find(|told| told.name == "b").unwrap();
+        assert_eq!((told.replicas, told.health == WorkloadHealth::Healthy), (3, expected));
+    }
 }
 
 #[test]

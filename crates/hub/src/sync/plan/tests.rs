@@ -46,6 +46,7 @@ fn seen() -> Seen {
         conflict: Conflict::Abort,
         is_wanted: true,
         share: share_of(&Interpreters::shipped(), &binding, &[], "b"),
+        scaled: false,
         workloads_left: false,
         waits_for: None,
         template_key: template.key.clone(),
@@ -129,6 +130,26 @@ fn what_is_wanted_no_more_is_deleted_by_uid_and_only_what_is_ours() {
     going["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     holds(&mut seen, going, true);
     assert!(waits(&seen));
+}
+
+#[test]
+fn an_autoscaler_keeps_its_count_and_whoever_owns_the_count_next_is_told() {
+    let mut seen = seen();
+    let plain = created(&seen);
+    seen.scaled = true;
+    let made = created(&seen);
+    assert_eq!(made.object["spec"]["replicas"], 3, "it begins with its share");
+    let mut scaled = made.object.clone();
+    scaled["spec"]["replicas"] = json!(9);
+    holds(&mut seen, scaled.clone(), false);
+    assert!(matches!(plan(&seen), Action::Compared(_)));
+    scaled["spec"]["template"]["spec"]["containers"][0]["image"] = json!("other:1");
+    holds(&mut seen, scaled.clone(), false);
+    assert!(matches!(plan(&seen), Action::Apply(_)), "all else is put back");
+    holds(&mut seen, made.object, true);
+    assert_eq!(plan(&seen), Action::Stands(Stand::Applied));
+    seen.scaled = false;
+    assert_eq!(plan(&seen), Action::Apply(Box::new(plain)), "the autoscaler is gone");
 }
 
 #[test]
@@ -246,4 +267,29 @@ fn a_barrier_keeps_new_copies_away_and_leaves_old_ones() {
     holds(&mut seen, manifest.object, true);
     seen.barrier = Some(Barrier::NotInTenant);
     assert_eq!(plan(&seen), Action::Stands(Stand::Applied));
+}
+
+#[test]
+fn what_others_build_on_comes_first_and_goes_last() {
+    let mut binding = ResourceBinding::clone(&seen().binding);
+    let kinds = [
+        ("apiextensions.k8s.io/v1", "CustomResourceDefinition"),
+        ("v1", "Namespace"),
+        ("v1", "ConfigMap"),
+        ("apps/v1", "Deployment"),
+        ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"),
+    ];
+    let mut order = |member: &str| -> Vec<i32> {
+        let each = kinds.map(|(api_version, kind)| {
+            let template = &mut binding.spec.template;
+            (template.api_version, template.kind) = (api_version.to_owned(), kind.to_owned());
+            importance(&binding, member)
+        });
+        each.to_vec()
+    };
+    assert!(order("a").is_sorted_by(|first, later| first > later), "it comes in this order");
+    assert!(
+        order("elsewhere").is_sorted_by(|first, later| first < later),
+        "and goes the other way"
+    );
 }
