@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde::Deserialize;
 
-use crate::{crd::Custom, definitions, schema::Schema, table::Column};
+use crate::{crd::Custom, definitions, discovery::Documents, schema::Schema, table::Column};
 
 /// One resource in one version.
 #[derive(Debug, Deserialize)]
@@ -85,6 +85,7 @@ pub(crate) struct ScalePaths(
 #[derive(Debug, Default)]
 pub(crate) struct Catalog {
     custom: Vec<Arc<Kind>>,
+    documents: Documents,
 }
 
 impl Kind {
@@ -157,7 +158,13 @@ impl Kind {
 impl Catalog {
     /// The built-in resources and these.
     pub(crate) const fn with(custom: Vec<Arc<Kind>>) -> Self {
-        Self { custom }
+        Self { custom, documents: Documents::new() }
+    }
+
+    /// Where its documents of discovery are kept; with built-in resources only they are not its
+    /// own.
+    pub(crate) fn documents(&self) -> Option<&Documents> {
+        (!self.custom.is_empty()).then_some(&self.documents)
     }
 
     /// In the order of discovery.

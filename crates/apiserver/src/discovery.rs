@@ -1,8 +1,9 @@
 //! Discovery: which groups, versions and resources there are, in the old form (one document a
 //! group and version) and in the aggregated one.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -50,7 +51,7 @@ pub(crate) fn paths(catalog: &Catalog) -> Value {
 /// `/api`
 pub(crate) fn core(catalog: &Catalog, accept: &str, known: Option<&HeaderValue>) -> Reply {
     if let Some(version) = aggregated(accept) {
-        return answer(version, &list(catalog, version, true), known);
+        return answer(version, document(catalog, version, true), known);
     }
     Reply::json(&json!({
         "kind": "APIVersions",
@@ -62,7 +63,7 @@ pub(crate) fn core(catalog: &Catalog, accept: &str, known: Option<&HeaderValue>)
 /// `/apis`
 pub(crate) fn groups(catalog: &Catalog, accept: &str, known: Option<&HeaderValue>) -> Reply {
     if let Some(version) = aggregated(accept) {
-        return answer(version, &list(catalog, version, false), known);
+        return answer(version, document(catalog, version, false), known);
     }
     let groups: Vec<Value> = group_versions(catalog)
         .iter()
@@ -186,25 +187,56 @@ fn aggregated(accept: &str) -> Option<&'static str> {
     })
 }
 
-fn answer(version: &str, list: &Value, known: Option<&HeaderValue>) -> Reply {
-    let text = list.to_string();
-    let digest = Sha256::digest(text.as_bytes());
-    let digest: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
-    let tag = HeaderValue::from_str(&format!("\"{digest}\"")).ok();
-    let same = tag.is_some() && known == tag.as_ref();
-    let (status, body) = if same {
+/// An aggregated document, with its tag.
+#[derive(Debug)]
+pub(crate) struct Document {
+    text: Bytes,
+    tag: HeaderValue,
+}
+
+/// The aggregated documents of one catalog, made when they are asked for first.
+#[derive(Debug, Default)]
+pub(crate) struct Documents([OnceLock<Document>; 4]);
+
+/// A thousand members that serve the built-in kinds serve the same.
+static BUILT_IN: Documents = Documents::new();
+
+impl Documents {
+    pub(crate) const fn new() -> Self {
+        Self([const { OnceLock::new() }; 4])
+    }
+}
+
+fn document<'a>(catalog: &'a Catalog, version: &str, core: bool) -> &'a Document {
+    let documents = catalog.documents().unwrap_or(&BUILT_IN);
+    let [core_v2, core_beta, groups_v2, groups_beta] = &documents.0;
+    let place = match (core, version) {
+        (true, "v2") => core_v2,
+        (true, _) => core_beta,
+        (false, "v2") => groups_v2,
+        (false, _) => groups_beta,
+    };
+    place.get_or_init(|| {
+        let text = list(catalog, version, core).to_string();
+        let digest = Sha256::digest(text.as_bytes());
+        let digest: String = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+        let tag = HeaderValue::from_str(&format!("\"{digest}\""));
+        Document { text: text.into(), tag: tag.expect("hexadecimal digits are a header") }
+    })
+}
+
+fn answer(version: &str, document: &Document, known: Option<&HeaderValue>) -> Reply {
+    let (status, body) = if known == Some(&document.tag) {
         (StatusCode::NOT_MODIFIED, Body::whole(""))
     } else {
-        (StatusCode::OK, Body::whole(text))
+        (StatusCode::OK, Body::whole(document.text.clone()))
     };
     let content_type = match version {
         "v2" => "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         _ => "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
     };
     let mut reply = Reply::new(status, content_type, body);
-    if let Some(tag) = tag {
-        reply.headers.insert(header::ETAG, tag);
-    }
+    reply.headers.insert(header::ETAG, document.tag.clone());
     reply
 }
 

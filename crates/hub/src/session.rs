@@ -609,11 +609,11 @@ impl Session {
                 }
                 Watched::Listed(object) => {
                     let key = key(&object);
-                    session.seen(&key, &object, Some(begun));
+                    session.seen(&key, object, Some(begun));
                     listed.insert(key);
                 }
                 Watched::Synced => session.listed(&id, &std::mem::take(&mut listed)),
-                Watched::Applied(object) => session.seen(&key(&object), &object, None),
+                Watched::Applied(object) => session.seen(&key(&object), object, None),
                 Watched::Deleted(object) => session.remove(&key(&object)),
                 Watched::Failed(_) => {}
             }
@@ -621,11 +621,10 @@ impl Session {
         .await;
     }
 
-    fn seen(&self, key: &TemplateKey, object: &DynamicObject, begun: Option<u64>) {
-        let mut value = serde_json::to_value(object).unwrap_or_default();
-        if let Some(metadata) = value["metadata"].as_object_mut() {
-            metadata.remove("managedFields");
-        }
+    fn seen(&self, key: &TemplateKey, mut object: DynamicObject, begun: Option<u64>) {
+        // They are most of an object, and nobody asks for them.
+        object.metadata.managed_fields = None;
+        let value = serde_json::to_value(object).unwrap_or_default();
         self.put(key, digest(&value, NAMES), Some(value), begun);
     }
 

@@ -38,19 +38,19 @@ fn version(session: &Session) -> String {
 async fn a_list_holds_against_what_was_known_before_it_and_not_against_a_write_meanwhile() {
     let tasks = TaskSet::new("test");
     let session = session(&tasks);
-    session.seen(&key(), &at(5000, "new"), None);
-    session.seen(&key(), &at(4000, "late"), None);
+    session.seen(&key(), at(5000, "new"), None);
+    session.seen(&key(), at(4000, "late"), None);
     assert_eq!(version(&session), "5000", "a watch is overtaken by newer news");
 
     // The member was restored from a backup: its versions begin anew at an older one.
     let begun = session.read().notes;
-    session.seen(&key(), &at(3000, "old"), Some(begun));
+    session.seen(&key(), at(3000, "old"), Some(begun));
     assert_eq!(version(&session), "3000");
     assert!(session.copy(&key()).unwrap().unseen.is_some(), "it is compared again");
 
     let begun = session.read().notes;
     session.note_written(&key(), &serde_json::to_value(at(3100, "new")).unwrap());
-    session.seen(&key(), &at(3000, "old"), Some(begun));
+    session.seen(&key(), at(3000, "old"), Some(begun));
     assert_eq!(version(&session), "3100", "the list was made before the write");
     tasks.kill().await;
 }
