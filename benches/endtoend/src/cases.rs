@@ -82,9 +82,9 @@ pub(crate) async fn one(real: &Real, watches: &Watches, times: u32) -> Result<Ve
         hanse_rt::sleep(Duration::from_secs(1)).await;
     }
     Ok(vec![
-        Row::millis("one Deployment, acceptance to all members", members, 50, "180"),
-        Row::millis("last ready replica to status on the hub", status, 100, "290"),
-        Row::shown("kubectl delete to gone in members", gone, "160"),
+        Row::millis("one Deployment, acceptance to all members", &members, 50, "180"),
+        Row::millis("last ready replica to status on the hub", &status, 100, "290"),
+        Row::shown("kubectl delete to gone in members", &gone, "160"),
     ])
 }
 
@@ -119,11 +119,11 @@ pub(crate) async fn application(real: &Real, watches: &Watches, times: u32) -> R
     }
     let (tuned, both) = ("22000 / 11900", "23900 / 13000");
     Ok(vec![
-        Row::shown("Online Boutique, kubectl apply itself", applied, "1900 / 9500"),
-        Row::millis("Online Boutique in all members", everywhere, 3000, tuned),
-        Row::shown("Online Boutique, ready in all members", ready, "23000 / 12900"),
-        Row::millis("Online Boutique, status on the hub", reported, 5000, both),
-        Row::shown("Online Boutique, kubectl delete to gone", gone, "8900 / 4200"),
+        Row::shown("Online Boutique, kubectl apply itself", &applied, "1900 / 9500"),
+        Row::millis("Online Boutique in all members", &everywhere, 3000, tuned),
+        Row::shown("Online Boutique, ready in all members", &ready, "23000 / 12900"),
+        Row::millis("Online Boutique, status on the hub", &reported, 5000, both),
+        Row::shown("Online Boutique, kubectl delete to gone", &gone, "8900 / 4200"),
     ])
 }
 
@@ -144,8 +144,8 @@ pub(crate) async fn many(real: &Real, watches: &Watches, count: u32) -> Result<V
     let (accepted, took) = (accepted.duration_since(started), everywhere.duration_since(started));
     let rate = u128::from(count) * 1000 / took.as_millis().max(1);
     Ok(vec![
-        Row::shown(&format!("{count} Deployments, all accepted"), vec![accepted], "4200 / 7500"),
-        Row::shown(&format!("{count} Deployments, in all members"), vec![took], "-"),
+        Row::shown(&format!("{count} Deployments, all accepted"), &[accepted], "4200 / 7500"),
+        Row::shown(&format!("{count} Deployments, in all members"), &[took], "-"),
         Row::rate(
             &format!("{count} Deployments, each second in all members"),
             u64::try_from(rate)?,
@@ -169,7 +169,7 @@ pub(crate) async fn restart(real: &mut Real, watches: &Watches) -> Result<Vec<Ro
     let took = everywhere.duration_since(started);
     Ok(vec![Row::millis(
         "restart of the hub, to the next apply in all members",
-        vec![took],
+        &[took],
         3000,
         "23000",
     )])

@@ -56,7 +56,7 @@ struct Row {
 
 impl Row {
     /// The median is held against `most`, as the peer's is a median.
-    fn millis(name: &str, took: Vec<Duration>, most: u64, karmada: &'static str) -> Self {
+    fn millis(name: &str, took: &[Duration], most: u64, karmada: &'static str) -> Self {
         let mut all: Vec<u64> =
             took.iter().map(|one| u64::try_from(one.as_millis()).unwrap_or(u64::MAX)).collect();
         all.sort_unstable();
@@ -66,7 +66,7 @@ impl Row {
         Self { name: name.to_owned(), value, worst, unit: "ms", target: Some(most), karmada, met }
     }
 
-    fn shown(name: &str, took: Vec<Duration>, karmada: &'static str) -> Self {
+    fn shown(name: &str, took: &[Duration], karmada: &'static str) -> Self {
         Self { target: None, met: true, ..Self::millis(name, took, 0, karmada) }
     }
 

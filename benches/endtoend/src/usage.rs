@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use anyhow::Result;
 use hanse_rt::Mono;
-use hanse_tests_kubernetes::Real;
+use hanse_tests_kubernetes::{ControlPlane, Real};
 use kube::Client;
 
 /// What Linux counts processor time in, in `/proc`: a hundredth of a second on all its platforms.
@@ -87,7 +87,7 @@ fn times(real: &Real) -> Times {
     for (part, id) in real.hub().process_ids() {
         add(format!("hub's {part}"), &id.to_string(), &[14, 15]);
     }
-    for (part, id) in real.planes.values().flat_map(|plane| plane.process_ids()) {
+    for (part, id) in real.planes.values().flat_map(ControlPlane::process_ids) {
         add(format!("members' {part}"), &id.to_string(), &[14, 15]);
     }
     add("bench and kubelets".to_owned(), "self", &[14, 15]);

@@ -47,6 +47,10 @@ impl FirstLook {
     /// Whether a binding that these rules place has to wait. It is woken then.
     pub(super) fn waits(&self, key: &Key, rules: &Arc<Rules>, world: &World) -> bool {
         self.with(|all| {
+            // Who has told since the last look is not waited for.
+            all.awaited.retain(|name| {
+                world.member(name).is_some_and(|cluster| is_untold(&cluster, world))
+            });
             let waits = concern(rules, &all.awaited, world);
             if waits {
                 all.parked.insert(key.clone(), Arc::clone(rules));
@@ -58,9 +62,6 @@ impl FirstLook {
     /// Notes who is awaited now, and takes out the bindings that need not wait any more.
     fn release(&self, awaited: BTreeSet<String>, world: &World) -> Vec<Key> {
         self.with(|all| {
-            if all.awaited == awaited {
-                return Vec::new();
-            }
             all.awaited = awaited;
             let free = |(key, rules): (&Key, &Arc<Rules>)| {
                 (!concern(rules, &all.awaited, world)).then(|| key.clone())

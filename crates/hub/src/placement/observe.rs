@@ -150,6 +150,10 @@ fn members(world: &World, binding: &ResourceBinding) -> Members {
     names.dedup();
     for name in names {
         let Some(session) = world.session(name) else {
+            // Who is in the federation and was not asked yet may have a copy.
+            if world.member(name).is_some() {
+                seen.copies.push(name.clone());
+            }
             continue;
         };
         let copy = session.copy(&key);

@@ -20,7 +20,7 @@ use super::{
 use crate::{Key, TokenBucket};
 
 /// Progress is told so long after its first step.
-const PROGRESS: Duration = Duration::from_secs(2);
+const PROGRESS: Duration = Duration::from_millis(500);
 
 /// How soon something is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

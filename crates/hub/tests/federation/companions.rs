@@ -70,13 +70,15 @@ async fn settled(stage: &Stage, names: &[&str], mut look: impl FnMut(&str, bool,
     eventually(&format!("everything in {names:?}"), async || {
         let mut done = true;
         for member in stage.members.keys() {
+            // What it needs may come, or go, while it is looked for.
+            let before = spec(stage, member, ("apps/v1", "Deployment", "web")).await;
             let mut there = 0;
             for (api, kind, name) in OTHERS {
                 let found = get(&stage.member(member), api, kind, "shop", name).await;
                 there += usize::from(found.is_some());
             }
             let web = spec(stage, member, ("apps/v1", "Deployment", "web")).await;
-            look(member, !web.is_null(), there);
+            look(member, !before.is_null() && !web.is_null(), there);
             let (all, wanted) = (OTHERS.len(), names.contains(&member.as_str()));
             done &= (!web.is_null(), there) == (wanted, if wanted { all } else { 0 });
         }
