@@ -101,8 +101,18 @@ impl View {
                         text.push(b',');
                     }
                     match served(call, item) {
-                        None => text.extend_from_slice(item),
-                        Some(value) => text.extend_from_slice(value.to_string().as_bytes()),
+                        Some(value) if call.kind.custom.is_some() => {
+                            text.extend_from_slice(value.to_string().as_bytes());
+                        }
+                        Some(value) => text.extend_from_slice(&untyped(value)),
+                        None if call.kind.custom.is_some() => text.extend_from_slice(item),
+                        None => match leading_type(item) {
+                            Some(rest) => {
+                                text.push(b'{');
+                                text.extend_from_slice(rest);
+                            }
+                            None => text.extend_from_slice(&untyped(value(call, item))),
+                        },
                     }
                 }
                 text.extend_from_slice(b"]}");
@@ -126,6 +136,29 @@ impl View {
             }
         }
     }
+}
+
+/// An object of a built-in kind as lists have it: only the list says of what kind its items are.
+fn untyped(mut value: Value) -> Vec<u8> {
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("apiVersion");
+        fields.remove("kind");
+    }
+    value.to_string().into_bytes()
+}
+
+/// What follows `apiVersion` and `kind` in an object that begins with both, as most do.
+fn leading_type(json: &[u8]) -> Option<&[u8]> {
+    let skip = |json: &[u8], field: &str| {
+        let rest = json.strip_prefix(field.as_bytes())?;
+        // Neither holds anything that would be escaped.
+        let end = rest.iter().position(|byte| *byte == b'"')?;
+        Some(end + field.len())
+    };
+    let at = skip(json, r#"{"apiVersion":""#)?;
+    let rest = json[at..].strip_prefix(b"\",")?;
+    let at = skip(rest, r#""kind":""#)?;
+    rest[at..].strip_prefix(b"\",")
 }
 
 /// The object in the served form, parsed.

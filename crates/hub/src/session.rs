@@ -17,7 +17,7 @@ use hanse_rt::{Elapsed, Mono, Rng, TaskSet};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
-    core::{DynamicObject, PartialObjectMeta},
+    core::{DynamicObject, PartialObjectMeta, TypeMeta},
 };
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -624,6 +624,9 @@ impl Session {
     fn seen(&self, key: &TemplateKey, mut object: DynamicObject, begun: Option<u64>) {
         // They are most of an object, and nobody asks for them.
         object.metadata.managed_fields = None;
+        // Of a built-in kind, what is listed does not say so itself.
+        object.types =
+            Some(TypeMeta { api_version: key.api_version.clone(), kind: key.kind.clone() });
         let value = serde_json::to_value(object).unwrap_or_default();
         self.put(key, digest(&value, NAMES), Some(value), begun);
     }

@@ -54,6 +54,7 @@ pub const fn all() -> &'static [Case] {
             status_and_scale_write_their_part_only;
         lists:
             pages_come_from_one_snapshot,
+            only_the_list_says_of_what_kind_built_in_items_are,
             selectors_choose,
             list_options_are_checked,
             tables_have_the_columns_of_kubectl,

@@ -1,10 +1,14 @@
 //! A hub that starts again writes nothing that is right.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
 use serde_json::json;
 
 use crate::stage::{Stage, deployment, eventually, get, policy};
+
+fn writes(stage: &Stage) -> usize {
+    stage.members.values().map(|member| member.writes.load(Ordering::Relaxed)).sum()
+}
 
 async fn versions(stage: &Stage) -> BTreeMap<String, String> {
     let mut all = BTreeMap::new();
@@ -31,13 +35,14 @@ async fn a_restart_writes_no_copy_that_is_right_and_then_works() {
     stage.create(deployment("web", 6)).await;
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     hanse_rt::sleep(Duration::from_secs(5)).await;
-    let before = versions(&stage).await;
+    let (before, written) = (versions(&stage).await, writes(&stage));
     let template = stage.get("apps/v1", "Deployment", "web").await.unwrap();
     let binding = stage.binding("apps/v1", "Deployment", "web").await;
     stage.crash().await;
     stage.start().await;
     hanse_rt::sleep(Duration::from_secs(10)).await;
     assert_eq!(versions(&stage).await, before);
+    assert_eq!(writes(&stage), written, "not even what would change nothing");
     let again = stage.binding("apps/v1", "Deployment", "web").await;
     assert_eq!(again["metadata"]["resourceVersion"], binding["metadata"]["resourceVersion"]);
     let untouched = stage.get("apps/v1", "Deployment", "web").await.unwrap();

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,8 @@ pub(crate) struct Member {
     pub(crate) cut: Arc<AtomicBool>,
     /// Path to which every answer is an error, and whose watches break off.
     pub(crate) refused: watch::Sender<Option<String>>,
+    /// Requests of the hub that would change something, also where they change nothing.
+    pub(crate) writes: Arc<AtomicUsize>,
 }
 
 #[derive(Debug)]
@@ -71,10 +73,13 @@ impl Connector for InProcess {
                 .get(name)
                 .ok_or_else(|| ConnectError::Unsupported(format!("there is no member {name}")))?;
             let (server, cut) = (member.server.clone(), Arc::clone(&member.cut));
-            let refused = member.refused.subscribe();
+            let (refused, writes) = (member.refused.subscribe(), Arc::clone(&member.writes));
             let service = tower::service_fn(move |request: http::Request<_>| {
                 let mut inner = server.as_user("hub");
                 let (cut, refused) = (Arc::clone(&cut), refused.clone());
+                if request.method() != http::Method::GET {
+                    writes.fetch_add(1, Ordering::Relaxed);
+                }
                 async move {
                     if cut.load(Ordering::Relaxed) {
                         std::future::pending::<()>().await;
@@ -123,7 +128,7 @@ impl Stage {
         for (at, (name, _)) in MEMBERS.iter().enumerate() {
             let server = server(10 + at as u64);
             let refused = watch::Sender::new(None);
-            let member = Member { server, cut: Arc::default(), refused };
+            let member = Member { server, cut: Arc::default(), refused, writes: Arc::default() };
             let client = member.client();
             for node in 0..nodes {
                 add_node(&client, &format!("{name}-node-{node}")).await;

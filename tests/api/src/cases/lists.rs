@@ -1,6 +1,6 @@
 //! Lists: pages, selectors, options, other forms of answers.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -92,6 +92,31 @@ pub(super) async fn pages_come_from_one_snapshot(context: Context) -> Result<()>
         format!("{path}?labelSelector=page&resourceVersion={exact}&resourceVersionMatch=Exact");
     let exact = context.get(&exact).await?.ok()?;
     ensure!(names(&exact) == ["c0", "c1", "c2", "c3", "c4"], "{:?}", names(&exact));
+    Ok(())
+}
+
+pub(super) async fn only_the_list_says_of_what_kind_built_in_items_are(
+    context: Context,
+) -> Result<()> {
+    let configs = context.path("v1", "configmaps");
+    context.post(&configs, &config_map("a", &json!({}))).await?.ok()?;
+    let leases = context.path("coordination.k8s.io/v1", "leases");
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": { "name": "a" },
+        "spec": { "holderIdentity": "one" },
+    });
+    context.post(&leases, &lease).await?.ok()?;
+    for (path, kind) in [(configs, "ConfigMapList"), (leases, "LeaseList")] {
+        let list = context.get(&path).await?.ok()?;
+        same("kind", &list["kind"], &kind.into())?;
+        let items = list["items"].as_array().context("a list has items")?;
+        ensure!(names(&list).contains(&"a".to_owned()), "{list}");
+        for item in items {
+            let fields: Vec<&String> = item.as_object().context("an object")?.keys().collect();
+            ensure!(!fields.iter().any(|key| *key == "kind" || *key == "apiVersion"), "{item}");
+            ensure!(item["metadata"]["uid"].is_string(), "{item}");
+        }
+    }
     Ok(())
 }
 
