@@ -42,7 +42,7 @@ impl Capacity {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
-        crate::work(tasks, "capacity", self.queue.clone(), move |key| {
+        crate::work(tasks, "capacity", self.queue.clone(), 1, move |key| {
             let this = this.clone();
             async move { this.reconcile(&key).await }
         });

@@ -2,7 +2,7 @@
 
 use std::{fmt::Debug, future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use futures::{FutureExt as _, future::BoxFuture};
+use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use hanse_api::{
     Federation, FederationSpec, FederationStatus, HubPlace,
     conditions::{self, federation::TEMPLATES_ACCEPTED, reason},
@@ -390,12 +390,14 @@ impl From<()> for Worked {
     }
 }
 
-/// Runs a controller's worker: takes keys, works on them, and tries again what failed. Nobody else
-/// counts the failures of these keys.
+/// Runs a controller: takes keys, works on so many `at_once`, and tries again what failed. Nobody
+/// else counts the failures of these keys. One task does it all, for what takes time is the answers
+/// of API servers, and a task that waits for nothing but a key is small.
 pub(crate) fn work<K, F, T>(
     tasks: &TaskSet,
     name: &'static str,
     queue: Queue<K>,
+    at_once: usize,
     work: impl Fn(K) -> F + Send + 'static,
 ) where
     K: Ord + Clone + Debug + Send + 'static,
@@ -404,27 +406,46 @@ pub(crate) fn work<K, F, T>(
 {
     let shutdown = tasks.shutdown();
     tasks.spawn(name, async move {
+        let mut running = FuturesUnordered::new();
         loop {
-            let key = hanse_rt::select! {
-                () = shutdown.cancelled() => return,
-                key = queue.next() => key,
+            let has_work = !running.is_empty();
+            let has_room = running.len() < at_once;
+            let (key, result): (K, Result<T, _>) = hanse_rt::select! {
+                () = shutdown.cancelled() => break,
+                Some(ended) = running.next(), if has_work => ended,
+                key = queue.next(), if has_room => {
+                    let work = work(key.clone());
+                    // Its room is given back with it: most controllers are idle most of the time.
+                    running.push(Box::pin(async move { (key, work.await) }));
+                    continue;
+                }
             };
-            // A worker is idle most of the time, and holds no room for its work then.
-            match Box::pin(work(key.clone())).await.map(Into::into) {
-                Ok(Worked::Well) => queue.succeeded(&key),
-                Ok(Worked::Again) => queue.retry(key.clone()),
-                Err(kube::Error::Api(status)) if status.is_conflict() => {
-                    tracing::debug!(controller = name, ?key, "somebody else wrote first");
-                    queue.add_after(key.clone(), Duration::from_millis(5));
-                }
-                Err(error) => {
-                    tracing::warn!(controller = name, ?key, %error, "tried again later");
-                    queue.retry(key.clone());
-                }
-            }
-            queue.done(&key);
+            settle(name, &queue, &key, result.map(Into::into));
+        }
+        while let Some((key, result)) = running.next().await {
+            settle(name, &queue, &key, result.map(Into::into));
         }
     });
+}
+
+/// Gives a key back with what came of the work on it.
+fn settle<K>(name: &str, queue: &Queue<K>, key: &K, result: Result<Worked, kube::Error>)
+where
+    K: Ord + Clone + Debug + Send + 'static,
+{
+    match result {
+        Ok(Worked::Well) => queue.succeeded(key),
+        Ok(Worked::Again) => queue.retry(key.clone()),
+        Err(kube::Error::Api(status)) if status.is_conflict() => {
+            tracing::debug!(controller = name, ?key, "somebody else wrote first");
+            queue.add_after(key.clone(), Duration::from_millis(5));
+        }
+        Err(error) => {
+            tracing::warn!(controller = name, ?key, %error, "tried again later");
+            queue.retry(key.clone());
+        }
+    }
+    queue.done(key);
 }
 
 /// Makes sure that there is a Federation, and gives the id of this hub. The id is made once; before
@@ -508,7 +529,7 @@ mod tests {
         let (tasks, queue) = (TaskSet::new("test"), Queue::new(Rng::from_seed(1)));
         let (tell, mut told) = mpsc::channel(16);
         let tries = Arc::new(std::sync::atomic::AtomicU32::new(0));
-        work(&tasks, "test", queue.clone(), move |_: u8| {
+        work(&tasks, "test", queue.clone(), 1, move |_: u8| {
             let number = tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             tell.try_send(Mono::now()).unwrap();
             async move { Ok(if number == 7 { Worked::Well } else { Worked::Again }) }
@@ -531,5 +552,30 @@ mod tests {
         let again = told.recv().await.unwrap().duration_since(first);
         assert!(again <= Duration::from_millis(52), "it begins anew: {again:?}");
         tasks.kill().await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_keys_are_worked_on_at_once_and_what_has_begun_is_ended() {
+        let (tasks, queue) = (TaskSet::new("test"), Queue::new(Rng::from_seed(1)));
+        let (begun, mut begins) = mpsc::channel(16);
+        let (ended, mut ends) = mpsc::channel(16);
+        work(&tasks, "test", queue.clone(), 3, move |key: u8| {
+            begun.try_send(key).unwrap();
+            let ended = ended.clone();
+            async move {
+                hanse_rt::sleep(Duration::from_secs(u64::from(key))).await;
+                ended.try_send(key).unwrap();
+                Ok(())
+            }
+        });
+        for key in [3, 1, 2, 8, 9] {
+            queue.add(key);
+        }
+        hanse_rt::sleep(Duration::from_millis(1500)).await;
+        let taken: Vec<u8> = std::iter::from_fn(|| begins.try_recv().ok()).collect();
+        assert_eq!(taken, [3, 1, 2, 8], "the fourth when the first is through");
+        tasks.drain(Duration::from_mins(1)).await;
+        let through: Vec<u8> = std::iter::from_fn(|| ends.try_recv().ok()).collect();
+        assert_eq!(through, [1, 2, 3, 8], "the fifth was not begun");
     }
 }

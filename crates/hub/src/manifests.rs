@@ -51,7 +51,7 @@ impl Manifests {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
-        crate::work(tasks, "manifests", self.queue.clone(), move |key| {
+        crate::work(tasks, "manifests", self.queue.clone(), 1, move |key| {
             let this = this.clone();
             async move { this.reconcile(&key).await }
         });

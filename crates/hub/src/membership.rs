@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// How many members are joined at once: each takes a few round trips, and nothing else.
-const WORKERS: usize = 128;
+const AT_ONCE: usize = 128;
 /// How long until a member that does not answer is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(2);
 
@@ -54,13 +54,11 @@ impl Membership {
     }
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
-        for _ in 0..WORKERS {
-            let this = self.clone();
-            crate::work(tasks, "membership", self.queue.clone(), move |key| {
-                let this = this.clone();
-                async move { this.reconcile(&key).await }
-            });
-        }
+        let this = self.clone();
+        crate::work(tasks, "membership", self.queue.clone(), AT_ONCE, move |key| {
+            let this = this.clone();
+            async move { this.reconcile(&key).await }
+        });
     }
 
     fn listen(&self) {

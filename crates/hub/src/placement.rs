@@ -56,7 +56,7 @@ use first_look::FirstLook;
 use fleet::FleetBook;
 
 /// How many bindings are written at once; decisions are made one at a time.
-const WORKERS: usize = 32;
+const AT_ONCE: usize = 32;
 /// Old copies that were replaced go at most so many bindings a second.
 const REMOVALS_PER_SECOND: u32 = 50;
 /// How long until a binding that waits for a removal's turn is looked at again.
@@ -104,13 +104,11 @@ impl Placement {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         self.look_first(tasks);
-        for _ in 0..WORKERS {
-            let this = self.clone();
-            crate::work(tasks, "placement", self.queue.clone(), move |key| {
-                let this = this.clone();
-                async move { this.reconcile(&key).await }
-            });
-        }
+        let this = self.clone();
+        crate::work(tasks, "placement", self.queue.clone(), AT_ONCE, move |key| {
+            let this = this.clone();
+            async move { this.reconcile(&key).await }
+        });
         self.follow_orders(tasks);
         self.follow_changes(tasks);
     }

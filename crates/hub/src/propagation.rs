@@ -25,7 +25,7 @@ use crate::{
 /// How long changes are collected before a policy's status is counted again.
 const COUNT_DELAY: Duration = Duration::from_secs(1);
 /// How many templates are worked on at once.
-const WORKERS: usize = 8;
+const AT_ONCE: usize = 32;
 
 /// The propagation controller.
 #[derive(Clone, Debug)]
@@ -48,15 +48,13 @@ impl Propagation {
     }
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
-        for _ in 0..WORKERS {
-            let this = self.clone();
-            crate::work(tasks, "propagation", self.templates.clone(), move |key| {
-                let this = this.clone();
-                async move { this.reconcile(&key).await }
-            });
-        }
         let this = self.clone();
-        crate::work(tasks, "policies", self.counts.clone(), move |key| {
+        crate::work(tasks, "propagation", self.templates.clone(), AT_ONCE, move |key| {
+            let this = this.clone();
+            async move { this.reconcile(&key).await }
+        });
+        let this = self.clone();
+        crate::work(tasks, "policies", self.counts.clone(), 1, move |key| {
             let this = this.clone();
             async move { this.count(&key).await }
         });

@@ -302,7 +302,7 @@ impl Rules {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
-        crate::work(tasks, "rules", self.queue.clone(), move |origin| {
+        crate::work(tasks, "rules", self.queue.clone(), 1, move |origin| {
             let this = this.clone();
             async move { verdicts::write(&this.world, &origin).await }
         });

@@ -26,7 +26,7 @@ pub(crate) const COLLECT: Duration = Duration::from_millis(10);
 /// A hub that starts has seen all members that answer after so long at the latest.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// How many bindings are told at once.
-const WORKERS: usize = 8;
+const AT_ONCE: usize = 8;
 
 /// The status controller.
 #[derive(Clone, Debug)]
@@ -48,13 +48,11 @@ impl Status {
     }
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
-        for _ in 0..WORKERS {
-            let this = self.clone();
-            crate::work(tasks, "status", self.queue.clone(), move |key| {
-                let this = this.clone();
-                async move { this.reconcile(&key).await }
-            });
-        }
+        let this = self.clone();
+        crate::work(tasks, "status", self.queue.clone(), AT_ONCE, move |key| {
+            let this = this.clone();
+            async move { this.reconcile(&key).await }
+        });
     }
 
     fn listen(&self) {

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// How many writes a member gets at once.
-const WORKERS: usize = 8;
+const AT_ONCE: usize = 24;
 /// How long until something that waits for another object is looked at without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -191,7 +191,7 @@ impl Sync {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
-        crate::work(tasks, "releases", self.releases.clone(), move |key| {
+        crate::work(tasks, "releases", self.releases.clone(), 1, move |key| {
             let this = this.clone();
             async move { release::release(&this.world, &this.table, &key, &this.releases).await }
         });
@@ -393,14 +393,12 @@ impl Sync {
         }
         let queue = Queue::new(self.world.means().rng.fork("sync", member));
         let workers = self.tasks.child(member);
-        for _ in 0..WORKERS {
-            let this = self.clone();
-            let (member, lane) = (member.to_owned(), queue.clone());
-            crate::work(&workers, "sync", queue.clone(), move |key| {
-                let (this, member, lane) = (this.clone(), member.clone(), lane.clone());
-                async move { this.reconcile(&member, &key, &lane).await }
-            });
-        }
+        let this = self.clone();
+        let (name, lane) = (member.to_owned(), queue.clone());
+        crate::work(&workers, "sync", queue.clone(), AT_ONCE, move |key| {
+            let (this, member, lane) = (this.clone(), name.clone(), lane.clone());
+            async move { this.reconcile(&member, &key, &lane).await }
+        });
         lanes.insert(member.to_owned(), Lane { queue: queue.clone(), workers });
         queue
     }

@@ -233,7 +233,7 @@ impl TenantControl {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
-        crate::work(tasks, "tenants", self.queue.clone(), move |key| {
+        crate::work(tasks, "tenants", self.queue.clone(), 1, move |key| {
             let this = this.clone();
             async move { verdicts::write(&this.world, &key).await }
         });
