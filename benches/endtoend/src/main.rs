@@ -150,6 +150,9 @@ async fn measure(bench: &Bench, rows: &mut Vec<Row>) -> Result<()> {
             120,
             "446 (no gateways)",
         )?);
+        let usage = say("until all is quiet again", &real, asked).await?;
+        usage::quiet(&real, Duration::from_mins(3)).await?;
+        tell(&usage.end(&real).await?);
         let usage = say("restart of the hub", &real, asked).await?;
         rows.extend(cases::restart(&mut real, &watches).await?);
         tell(&usage.end(&real).await?);

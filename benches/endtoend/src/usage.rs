@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use hanse_rt::Mono;
 use hanse_tests_kubernetes::{ControlPlane, Real};
 use kube::Client;
@@ -66,6 +66,25 @@ impl Usage {
             }
         }
         Ok(text)
+    }
+}
+
+/// Waits until everything that still follows from what was measured before is done: all processes
+/// together take less than a third of a core.
+pub(crate) async fn quiet(real: &Real, limit: Duration) -> Result<()> {
+    const LOOK: Duration = Duration::from_secs(3);
+    let begun = Mono::now();
+    let mut before: Duration = times(real).values().sum();
+    loop {
+        hanse_rt::sleep(LOOK).await;
+        let now: Duration = times(real).values().sum();
+        if now.saturating_sub(before) < LOOK / 3 {
+            return Ok(());
+        }
+        if begun.elapsed() > limit {
+            bail!("the machine is not quiet after {limit:?}");
+        }
+        before = now;
     }
 }
 

@@ -286,7 +286,7 @@ impl Hub {
             told.clone(),
             metrics,
         );
-        let status = Status::new(world.clone(), self.table.clone(), told);
+        let status = Status::new(world.clone(), self.table.clone(), told, propagation.templates());
         let capacity = Capacity::new(world.clone(), self.table.clone());
         world.templates().want("v1", "Namespace");
         let ready = Readiness::new();

@@ -47,6 +47,11 @@ impl Propagation {
         this
     }
 
+    /// Templates whose bindings are looked at.
+    pub(crate) fn templates(&self) -> Queue<TemplateKey> {
+        self.templates.clone()
+    }
+
     pub(crate) fn start(&self, tasks: &TaskSet) {
         let this = self.clone();
         crate::work(tasks, "propagation", self.templates.clone(), AT_ONCE, move |key| {

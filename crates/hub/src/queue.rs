@@ -170,6 +170,12 @@ impl<K: Ord + Clone + Debug + Send + 'static> Queue<K> {
         self.state().waiting.len()
     }
 
+    /// How many wait or are being worked on, those for later not counted.
+    pub fn load(&self) -> usize {
+        let state = self.state();
+        state.waiting.len() + state.busy.len()
+    }
+
     /// Whether none wait, those for later not counted.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -4,6 +4,7 @@
 mod apply;
 mod observe;
 mod plan;
+mod rush;
 mod turns;
 
 use std::time::Duration;
@@ -12,10 +13,11 @@ use hanse_rt::{Mono, TaskSet};
 use tracing::{Instrument as _, Span};
 
 pub use plan::{MemberSeen, Seen, Told, plan};
+use rush::Rush;
 use turns::Turns;
 
 use crate::{
-    Key, Queue, World,
+    Key, Queue, TemplateKey, World,
     propagation::key_of_template,
     rules::{Origin, Place},
     sync::SyncTable,
@@ -35,19 +37,28 @@ pub(crate) struct Status {
     table: SyncTable,
     queue: Queue<Key>,
     turns: Turns,
+    rush: Rush,
     /// Until when a new hub may still have to look at members for the first time.
     looked: Mono,
 }
 
 impl Status {
-    pub(crate) fn new(world: World, table: SyncTable, queue: Queue<Key>) -> Self {
+    /// Tells of the bindings in `queue`; `templates` are those whose bindings are being made.
+    pub(crate) fn new(
+        world: World,
+        table: SyncTable,
+        queue: Queue<Key>,
+        templates: Queue<TemplateKey>,
+    ) -> Self {
         let looked = Mono::now() + FIRST_LOOK;
-        let this = Self { world, table, queue, turns: Turns::default(), looked };
+        let (turns, rush) = (Turns::default(), Rush::new(templates));
+        let this = Self { world, table, queue, turns, rush, looked };
         this.listen();
         this
     }
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
+        self.rush.follow(tasks, self.queue.clone());
         let this = self.clone();
         crate::work(tasks, "status", self.queue.clone(), AT_ONCE, move |key| {
             let this = this.clone();
@@ -90,7 +101,11 @@ impl Status {
         let change = apply::Change::new(&self.world, &seen, told);
         let urgency = turns::urgency(&seen, &change);
         let bucket = &self.world.means().status_writes;
-        if let Some(wait) = self.turns.wait(key, urgency, change.writes(), bucket) {
+        let rush = self.rush.is_on();
+        if let Some(wait) = self.turns.wait(key, urgency, change.writes(), bucket, rush) {
+            if rush {
+                self.rush.hold(key);
+            }
             self.queue.add_after(key.clone(), wait);
             return Ok(());
         }

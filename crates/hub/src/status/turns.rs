@@ -21,6 +21,8 @@ use crate::{Key, TokenBucket};
 
 /// Progress is told so long after its first step.
 const PROGRESS: Duration = Duration::from_millis(500);
+/// What does not flip waits so long at most for the end of a rush.
+const RUSH: Duration = Duration::from_secs(30);
 
 /// How soon something is told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,6 +77,7 @@ impl Turns {
         urgency: Urgency,
         writes: u32,
         bucket: &TokenBucket,
+        rush: bool,
     ) -> Option<Duration> {
         let mut all = self.0.lock().expect("no holder of this lock panics");
         let now = Mono::now();
@@ -89,9 +92,12 @@ impl Turns {
             }
             return None;
         }
-        let told = turn.since + PROGRESS;
-        let at = if urgency == Urgency::Progress && now < told {
-            told
+        let progress = turn.since + PROGRESS;
+        let rushed = turn.since + RUSH;
+        let at = if rush && now < rushed {
+            rushed
+        } else if urgency == Urgency::Progress && now < progress {
+            progress
         } else {
             *turn.at.get_or_insert_with(|| now + bucket.reserve(writes))
         };
@@ -119,7 +125,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn progress_waits_for_more_of_it_but_not_for_ever() {
         let (turns, bucket) = (Turns::default(), TokenBucket::new(10));
-        let wait = |urgency| turns.wait(&key(), urgency, 1, &bucket);
+        let wait = |urgency| turns.wait(&key(), urgency, 1, &bucket, false);
         assert_eq!(wait(Urgency::Progress), Some(PROGRESS));
         hanse_rt::sleep(PROGRESS / 2).await;
         assert_eq!(wait(Urgency::Progress), Some(PROGRESS / 2), "later steps change nothing");
@@ -133,21 +139,38 @@ mod tests {
     async fn what_flips_goes_before_all_that_waits_for_tokens() {
         let (turns, bucket) = (Turns::default(), TokenBucket::new(10));
         bucket.reserve(20);
-        let wait = turns.wait(&key(), Urgency::Through, 1, &bucket).unwrap();
+        let wait = turns.wait(&key(), Urgency::Through, 1, &bucket, false).unwrap();
         assert!(wait > Duration::from_secs(1), "{wait:?}");
         hanse_rt::sleep(wait).await;
-        assert_eq!(turns.wait(&key(), Urgency::Through, 1, &bucket), None, "its tokens are there");
+        assert_eq!(
+            turns.wait(&key(), Urgency::Through, 1, &bucket, false),
+            None,
+            "its tokens are there"
+        );
         bucket.reserve(20);
-        assert_eq!(turns.wait(&key(), Urgency::Flip, 1, &bucket), None);
+        assert_eq!(turns.wait(&key(), Urgency::Flip, 1, &bucket, false), None);
         let other = Key::new("shop", "other");
-        let after = turns.wait(&other, Urgency::Through, 1, &bucket).unwrap();
+        let after = turns.wait(&other, Urgency::Through, 1, &bucket, false).unwrap();
         assert!(after > Duration::from_secs(2), "what flipped is paid for: {after:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_rush_only_what_flips_is_told_and_all_else_not_for_ever() {
+        let (turns, bucket) = (Turns::default(), TokenBucket::new(10));
+        let wait = |urgency, rush| turns.wait(&key(), urgency, 1, &bucket, rush);
+        assert_eq!(wait(Urgency::Through, true), Some(RUSH));
+        assert_eq!(wait(Urgency::Flip, true), None);
+        assert_eq!(wait(Urgency::Through, true), Some(RUSH));
+        assert_eq!(wait(Urgency::Through, false), None, "it is over");
+        assert_eq!(wait(Urgency::Progress, true), Some(RUSH));
+        hanse_rt::sleep(RUSH).await;
+        assert_eq!(wait(Urgency::Progress, true), None);
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_needs_no_write_waits_for_nothing_and_takes_nothing() {
         let (turns, bucket) = (Turns::default(), TokenBucket::new(1));
-        assert_eq!(turns.wait(&key(), Urgency::Progress, 0, &bucket), None);
+        assert_eq!(turns.wait(&key(), Urgency::Progress, 0, &bucket, false), None);
         assert!(bucket.try_take());
     }
 }
