@@ -318,7 +318,7 @@ impl Session {
 
     /// Notes what a write to the member has answered, so that nothing waits for the watch.
     pub(crate) fn note_written(&self, key: &TemplateKey, object: &Value) {
-        self.put(key, digest(object, NAMES), None, None);
+        self.tell(self.put(key, digest(object, NAMES), None, None));
     }
 
     /// Notes that a copy is gone.
@@ -439,7 +439,12 @@ impl Session {
                     self.announce(SessionEvent::Kinds);
                 }
             }
-            Err(error) => tracing::warn!(member = self.name, %error, "discovery failed"),
+            Err(error) => {
+                tracing::warn!(member = self.name, %error, "discovery failed");
+                if self.kinds().is_none() {
+                    self.announce(SessionEvent::Kinds);
+                }
+            }
         }
     }
 
@@ -594,6 +599,8 @@ impl Session {
         let session = Arc::clone(&self);
         let labels = format!("{}={}", hanse_api::marks::HUB_LABEL, self.hub_id);
         let (mut listed, mut begun) = (BTreeSet::new(), 0);
+        // A list is told when it is whole: what it says of one kind is looked at together.
+        let mut untold = BTreeSet::new();
         let id = format!("{api_version}/{kind}");
         self.watch("copies", api, Some(labels), move |event| {
             let key = |object: &DynamicObject| TemplateKey {
@@ -609,11 +616,14 @@ impl Session {
                 }
                 Watched::Listed(object) => {
                     let key = key(&object);
-                    session.seen(&key, object, Some(begun));
+                    untold.extend(session.seen(&key, object, Some(begun)));
                     listed.insert(key);
                 }
-                Watched::Synced => session.listed(&id, &std::mem::take(&mut listed)),
-                Watched::Applied(object) => session.seen(&key(&object), object, None),
+                Watched::Synced => {
+                    session.listed(&id, &std::mem::take(&mut listed));
+                    session.tell(std::mem::take(&mut untold));
+                }
+                Watched::Applied(object) => session.tell(session.seen(&key(&object), object, None)),
                 Watched::Deleted(object) => session.remove(&key(&object)),
                 Watched::Failed(_) => {}
             }
@@ -621,20 +631,39 @@ impl Session {
         .await;
     }
 
-    fn seen(&self, key: &TemplateKey, mut object: DynamicObject, begun: Option<u64>) {
+    /// Notes a copy as it was seen; gives the bindings that it concerns.
+    fn seen(
+        &self,
+        key: &TemplateKey,
+        mut object: DynamicObject,
+        begun: Option<u64>,
+    ) -> BTreeSet<Key> {
         // They are most of an object, and nobody asks for them.
         object.metadata.managed_fields = None;
         // Of a built-in kind, what is listed does not say so itself.
         object.types =
             Some(TypeMeta { api_version: key.api_version.clone(), kind: key.kind.clone() });
         let value = serde_json::to_value(object).unwrap_or_default();
-        self.put(key, digest(&value, NAMES), Some(value), begun);
+        self.put(key, digest(&value, NAMES), Some(value), begun)
+    }
+
+    fn tell(&self, bindings: impl IntoIterator<Item = Key>) {
+        for binding in bindings {
+            self.announce(SessionEvent::Object(binding));
+        }
     }
 
     /// Keeps the whole object only where something changed that a manifest could say. What a list
     /// says holds against all that was noted before it began, for a member that was restored from a
-    /// backup counts its versions from an older one; `begun` is how much that was.
-    fn put(&self, key: &TemplateKey, digest: Digest, object: Option<Value>, begun: Option<u64>) {
+    /// backup counts its versions from an older one; `begun` is how much that was. Gives the bindings
+    /// that it concerns.
+    fn put(
+        &self,
+        key: &TemplateKey,
+        digest: Digest,
+        object: Option<Value>,
+        begun: Option<u64>,
+    ) -> BTreeSet<Key> {
         let binding = Key::parse(&digest.binding);
         let old_binding = {
             let mut copies = self.write();
@@ -644,7 +673,7 @@ impl Session {
                     && begun.is_none_or(|begun| old.number > begun)
             };
             if old.as_ref().is_some_and(overtaken) {
-                return;
+                return BTreeSet::new();
             }
             let old = old.map(|noted| noted.copy);
             let same = old.as_ref().is_some_and(|old| {
@@ -670,12 +699,7 @@ impl Session {
             copies.by_key.insert(key, Noted { copy, number });
             old_binding
         };
-        if let Some(old) = old_binding.filter(|old| binding.as_ref() != Some(old)) {
-            self.announce(SessionEvent::Object(old));
-        }
-        if let Some(binding) = binding {
-            self.announce(SessionEvent::Object(binding));
-        }
+        old_binding.into_iter().chain(binding).collect()
     }
 
     fn remove(&self, key: &TemplateKey) {

@@ -264,6 +264,10 @@ impl Sync {
     fn listen_to_members(&self) {
         let this = self.clone();
         self.world.on_session(move |member, event| match event {
+            // Of one that answers the kinds are told next: before that there is nothing to do.
+            SessionEvent::Sight
+                if this.world.session(member).is_some_and(|s| s.is_up() && s.kinds().is_none()) => {
+            }
             SessionEvent::Sight | SessionEvent::Kinds => {
                 this.member_changed(member);
                 // Nobody names what a former process left behind.

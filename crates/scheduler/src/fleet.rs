@@ -113,7 +113,7 @@ pub enum TaintEffect {
 }
 
 /// Sets of places by what a member seldom changes.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Index {
     /// Names this index; no two in a process have the same.
     pub(crate) version: u64,
@@ -172,13 +172,29 @@ impl Fleet {
         fleet
     }
 
-    /// Adds or replaces one member. Cheap while only its room differs.
+    /// Adds or replaces one member. Cheap while it stays where it is and has the labels it had.
     pub fn set(&mut self, member: Member) {
+        self.set_all(vec![member]);
+    }
+
+    /// Adds or replaces members. All that are new cost as much as one that is.
+    pub fn set_all(&mut self, members: Vec<Member>) {
+        let (known, new): (Vec<Member>, Vec<Member>) =
+            members.into_iter().partition(|member| self.place(&member.name).is_some());
+        if !new.is_empty() {
+            let entry = |member| Entry { member: Arc::new(member), version: fresh() };
+            let all = self.entries().cloned().chain(new.into_iter().map(entry));
+            let by_name: BTreeMap<Arc<str>, Entry> =
+                all.map(|entry| (Arc::clone(&entry.member.name), entry)).collect();
+            *self = Self::from_entries(&by_name.into_values().collect::<Vec<_>>());
+        }
+        for member in known {
+            self.replace(member);
+        }
+    }
+
+    fn replace(&mut self, member: Member) {
         let Some(at) = self.place(&member.name) else {
-            let mut entries: Vec<Entry> = self.entries().cloned().collect();
-            let at = entries.partition_point(|entry| entry.member.name < member.name);
-            entries.insert(at, Entry { member: Arc::new(member), version: fresh() });
-            *self = Self::from_entries(&entries);
             return;
         };
         let chunk = Arc::make_mut(&mut self.chunks[at / 64]);
@@ -191,8 +207,10 @@ impl Fleet {
             chunk.version = fresh();
         }
         let after = Arc::clone(&entry.member);
-        if !is_found_alike(&before, &after) {
+        if !is_placed_alike(&before, &after) {
             self.index = Arc::new(Index::new(self));
+        } else if before.kinds != after.kinds {
+            Arc::make_mut(&mut self.index).change_kinds(at, self.length, &before, &after);
         }
         if !is_open_alike(&before, &after) {
             Arc::make_mut(&mut self.live).change(at, self.length, &before, &after);
@@ -328,12 +346,8 @@ impl Fleet {
     }
 }
 
-fn is_found_alike(a: &Member, b: &Member) -> bool {
-    a.provider == b.provider
-        && a.region == b.region
-        && a.zone == b.zone
-        && a.labels == b.labels
-        && a.kinds == b.kinds
+fn is_placed_alike(a: &Member, b: &Member) -> bool {
+    a.provider == b.provider && a.region == b.region && a.zone == b.zone && a.labels == b.labels
 }
 
 fn is_open_alike(a: &Member, b: &Member) -> bool {
@@ -402,6 +416,27 @@ impl Index {
         }
         index.areas = areas.0.len();
         index
+    }
+
+    /// A member serves other kinds than before, or is known to serve some: when a hub starts that
+    /// happens once for each.
+    fn change_kinds(&mut self, at: usize, length: usize, before: &Member, after: &Member) {
+        self.version = fresh();
+        self.known.set(at, after.kinds.is_some());
+        for kind in before.kinds.iter().flat_map(|kinds| kinds.iter()) {
+            if let Some(bits) = self.kinds.get_mut(kind) {
+                bits.set(at, false);
+            }
+        }
+        for kind in after.kinds.iter().flat_map(|kinds| kinds.iter()) {
+            if let Some(bits) = self.kinds.get_mut(kind) {
+                bits.insert(at);
+                continue;
+            }
+            let mut bits = Bits::none(length);
+            bits.insert(at);
+            self.kinds.insert(kind.clone(), bits);
+        }
     }
 
     fn note(&mut self, at: usize, member: &Member, length: usize) {
@@ -487,6 +522,31 @@ mod tests {
         assert!(!before.get("m070").unwrap().cordoned && after.get("m070").unwrap().cordoned);
         assert_eq!(after.iter().next().unwrap().name.as_ref(), "a");
         assert_eq!(after.index().regions["r2"].count(), 1);
+    }
+
+    #[test]
+    fn members_that_come_and_change_are_found_as_in_a_fleet_made_of_them() {
+        let kinds = |names: &[&str]| {
+            Some(Arc::new(names.iter().map(|&name| name.to_owned()).collect::<BTreeSet<_>>()))
+        };
+        let with = |name: &str, served| Member { kinds: served, ..member(name, "r1") };
+        let mut fleet = Fleet::default();
+        fleet.set_all(vec![with("b", None), with("d", None), with("b", kinds(&["v1/Pod"]))]);
+        fleet.set_all(vec![with("a", kinds(&["v1/Pod"])), with("d", kinds(&["v1/Pod", "v1/Job"]))]);
+        fleet.set_all(vec![with("b", kinds(&["v1/Job"])), with("c", None)]);
+        fleet.set(with("a", None));
+        let ends = [
+            with("a", None),
+            with("b", kinds(&["v1/Job"])),
+            with("c", None),
+            with("d", kinds(&["v1/Pod", "v1/Job"])),
+        ];
+        let made = Fleet::new(ends.clone());
+        assert!(fleet.iter().eq(ends.iter()));
+        assert_eq!(fleet.index().known, made.index().known);
+        assert_eq!(fleet.index().kinds, made.index().kinds);
+        assert_eq!(fleet.index().regions, made.index().regions);
+        assert_eq!(fleet.index().places, made.index().places);
     }
 
     #[test]

@@ -119,7 +119,7 @@ impl FleetBook {
         let shown = raw.seems_to_hold(needs).unwrap_or(0);
         if self.illusions.note(member, owner, needs, (shown, bound)) {
             tracing::info!(member, ?owner, shown, "room proved to be an illusion");
-            self.look_at(&cluster, world);
+            self.look_at(&[cluster], world);
         }
     }
 
@@ -240,17 +240,19 @@ impl FleetBook {
             })
             .cloned()
             .collect();
+        let mut there = Vec::new();
         for name in due {
             self.stale.remove(&name);
             self.headroom.members_changed();
             self.refreshed.insert(name.clone(), now);
             if let Some(member) = world.member(&name) {
-                self.look_at(&member, world);
+                there.push(member);
             } else {
                 self.fleet.remove(&name);
                 self.illusions.forget(&name);
             }
         }
+        self.look_at(&there, world);
     }
 
     /// Pods of a workload that stand on nodes. Those of a CronJob belong to the Jobs that it made.
@@ -270,26 +272,38 @@ impl FleetBook {
         own + runs.map(|(_, count)| count).sum::<u32>()
     }
 
-    fn look_at(&mut self, cluster: &MemberCluster, world: &World) {
-        let name = cluster.name_any();
-        let room = fresh_room(&name, world);
-        let mut member = with_room(cluster, world, room.as_deref());
-        if let Some(room) = &room {
-            let corrections = self.illusions.corrections(&member, room);
-            if let (false, Room::Nodes(nodes)) = (corrections.is_empty(), &mut member.room) {
-                Arc::make_mut(nodes).corrections = corrections;
+    fn look_at(&mut self, clusters: &[Arc<MemberCluster>], world: &World) {
+        let (mut members, mut rooms) = (Vec::new(), Vec::new());
+        for cluster in clusters {
+            let name = cluster.name_any();
+            let room = fresh_room(&name, world);
+            let mut member = with_room(cluster, world, room.as_deref());
+            if let Some(room) = &room {
+                let corrections = self.illusions.corrections(&member, room);
+                if let (false, Room::Nodes(nodes)) = (corrections.is_empty(), &mut member.room) {
+                    Arc::make_mut(nodes).corrections = corrections;
+                }
             }
+            members.push(member);
+            rooms.push((name, room));
         }
-        self.fleet.set(member);
+        self.fleet.set_all(members);
+        for (name, room) in &rooms {
+            self.reserve_promised(name, room.as_deref());
+        }
+    }
+
+    /// Takes what is promised in a member, and does not run there yet, from its room.
+    fn reserve_promised(&mut self, name: &str, room: Option<&RoomSeen>) {
         let none = BTreeMap::new();
-        let bound = room.as_ref().map_or(&none, |room| &room.bound);
-        for key in self.by_member.get(&name).into_iter().flatten() {
+        let bound = room.map_or(&none, |room| &room.bound);
+        for key in self.by_member.get(name).into_iter().flatten() {
             let Some(promise) = self.promised.get(key) else {
                 continue;
             };
             let there = self.bound_to(&promise.owner, bound);
-            let spec = promise.clusters.get(&name).copied().unwrap_or(0);
-            self.fleet.reserve(&name, &promise.needs, spec.saturating_sub(there));
+            let spec = promise.clusters.get(name).copied().unwrap_or(0);
+            self.fleet.reserve(name, &promise.needs, spec.saturating_sub(there));
         }
     }
 }
