@@ -17,7 +17,7 @@ use hanse_rt::{Elapsed, Mono, Rng, TaskSet};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{
     Api, Client, ResourceExt as _,
-    core::{DynamicObject, PartialObjectMeta, TypeMeta},
+    core::{DynamicObject, PartialObjectMeta},
 };
 use serde_json::Value;
 use tokio::sync::{Notify, watch};
@@ -640,10 +640,11 @@ impl Session {
     ) -> BTreeSet<Key> {
         // They are most of an object, and nobody asks for them.
         object.metadata.managed_fields = None;
+        let mut value = object.data;
+        value["metadata"] = serde_json::to_value(object.metadata).unwrap_or_default();
         // Of a built-in kind, what is listed does not say so itself.
-        object.types =
-            Some(TypeMeta { api_version: key.api_version.clone(), kind: key.kind.clone() });
-        let value = serde_json::to_value(object).unwrap_or_default();
+        value["apiVersion"] = key.api_version.clone().into();
+        value["kind"] = key.kind.clone().into();
         self.put(key, digest(&value, NAMES), Some(value), begun)
     }
 

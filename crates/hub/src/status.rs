@@ -24,11 +24,21 @@ use crate::{
 };
 
 /// What members say is collected for this long, so that one change of many copies is one write.
-pub(crate) const COLLECT: Duration = Duration::from_millis(10);
+const COLLECT: Duration = Duration::from_millis(10);
+/// And this long where more wait than are told in that time: at a start every binding changes
+/// several times.
+const COLLECT_MANY: Duration = Duration::from_millis(500);
+/// So many are more.
+const MANY: usize = 100;
 /// A hub that starts has seen all members that answer after so long at the latest.
 const FIRST_LOOK: Duration = Duration::from_mins(1);
 /// How many bindings are told at once.
 const AT_ONCE: usize = 8;
+
+/// Has a binding looked at when what there is to say of it is collected.
+pub(crate) fn collect(queue: &Queue<Key>, key: Key) {
+    queue.add_after(key, if queue.load() > MANY { COLLECT_MANY } else { COLLECT });
+}
 
 /// The status controller.
 #[derive(Clone, Debug)]
@@ -73,12 +83,12 @@ impl Status {
                 return this.turns.forget(key);
             };
             if old.is_none_or(|old| old.spec != new.spec) {
-                this.queue.add_after(key.clone(), COLLECT);
+                collect(&this.queue, key.clone());
             }
         });
         let this = self.clone();
         self.world.templates().on_change(move |key, _, _| {
-            this.queue.add_after(crate::propagation::key_of_binding(key), COLLECT);
+            collect(&this.queue, crate::propagation::key_of_binding(key));
         });
     }
 

@@ -31,7 +31,7 @@ use crate::{
     propagation::{key_of_binding, key_of_template},
     rules::{self, Origin},
     standing::left_by,
-    status::COLLECT,
+    status::collect,
 };
 
 /// How many writes a member gets at once.
@@ -256,7 +256,7 @@ impl Sync {
         self.world.rules().on_change(move |key| {
             let key = key_of_binding(key);
             this.binding_changed(&key);
-            this.status.add_after(key, COLLECT);
+            collect(&this.status, key);
         });
         self.listen_to_members();
     }
@@ -330,7 +330,7 @@ impl Sync {
         }
         self.holders.forget(member);
         for binding in self.table.forget_member(member) {
-            self.status.add_after(binding.clone(), COLLECT);
+            collect(&self.status, binding.clone());
             self.releases_if_deleting(&binding);
         }
     }
@@ -356,7 +356,7 @@ impl Sync {
 
     fn touch(&self, member: &str, binding: &Key) {
         self.add(member, binding.clone());
-        self.status.add_after(binding.clone(), COLLECT);
+        collect(&self.status, binding.clone());
         let known = self.world.objects().bindings.get(binding);
         if known.is_some_and(|binding| binding.metadata.deletion_timestamp.is_some()) {
             self.releases.add(binding.clone());
@@ -426,8 +426,11 @@ impl Sync {
             let words = "somebody else changes it: it is corrected every 10 seconds";
             action = Action::Stands(Stand::Waiting(words.to_owned()));
         }
-        // Whether a member is in reach is told by an event; the rest is looked at again.
-        let waits = seen.reach == Reach::Up && matches!(&action, Action::Stands(Stand::Waiting(_)));
+        // Whether a member is in reach, which kinds it has and that a list is whole are told by
+        // events; the rest is looked at again.
+        let waits = seen.reach == Reach::Up
+            && seen.synced
+            && matches!(&action, Action::Stands(Stand::Waiting(_)));
         let stand = apply::apply(&self.world, &session, &seen, action, &self.metrics).await;
         self.note_rules(member, &seen, &stand);
         self.tell_of_kept(member, &seen, &stand);
@@ -481,7 +484,7 @@ impl Sync {
     fn stands(&self, member: &str, key: &Key, input: u64, stand: Stand) -> bool {
         let news = self.table.set(key, member, Synced { input, stand });
         if news {
-            self.status.add_after(key.clone(), COLLECT);
+            collect(&self.status, key.clone());
             self.releases_if_deleting(key);
         }
         news

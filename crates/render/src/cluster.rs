@@ -58,11 +58,11 @@ pub struct Explanation {
 /// # Errors
 /// [`RenderError`] when the cluster must not get anything new.
 pub fn render(
-    stripped: &Value,
+    stripped: Value,
     target: Target<'_>,
     rules: Rules<'_>,
 ) -> Result<Manifest, RenderError> {
-    let mut object = stripped.clone();
+    let mut object = stripped;
     rules.interpreters.take_share(&mut object, target.share)?;
     override_for(&mut object, target, rules)?;
     Ok(manifest::marked(object, target.marks))
@@ -149,7 +149,7 @@ mod tests {
         let rules = Rules { interpreters: &Interpreters::shipped(), overrides };
         let made = explain(&template(), target, rules);
         assert_eq!(made, explain(&template(), target, rules));
-        assert_eq!(made.manifest, render(&crate::strip(&template()), target, rules));
+        assert_eq!(made.manifest, render(crate::strip(&template()), target, rules));
         made
     }
 
@@ -222,7 +222,7 @@ mod tests {
                 binding_name: "statefulset-0123456789",
                 template_uid: "uid-1",
             };
-            render(&crate::strip(&set), Target { cluster, share: Some(share), marks }, rules)
+            render(crate::strip(&set), Target { cluster, share: Some(share), marks }, rules)
         };
         let part = Share { own: 4, total: 9, start: 1000, ..Share::default() };
         let error = rendered(part).unwrap_err().to_string();

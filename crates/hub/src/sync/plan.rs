@@ -265,7 +265,7 @@ fn rendered(seen: &Seen, template: &Template) -> Result<Manifest, RenderError> {
     let target = Target { cluster, share: seen.share, marks };
     let rules =
         Rules { interpreters: &seen.ruling.interpreters, overrides: &seen.ruling.overrides };
-    let mut manifest = render(&template.object(), target, rules)?;
+    let mut manifest = render(template.object(), target, rules)?;
     if seen.scaled {
         // With the autoscaler the owner of the count comes and goes: that is another manifest.
         manifest.digest.push_str("-scaled");
