@@ -65,6 +65,13 @@ pub struct Rules {
     pub survive: Option<Survive>,
 }
 
+impl Rules {
+    /// Whether one of the tiers selects a member, whatever else keeps it from taking anything.
+    pub fn select(&self, member: &Member) -> bool {
+        self.tiers.is_empty() || self.tiers.iter().any(|tier| tier.admits(member))
+    }
+}
+
 impl Default for Rules {
     fn default() -> Self {
         Self {

@@ -243,7 +243,7 @@ fn why_not(
         return "it is no cluster of the federation any more".to_owned();
     };
     let rules = &request.rules;
-    if !rules.tiers.is_empty() && !rules.tiers.iter().any(|tier| tier.admits(member)) {
+    if !rules.select(member) {
         return format!("no entry of placement.clusters selects {name}");
     }
     let keeps = after.get(name).copied().unwrap_or(0);

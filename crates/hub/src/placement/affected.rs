@@ -158,17 +158,8 @@ impl Affected {
 
     /// Bindings that may go to any of these members, or shall go no more: states of one member.
     pub(super) fn roaming(&self, states: &[Member]) -> Vec<Key> {
-        let admits = |rules: &Rules| {
-            let selected =
-                |m: &Member| rules.tiers.is_empty() || rules.tiers.iter().any(|t| t.admits(m));
-            states.iter().any(selected)
-        };
-        // The bindings of one policy share their rules: these are asked once.
-        let mut asked: BTreeMap<usize, bool> = BTreeMap::new();
-        let mut chosen = |rules: &Arc<Rules>| {
-            *asked.entry(Arc::as_ptr(rules).addr()).or_insert_with(|| admits(rules))
-        };
-        let all = self.roaming.iter().filter(|(_, rules)| chosen(rules));
+        let mut asked = Asked::default();
+        let all = self.roaming.iter().filter(|(_, rules)| asked.selects_any(rules, states));
         all.map(|(key, _)| key.clone()).collect()
     }
 
@@ -215,6 +206,19 @@ impl Affected {
             .collect();
         list.sort_by_key(|(_, waiting)| (Reverse(waiting.importance), waiting.since));
         list
+    }
+}
+
+/// Answers to whether rules select any of some members. The bindings of one policy share their
+/// rules: these are asked once.
+#[derive(Debug, Default)]
+pub(super) struct Asked(BTreeMap<usize, bool>);
+
+impl Asked {
+    /// Whether these rules do; the members are the same each time.
+    pub(super) fn selects_any(&mut self, rules: &Arc<Rules>, members: &[Member]) -> bool {
+        let selects = || members.iter().any(|member| rules.select(member));
+        *self.0.entry(Arc::as_ptr(rules).addr()).or_insert_with(selects)
     }
 }
 

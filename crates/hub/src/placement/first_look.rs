@@ -4,7 +4,7 @@
 //! or proved silent.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -14,11 +14,12 @@ use hanse_api::{
     conditions::{is_true, member},
 };
 use hanse_rt::{Mono, TaskSet};
-use hanse_scheduler::Rules;
+use hanse_scheduler::{Member, Rules};
 use kube::ResourceExt as _;
 
 use super::{
     Placement,
+    affected::Asked,
     fleet::{is_joined, member_of},
 };
 use crate::{Key, World};
@@ -35,7 +36,8 @@ pub(super) struct FirstLook(Arc<Mutex<Looking>>);
 
 #[derive(Debug, Default)]
 struct Looking {
-    awaited: BTreeSet<String>,
+    /// As they were when the fleet was looked at last.
+    awaited: Vec<Member>,
     parked: BTreeMap<Key, Arc<Rules>>,
 }
 
@@ -47,11 +49,11 @@ impl FirstLook {
     /// Whether a binding that these rules place has to wait. It is woken then.
     pub(super) fn waits(&self, key: &Key, rules: &Arc<Rules>, world: &World) -> bool {
         self.with(|all| {
+            let mut selected = all.awaited.iter().filter(|member| rules.select(member));
             // Who has told since the last look is not waited for.
-            all.awaited.retain(|name| {
-                world.member(name).is_some_and(|cluster| is_untold(&cluster, world))
+            let waits = selected.any(|member| {
+                world.member(&member.name).is_some_and(|cluster| is_untold(&cluster, world))
             });
-            let waits = concern(rules, &all.awaited, world);
             if waits {
                 all.parked.insert(key.clone(), Arc::clone(rules));
             }
@@ -60,34 +62,21 @@ impl FirstLook {
     }
 
     /// Notes who is awaited now, and takes out the bindings that need not wait any more.
-    fn release(&self, awaited: BTreeSet<String>, world: &World) -> Vec<Key> {
+    fn release(&self, awaited: Vec<Member>) -> Vec<Key> {
         self.with(|all| {
             all.awaited = awaited;
-            let free = |(key, rules): (&Key, &Arc<Rules>)| {
-                (!concern(rules, &all.awaited, world)).then(|| key.clone())
-            };
-            let keys: Vec<Key> = all.parked.iter().filter_map(free).collect();
-            for key in &keys {
-                all.parked.remove(key);
-            }
-            keys
+            let mut asked = Asked::default();
+            let free = |_: &Key, rules: &mut Arc<Rules>| !asked.selects_any(rules, &all.awaited);
+            all.parked.extract_if(.., free).map(|(key, _)| key).collect()
         })
     }
 }
 
-/// Whether rules may choose one of these members.
-fn concern(rules: &Rules, members: &BTreeSet<String>, world: &World) -> bool {
-    members.iter().filter_map(|name| world.member(name)).any(|cluster| {
-        let member = member_of(&cluster, world);
-        rules.tiers.is_empty() || rules.tiers.iter().any(|tier| tier.admits(&member))
-    })
-}
-
 /// Members that were well, as far as the hub has written it down, and have told nothing yet.
-fn awaited(world: &World) -> BTreeSet<String> {
+fn awaited(world: &World) -> Vec<Member> {
     let members = world.objects().members.all();
     let untold = members.iter().filter(|cluster| was_well(cluster) && is_untold(cluster, world));
-    untold.map(|cluster| cluster.name_any()).collect()
+    untold.map(|cluster| member_of(cluster, world)).collect()
 }
 
 fn was_well(cluster: &MemberCluster) -> bool {
@@ -117,7 +106,7 @@ impl Placement {
     pub(super) fn look_first(&self, tasks: &TaskSet) {
         let this = self.clone();
         let shutdown = tasks.shutdown();
-        self.first_look.release(awaited(&self.world), &self.world);
+        self.first_look.release(awaited(&self.world));
         tasks.spawn("first look", async move {
             let since = Mono::now();
             let mut ticks = hanse_rt::interval(TICK, TICK);
@@ -129,16 +118,17 @@ impl Placement {
                 let left = awaited(&this.world);
                 let late = since.elapsed() >= MOST;
                 if late && !left.is_empty() {
-                    let names: Vec<&str> = left.iter().map(String::as_str).take(10).collect();
+                    let names: Vec<&str> =
+                        left.iter().map(|member| &*member.name).take(10).collect();
                     tracing::warn!(
                         count = left.len(),
                         names = names.join(", "),
                         "members do not tell of their room; work is placed without them"
                     );
                 }
-                let left = if late { BTreeSet::new() } else { left };
+                let left = if late { Vec::new() } else { left };
                 let done = left.is_empty();
-                this.wake(this.first_look.release(left, &this.world));
+                this.wake(this.first_look.release(left));
                 if done {
                     return;
                 }

@@ -40,6 +40,9 @@ pub struct FleetBook {
     illusions: Illusions,
     leaving: BTreeSet<String>,
     headroom: Headroom,
+    /// Members that are others than before.
+    changed: BTreeSet<String>,
+    /// Members whose room is to be counted again.
     stale: BTreeSet<String>,
     refreshed: BTreeMap<String, Mono>,
 }
@@ -84,7 +87,7 @@ impl FleetBook {
 
     /// Notes that a member is another one, and whether it leaves the federation.
     pub fn note_member(&mut self, member: &str, leaves: bool) {
-        self.stale(member);
+        self.changed(member);
         if leaves {
             self.leaving.insert(member.to_owned());
         } else {
@@ -123,7 +126,12 @@ impl FleetBook {
         }
     }
 
-    /// Notes that a member must be looked at again.
+    /// Notes that a member is another one: the next decision shall see it.
+    pub fn changed(&mut self, member: &str) {
+        self.changed.insert(member.to_owned());
+    }
+
+    /// Notes that a member's room must be counted again.
     pub fn stale(&mut self, member: &str) {
         self.stale.insert(member.to_owned());
     }
@@ -227,19 +235,15 @@ impl FleetBook {
     /// Looks at members again whose turn has come.
     pub fn refresh(&mut self, world: &World) {
         let now = Mono::now();
-        let due: Vec<String> = self
-            .stale
-            .iter()
-            .filter(|name| {
-                let last = self.refreshed.get(*name);
-                last.is_none_or(|at| now.duration_since(*at) >= REFRESH)
-                    || self.fleet.get(name).is_none_or(|m| m.room == Room::Unknown)
-                    || world.member(name).is_none()
-                    || world.member(name).map(|m| health(&m, world))
-                        != self.fleet.get(name).map(|m| m.health)
-            })
-            .cloned()
-            .collect();
+        let is_due = |name: &String| {
+            let last = self.refreshed.get(name);
+            last.is_none_or(|at| now.duration_since(*at) >= REFRESH)
+                || self.fleet.get(name).is_some_and(|member| member.room == Room::Unknown)
+                    && fresh_room(name, world).is_some()
+        };
+        let mut due: BTreeSet<String> =
+            self.stale.iter().filter(|name| is_due(name)).cloned().collect();
+        due.append(&mut self.changed);
         let mut there = Vec::new();
         for name in due {
             self.stale.remove(&name);

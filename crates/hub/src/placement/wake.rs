@@ -67,7 +67,7 @@ impl Placement {
                 let changed = names.filter(|name| before.get(*name) != after.get(*name));
                 let changed: Changed = changed.map(|name| (name.clone(), Vec::new())).collect();
                 for name in changed.keys() {
-                    this.book(|book| book.stale(name));
+                    this.book(|book| book.changed(name));
                 }
                 this.wake_for(&changed);
                 before = after;
@@ -169,8 +169,6 @@ impl Placement {
     fn listen_to_members(&self) {
         let this = self.clone();
         self.world.objects().members.on_change(move |key, old, new| {
-            let leaves = new.is_some_and(|member| member.metadata.deletion_timestamp.is_some());
-            this.book(|book| book.note_member(&key.name, leaves));
             // Only what placement looks at: conditions and counts change all the time.
             let look = |member: &MemberCluster| {
                 (
@@ -182,6 +180,8 @@ impl Placement {
                 )
             };
             if old.map(|m| look(m)) != new.map(|m| look(m)) {
+                let leaves = new.is_some_and(|member| member.metadata.deletion_timestamp.is_some());
+                this.book(|book| book.note_member(&key.name, leaves));
                 let states: Vec<&MemberCluster> =
                     old.into_iter().chain(new).map(Arc::as_ref).collect();
                 this.note_change(&key.name, &states);
@@ -195,7 +195,7 @@ impl Placement {
                 this.watch_stuck(member);
             }
             SessionEvent::Sight | SessionEvent::Kinds => {
-                this.book(|book| book.stale(member));
+                this.book(|book| book.changed(member));
                 let cluster = this.world.member(member);
                 this.note_change(member, &cluster.as_deref().into_iter().collect::<Vec<_>>());
             }

@@ -160,3 +160,23 @@ async fn the_same_spare_room_is_not_promised_to_two_workloads() {
     }
     stage.end().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_cordon_holds_for_what_is_created_right_after_it() {
+    let stage = Stage::new().await;
+    stage.create(policy("all", json!({}))).await;
+    let members = dynamic(&stage.client(), "hanse.dev/v1alpha1", "MemberCluster", "");
+    let label = json!({"metadata": {"labels": {"tier": "gold"}}});
+    let cordon = json!({"spec": {"unschedulable": true}});
+    // The member has just been looked at, for another change of it, when it is cordoned.
+    for (change, name) in [(label, "api"), (cordon, "web")] {
+        members.patch("az-1", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+        hanse_rt::sleep(Duration::from_millis(1)).await;
+        stage.create(deployment(name, 6)).await;
+        hanse_rt::sleep(Duration::from_millis(10)).await;
+    }
+    stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
+    let counts = stage.replicas("web").await;
+    assert!(!counts.contains_key("az-1") && counts.len() == 2, "{counts:?}");
+    stage.end().await;
+}
