@@ -186,9 +186,16 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     stage.start_hub().await?;
     rows.show("restart: controllers run", seconds(start), "s");
     let none = Lost::new();
+    let asked = (Some(std::slice::from_ref(&key)), 1);
+    let decided = async {
+        board::wait(stage, "first decision", asked, |_, known| {
+            !known.spec.clusters.is_empty() && board::is_placed(known, &none)
+        })
+        .await?;
+        Ok::<_, anyhow::Error>(seconds(start))
+    };
     let first = async {
-        let asked = (Some(std::slice::from_ref(&key)), 1);
-        board::wait(stage, "first decision", asked, |hub, known| {
+        board::wait(stage, "first decision applied", asked, |hub, known| {
             !known.spec.clusters.is_empty()
                 && board::is_placed(known, &none)
                 && board::is_applied(hub, known, &none)
@@ -201,8 +208,9 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
         board::wait(stage, "looked at", (None, bindings + 1), all).await?;
         Ok(seconds(start))
     };
-    let (first, all) = futures::try_join!(first, all)?;
+    let (decided, first, all) = futures::try_join!(decided, first, all)?;
     let used = processor_time().saturating_sub(used).as_secs_f64();
+    rows.keep("restart: what came meanwhile is decided", decided, "s", RESTARTED);
     rows.keep("restart: what came meanwhile is decided and applied", first, "s", RESTARTED);
     rows.keep("restart: every copy compared", all, "s", RESTARTED);
     rows.show("restart: processor time until then", used, "s");
