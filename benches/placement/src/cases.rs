@@ -187,18 +187,15 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     rows.show("restart: controllers run", seconds(start), "s");
     let none = Lost::new();
     let asked = (Some(std::slice::from_ref(&key)), 1);
+    let is_decided =
+        |known: &ResourceBinding| !known.spec.clusters.is_empty() && board::is_placed(known, &none);
     let decided = async {
-        board::wait(stage, "first decision", asked, |_, known| {
-            !known.spec.clusters.is_empty() && board::is_placed(known, &none)
-        })
-        .await?;
+        board::wait(stage, "first decision", asked, |_, known| is_decided(known)).await?;
         Ok::<_, anyhow::Error>(seconds(start))
     };
     let first = async {
         board::wait(stage, "first decision applied", asked, |hub, known| {
-            !known.spec.clusters.is_empty()
-                && board::is_placed(known, &none)
-                && board::is_applied(hub, known, &none)
+            is_decided(known) && board::is_applied(hub, known, &none)
         })
         .await?;
         Ok::<_, anyhow::Error>(seconds(start))

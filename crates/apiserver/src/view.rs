@@ -100,19 +100,11 @@ impl View {
                     if index > 0 {
                         text.push(b',');
                     }
-                    match served(call, item) {
-                        Some(value) if call.kind.custom.is_some() => {
-                            text.extend_from_slice(value.to_string().as_bytes());
-                        }
-                        Some(value) => text.extend_from_slice(&untyped(value)),
-                        None if call.kind.custom.is_some() => text.extend_from_slice(item),
-                        None => match leading_type(item) {
-                            Some(rest) => {
-                                text.push(b'{');
-                                text.extend_from_slice(rest);
-                            }
-                            None => text.extend_from_slice(&untyped(value(call, item))),
-                        },
+                    let item = self.object(call, item);
+                    if call.kind.custom.is_some() {
+                        text.extend_from_slice(&item);
+                    } else {
+                        push_untyped(&mut text, &item);
                     }
                 }
                 text.extend_from_slice(b"]}");
@@ -138,13 +130,20 @@ impl View {
     }
 }
 
-/// An object of a built-in kind as lists have it: only the list says of what kind its items are.
-fn untyped(mut value: Value) -> Vec<u8> {
+/// Adds an object of a built-in kind as lists have it: only the list says of what kind its items
+/// are.
+fn push_untyped(text: &mut Vec<u8>, json: &[u8]) {
+    if let Some(rest) = leading_type(json) {
+        text.push(b'{');
+        text.extend_from_slice(rest);
+        return;
+    }
+    let mut value: Value = serde_json::from_slice(json).expect("stored objects are JSON");
     if let Some(fields) = value.as_object_mut() {
         fields.remove("apiVersion");
         fields.remove("kind");
     }
-    value.to_string().into_bytes()
+    text.extend_from_slice(value.to_string().as_bytes());
 }
 
 /// What follows `apiVersion` and `kind` in an object that begins with both, as most do.
