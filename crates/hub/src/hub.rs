@@ -307,7 +307,7 @@ impl Hub {
             // It knows whom it waits for before anybody asks it for a first decision.
             placement.start(&tasks);
             propagation.start(&tasks);
-            sync.start(&tasks);
+            sync.start(&tasks, placement.members_known().clone());
             status.start(&tasks);
             capacity.start(&tasks);
             senses.start(&tasks, world_of_tasks, policies);

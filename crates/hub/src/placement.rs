@@ -104,10 +104,17 @@ impl Placement {
 
     pub(crate) fn start(&self, tasks: &TaskSet) {
         self.look_first(tasks);
-        let this = self.clone();
-        crate::work(tasks, "placement", self.queue.clone(), AT_ONCE, move |key| {
-            let this = this.clone();
-            async move { this.reconcile(&key).await }
+        let (this, spawn, shutdown) = (self.clone(), tasks.clone(), tasks.shutdown());
+        tasks.spawn("placement-start", async move {
+            hanse_rt::select! {
+                () = shutdown.cancelled() => return,
+                () = this.members_known().ready() => {}
+            }
+            let queue = this.queue.clone();
+            crate::work(&spawn, "placement", queue, AT_ONCE, move |key| {
+                let this = this.clone();
+                async move { this.reconcile(&key).await }
+            });
         });
         self.follow_orders(tasks);
         self.follow_changes(tasks);

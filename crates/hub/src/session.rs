@@ -296,6 +296,12 @@ impl Session {
         copies.synced.contains(kind_id) || copies.empty.contains(kind_id)
     }
 
+    /// Whether its kinds are known, and the lists of all that are followed are whole.
+    pub(crate) fn is_listed(&self) -> bool {
+        let copies = self.read();
+        self.kinds().is_some() && copies.watched.is_subset(&copies.synced)
+    }
+
     /// Follows the copies of a kind from now on. False while the kind is not known to be served.
     pub fn follow(self: &Arc<Self>, api_version: &str, kind: &str) -> bool {
         let Some(served) = self.kinds().and_then(|kinds| kinds.get(api_version, kind).cloned())

@@ -5,10 +5,12 @@
 //! with the rendered one wherever it changed.
 
 mod apply;
+mod lanes;
 mod namespace;
 mod observe;
 mod plan;
 mod release;
+mod start;
 mod table;
 
 use std::{
@@ -19,10 +21,12 @@ use std::{
 
 use hanse_api::{ResourceBinding, TemplateRef, conditions::reason};
 use hanse_render::{RenderError, Share};
-use hanse_rt::{Mono, TaskSet};
+use hanse_rt::{Mono, Readiness, TaskSet};
 
 pub use plan::{Action, Barrier, Place, Reach, Seen, Stand, plan, share_of};
 pub use table::{SyncTable, Synced};
+
+use lanes::Lanes;
 
 use crate::{
     Key, Queue, Ruling, SessionEvent, Template, Worked, World,
@@ -34,8 +38,6 @@ use crate::{
     status::collect,
 };
 
-/// How many writes a member gets at once.
-const AT_ONCE: usize = 24;
 /// How long until something that waits for another object is looked at without an event.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -87,22 +89,14 @@ pub(crate) struct Sync {
     world: World,
     policies: Policies,
     table: SyncTable,
-    lanes: Arc<Mutex<BTreeMap<String, Lane>>>,
+    lanes: Lanes,
     /// Bindings that are being deleted.
     releases: Queue<Key>,
     /// Bindings whose status has to be told.
     status: Queue<Key>,
-    tasks: TaskSet,
     metrics: HubMetrics,
     corrections: Corrections,
     holders: Holders,
-}
-
-/// What is to be looked at in one member, and those who do it.
-#[derive(Debug)]
-struct Lane {
-    queue: Queue<Key>,
-    workers: TaskSet,
 }
 
 /// Members by the binding of which they have copies.
@@ -172,15 +166,14 @@ impl Sync {
         metrics: HubMetrics,
     ) -> Self {
         let releases = Queue::new(world.means().rng.fork("queue", "releases"));
-        let tasks = world.means().tasks.child("sync");
+        let lanes = Lanes::new(world.means().tasks.child("sync"), &world.means().rng);
         let this = Self {
             world,
             policies,
             table,
-            lanes: Arc::default(),
+            lanes,
             releases,
             status,
-            tasks,
             metrics,
             corrections: Corrections::default(),
             holders: Holders::default(),
@@ -189,7 +182,9 @@ impl Sync {
         this
     }
 
-    pub(crate) fn start(&self, tasks: &TaskSet) {
+    /// Starts to work, member by member once `known` says that the members have told of themselves.
+    pub(crate) fn start(&self, tasks: &TaskSet, known: Readiness) {
+        self.open_lanes(tasks, known);
         let this = self.clone();
         crate::work(tasks, "releases", self.releases.clone(), 1, move |key| {
             let this = this.clone();
@@ -240,6 +235,7 @@ impl Sync {
                 .collect();
             for member in members {
                 this.add(member, key.clone());
+                this.lanes.hurry(member);
             }
             // A companion is removed after its workload, and an autoscaler follows its shares.
             if let Some(binding) = new.or(old) {
@@ -268,14 +264,11 @@ impl Sync {
             SessionEvent::Sight
                 if this.world.session(member).is_some_and(|s| s.is_up() && s.kinds().is_none()) => {
             }
-            SessionEvent::Sight | SessionEvent::Kinds => {
-                this.member_changed(member);
-                // Nobody names what a former process left behind.
-                let session = this.world.session(member).filter(|session| session.is_up());
-                if let Some(session) = session.filter(|session| session.kinds().is_some()) {
-                    session.look_for(this.world.standing().kinds());
-                }
+            // Of one that answers the kinds are told next: before that there is nothing to do.
+            SessionEvent::Sight
+                if this.world.session(member).is_some_and(|s| s.is_up() && s.kinds().is_none()) => {
             }
+            SessionEvent::Sight | SessionEvent::Kinds => this.look_at_member(member),
             SessionEvent::Synced(kind) => {
                 // Who does not name the member waits for nothing there but its own copies.
                 this.touch_all(member, |binding| {
@@ -324,10 +317,7 @@ impl Sync {
 
     /// Ends the work on a member that is in the federation no more.
     fn forget(&self, member: &str) {
-        let lane = self.lanes.lock().expect("no holder of this lock panics").remove(member);
-        if let Some(lane) = lane {
-            lane.workers.end();
-        }
+        self.lanes.remove(member);
         self.holders.forget(member);
         for binding in self.table.forget_member(member) {
             collect(&self.status, binding.clone());
@@ -335,8 +325,23 @@ impl Sync {
         }
     }
 
+    /// Looks at all that a member has, or should have.
+    fn look_at_member(&self, member: &str) {
+        self.member_changed(member);
+        if !self.lanes.is_open(member) {
+            return;
+        }
+        // Nobody names what a former process left behind.
+        let session = self.world.session(member).filter(|session| session.is_up());
+        if let Some(session) = session.filter(|session| session.kinds().is_some()) {
+            session.look_for(self.world.standing().kinds());
+        }
+    }
+
     fn member_changed(&self, member: &str) {
-        self.touch_all(member, |_| true);
+        if self.lanes.is_open(member) {
+            self.touch_all(member, |_| true);
+        }
     }
 
     /// Touches what names a member, has copies there or is still to leave it, as far as it is
@@ -387,24 +392,6 @@ impl Sync {
         let known = self.world.objects().bindings.get(&binding);
         let importance = known.map_or(0, |known| plan::importance(&known, member));
         self.lane(member).add_with(binding, importance);
-    }
-
-    /// The queue of a member; its workers start with it.
-    fn lane(&self, member: &str) -> Queue<Key> {
-        let mut lanes = self.lanes.lock().expect("no holder of this lock panics");
-        if let Some(lane) = lanes.get(member) {
-            return lane.queue.clone();
-        }
-        let queue = Queue::new(self.world.means().rng.fork("sync", member));
-        let workers = self.tasks.child(member);
-        let this = self.clone();
-        let (name, lane) = (member.to_owned(), queue.clone());
-        crate::work(&workers, "sync", queue.clone(), AT_ONCE, move |key| {
-            let (this, member, lane) = (this.clone(), name.clone(), lane.clone());
-            async move { this.reconcile(&member, &key, &lane).await }
-        });
-        lanes.insert(member.to_owned(), Lane { queue: queue.clone(), workers });
-        queue
     }
 
     async fn reconcile(

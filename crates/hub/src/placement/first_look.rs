@@ -1,7 +1,8 @@
 //! A hub that starts does not know its members yet. What it would decide at once goes to the few
 //! that told of their room first, and stays there. So decisions that add wait until every member
 //! that they may go to, and that was well when the hub before was last seen, has told of its room
-//! or proved silent.
+//! or proved silent. While members tell, nothing else is done: all bindings would be looked at
+//! again for each of them, and those that have not told yet would be told of later.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +14,7 @@ use hanse_api::{
     MemberCluster,
     conditions::{is_true, member},
 };
-use hanse_rt::{Mono, TaskSet};
+use hanse_rt::{Mono, Readiness, TaskSet};
 use hanse_scheduler::{Member, Rules};
 use kube::ResourceExt as _;
 
@@ -22,17 +23,23 @@ use super::{
     affected::Asked,
     fleet::{is_joined, member_of},
 };
-use crate::{Key, World};
+use crate::{Key, Session, World};
 
 /// How long members may take at most. One that is silent is found out by its probe, in a few
 /// seconds; this is for one that answers and does not let its nodes or pods be read.
 const MOST: Duration = Duration::from_secs(10);
+/// When nobody has told anything for so long, what does not wait for the rest begins.
+const QUIET: Duration = Duration::from_millis(500);
 /// How often it is looked who has told.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Who has not told of its room yet, and which bindings wait for that. Cloning shares it.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FirstLook(Arc<Mutex<Looking>>);
+pub(super) struct FirstLook {
+    looking: Arc<Mutex<Looking>>,
+    /// Whether the members have told of themselves, or have stopped to.
+    known: Readiness,
+}
 
 #[derive(Debug, Default)]
 struct Looking {
@@ -43,7 +50,7 @@ struct Looking {
 
 impl FirstLook {
     fn with<R>(&self, change: impl FnOnce(&mut Looking) -> R) -> R {
-        change(&mut self.0.lock().expect("no holder of this lock panics"))
+        change(&mut self.looking.lock().expect("no holder of this lock panics"))
     }
 
     /// Whether a binding that these rules place has to wait. It is woken then.
@@ -102,19 +109,21 @@ fn is_untold(cluster: &MemberCluster, world: &World) -> bool {
 }
 
 impl Placement {
+    /// Ready when the members have told of themselves, or have stopped to.
+    pub(crate) const fn members_known(&self) -> &Readiness {
+        &self.first_look.known
+    }
+
     /// Begins to wait for the members. What they tell later is not waited for.
     pub(super) fn look_first(&self, tasks: &TaskSet) {
         let this = self.clone();
         let shutdown = tasks.shutdown();
         self.first_look.release(awaited(&self.world));
+        let mut hold = Some(self.first_look.known.hold("members"));
         tasks.spawn("first look", async move {
             let since = Mono::now();
-            let mut ticks = hanse_rt::interval(TICK, TICK);
+            let (mut told, mut told_at) = (0, since);
             loop {
-                hanse_rt::select! {
-                    () = shutdown.cancelled() => return,
-                    _ = ticks.tick() => {}
-                }
                 let left = awaited(&this.world);
                 let late = since.elapsed() >= MOST;
                 if late && !left.is_empty() {
@@ -128,11 +137,33 @@ impl Placement {
                 }
                 let left = if late { Vec::new() } else { left };
                 let done = left.is_empty();
+                let now_told = told_so_far(&this.world);
+                if now_told != told {
+                    (told, told_at) = (now_told, Mono::now());
+                }
+                if done || told_at.elapsed() >= QUIET {
+                    drop(hold.take());
+                }
                 this.wake(this.first_look.release(left));
                 if done {
                     return;
                 }
+                hanse_rt::select! {
+                    () = shutdown.cancelled() => return,
+                    () = hanse_rt::sleep(TICK) => {}
+                }
             }
         });
     }
+}
+
+/// Counts what the members have told: that they are there, that they answer, their kinds and room.
+fn told_so_far(world: &World) -> usize {
+    let told = |session: &Arc<Session>| {
+        let answers = session.sight().borrow().up.is_some();
+        1 + usize::from(answers)
+            + usize::from(session.kinds().is_some())
+            + usize::from(session.room().is_some())
+    };
+    world.sessions().iter().map(told).sum()
 }

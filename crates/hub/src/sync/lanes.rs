@@ -1,0 +1,143 @@
+//! A lane for each member: what is to be looked at there, and those who do it. When a hub starts,
+//! lanes are closed: they fill, and nobody works on them yet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use hanse_rt::{Rng, TaskSet};
+
+use crate::{Key, Queue};
+
+/// All lanes. Cloning shares them.
+#[derive(Clone, Debug)]
+pub(super) struct Lanes(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    state: Mutex<State>,
+    tasks: TaskSet,
+    rng: Rng,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lanes: BTreeMap<String, Lane>,
+    phase: Phase,
+    /// Members that got work of which nobody knew before the hub started, and are closed yet.
+    hurried: BTreeSet<String>,
+}
+
+/// What is to be looked at in one member.
+#[derive(Debug)]
+struct Lane {
+    queue: Queue<Key>,
+    /// Those who do it, once it is open.
+    workers: Option<TaskSet>,
+}
+
+/// Whether lanes open by themselves.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Phase {
+    /// The caches fill: what is new cannot be told from what is read.
+    #[default]
+    Filling,
+    /// Members are opened one after another.
+    Opening,
+    /// All lanes are open.
+    Open,
+}
+
+impl Lanes {
+    pub(super) fn new(tasks: TaskSet, rng: &Rng) -> Self {
+        let (state, rng) = (Mutex::default(), rng.fork("sync", "lanes"));
+        Self(Arc::new(Inner { state, tasks, rng }))
+    }
+
+    /// The queue of a member; `run` starts those who work on it when its lane is open.
+    pub(super) fn queue(&self, member: &str, run: impl FnOnce(&TaskSet, Queue<Key>)) -> Queue<Key> {
+        let mut state = self.lock();
+        let is_open = state.phase == Phase::Open;
+        let lane = state.lane(member, &self.0.rng);
+        if is_open && lane.workers.is_none() {
+            lane.start(self.0.tasks.child(member), run);
+        }
+        lane.queue.clone()
+    }
+
+    /// Opens the lane of a member, where that is not done.
+    pub(super) fn open(&self, member: &str, run: impl FnOnce(&TaskSet, Queue<Key>)) {
+        let mut state = self.lock();
+        state.hurried.remove(member);
+        let lane = state.lane(member, &self.0.rng);
+        if lane.workers.is_none() {
+            lane.start(self.0.tasks.child(member), run);
+        }
+    }
+
+    /// Whether somebody works on the lane of a member.
+    pub(super) fn is_open(&self, member: &str) -> bool {
+        let state = self.lock();
+        state.phase == Phase::Open
+            || state.lanes.get(member).is_some_and(|lane| lane.workers.is_some())
+    }
+
+    /// Whether nothing waits in the lane of a member and nobody works on it.
+    pub(super) fn is_through(&self, member: &str) -> bool {
+        self.lock().lanes.get(member).is_none_or(|lane| lane.queue.load() == 0)
+    }
+
+    /// From now on, work that is added is new.
+    pub(super) fn filled(&self) {
+        self.lock().phase = Phase::Opening;
+    }
+
+    /// Notes that a member has got work: if that is new, its lane opens before others.
+    pub(super) fn hurry(&self, member: &str) {
+        let mut state = self.lock();
+        let is_closed = |lane: &Lane| lane.workers.is_none();
+        if state.phase == Phase::Opening && state.lanes.get(member).is_none_or(is_closed) {
+            state.hurried.insert(member.to_owned());
+        }
+    }
+
+    /// Members whose lanes are to be opened first.
+    pub(super) fn hurried(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.lock().hurried)
+    }
+
+    /// From now on all lanes are open; gives those that are not yet.
+    pub(super) fn opened(&self) -> Vec<String> {
+        let mut state = self.lock();
+        state.phase = Phase::Open;
+        let closed = state.lanes.iter().filter(|(_, lane)| lane.workers.is_none());
+        closed.map(|(member, _)| member.clone()).collect()
+    }
+
+    /// Ends the work on a member.
+    pub(super) fn remove(&self, member: &str) {
+        if let Some(workers) = self.lock().lanes.remove(member).and_then(|lane| lane.workers) {
+            workers.end();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+impl State {
+    fn lane(&mut self, member: &str, rng: &Rng) -> &mut Lane {
+        self.lanes
+            .entry(member.to_owned())
+            .or_insert_with(|| Lane { queue: Queue::new(rng.fork("lane", member)), workers: None })
+    }
+}
+
+impl Lane {
+    fn start(&mut self, workers: TaskSet, run: impl FnOnce(&TaskSet, Queue<Key>)) {
+        run(&workers, self.queue.clone());
+        self.workers = Some(workers);
+    }
+}
