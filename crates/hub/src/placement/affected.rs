@@ -163,6 +163,11 @@ impl Affected {
         all.map(|(key, _)| key.clone()).collect()
     }
 
+    /// Whether a binding is known to wait.
+    pub(super) fn is_waiting(&self, key: &Key) -> bool {
+        self.waiting.contains_key(key)
+    }
+
     /// Whether no binding waits.
     pub(super) fn nobody_waits(&self) -> bool {
         self.waiting.is_empty()

@@ -96,7 +96,8 @@ impl Placement {
             // A decision is not looked at again because it was written; moves go on from there.
             if old.is_none() && this.is_fresh(key) {
                 // What happened while it was being written has woken nobody.
-                this.queue.add_after_with(key.clone(), new.spec.importance, LOOK_AGAIN);
+                let rank = rank(new.spec.importance, true);
+                this.queue.add_after_with(key.clone(), rank, LOOK_AGAIN);
             } else if old.is_none_or(|old| asks(&old.spec) != asks(&new.spec)) {
                 this.add(new);
             }
@@ -216,7 +217,10 @@ impl Placement {
     }
 
     fn add(&self, binding: &ResourceBinding) {
-        self.queue.add_with(Key::of(binding), binding.spec.importance);
+        let key = Key::of(binding);
+        let has_place =
+            !binding.spec.clusters.is_empty() && !self.affected(|all| all.is_waiting(&key));
+        self.queue.add_with(key, rank(binding.spec.importance, has_place));
     }
 
     pub(super) fn wake(&self, keys: impl IntoIterator<Item = Key>) {
@@ -291,7 +295,7 @@ impl Placement {
         let seen = fleet::observed(&cluster, &self.world);
         for (key, importance, delay) in self.affected(|all| all.waiting(Some(&seen))) {
             // Room is counted again at most so often: earlier there would be nothing new.
-            self.queue.add_after_with(key, importance, delay);
+            self.queue.add_after_with(key, rank(importance, false), delay);
         }
     }
 
@@ -308,10 +312,30 @@ impl Placement {
     }
 }
 
+/// Its importance decides when a binding is looked at; of equal ones, those without a place go
+/// before those whose place is only looked at again, of which a start brings all.
+const fn rank(importance: i32, has_place: bool) -> i32 {
+    let last = if has_place { 0 } else { 1 };
+    importance.saturating_mul(2).saturating_add(last)
+}
+
 /// What a binding asks of placement, and how far its moves are.
 fn asks(spec: &ResourceBindingSpec) -> impl PartialEq {
     (
         (&spec.template, &spec.policy, spec.replicas, &spec.replica_request, spec.importance),
         (&spec.follows, &spec.finished, &spec.moves),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_no_place_goes_before_those_of_its_importance_and_after_more_important_ones() {
+        assert!(rank(0, false) > rank(0, true));
+        assert!(rank(0, false) < rank(1, true));
+        assert!(rank(-1, false) < rank(0, true));
+        assert!(rank(i32::MAX, true) >= rank(i32::MAX - 1, false), "the ends share a rank");
+    }
 }

@@ -141,3 +141,36 @@ impl Lane {
         self.workers = Some(workers);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_lane_fills_until_it_is_opened_and_new_work_is_told_from_what_was_read() {
+        let tasks = TaskSet::new("test");
+        let lanes = Lanes::new(tasks.child("sync"), &Rng::from_seed(1));
+        let closed = |_: &TaskSet, _: Queue<Key>| panic!("nobody works on a closed lane");
+        lanes.hurry("a");
+        assert!(lanes.hurried().is_empty(), "what a cache fills with is not new");
+        lanes.queue("a", closed).add(Key::new("shop", "web"));
+        assert!(!lanes.is_open("a") && !lanes.is_through("a"));
+        lanes.filled();
+        lanes.hurry("a");
+        lanes.hurry("b");
+        assert_eq!(lanes.hurried(), BTreeSet::from(["a".to_owned(), "b".to_owned()]));
+        assert!(lanes.hurried().is_empty(), "they are told once");
+        let mut waiting = 0;
+        lanes.open("a", |_, queue| waiting = queue.len());
+        assert_eq!(waiting, 1, "what came before is there");
+        lanes.open("a", closed);
+        lanes.hurry("a");
+        assert!(lanes.is_open("a") && lanes.hurried().is_empty());
+        lanes.queue("c", closed);
+        assert_eq!(lanes.opened(), ["c"], "and is opened by whom it is told");
+        let mut started = false;
+        lanes.queue("d", |_, _| started = true);
+        assert!(started && lanes.is_open("d"), "one that comes later is open from the start");
+        tasks.kill().await;
+    }
+}
