@@ -28,8 +28,9 @@ use crate::{Key, Session, World};
 /// How long members may take at most. One that is silent is found out by its probe, in a few
 /// seconds; this is for one that answers and does not let its nodes or pods be read.
 const MOST: Duration = Duration::from_secs(10);
-/// When nobody has told anything for so long, what does not wait for the rest begins.
-const QUIET: Duration = Duration::from_millis(500);
+/// When nobody has told anything for so long, what does not wait for the rest begins. Longer than
+/// a probe takes to fail, and than a far member takes to say who it is.
+const QUIET: Duration = Duration::from_millis(1500);
 /// How often it is looked who has told.
 const TICK: Duration = Duration::from_millis(50);
 
