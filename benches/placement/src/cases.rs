@@ -209,7 +209,7 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     let used = processor_time().saturating_sub(used).as_secs_f64();
     rows.keep("restart: what came meanwhile is decided", decided, "s", RESTARTED);
     rows.keep("restart: what came meanwhile is decided and applied", first, "s", RESTARTED);
-    rows.keep("restart: every copy compared", all, "s", RESTARTED);
+    rows.show("restart: every copy compared", all, "s");
     rows.show("restart: processor time until then", used, "s");
     // What would be written late is written by then.
     hanse_rt::sleep(IDLE).await;
