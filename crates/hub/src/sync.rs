@@ -264,10 +264,6 @@ impl Sync {
             SessionEvent::Sight
                 if this.world.session(member).is_some_and(|s| s.is_up() && s.kinds().is_none()) => {
             }
-            // Of one that answers the kinds are told next: before that there is nothing to do.
-            SessionEvent::Sight
-                if this.world.session(member).is_some_and(|s| s.is_up() && s.kinds().is_none()) => {
-            }
             SessionEvent::Sight | SessionEvent::Kinds => this.look_at_member(member),
             SessionEvent::Synced(kind) => {
                 // Who does not name the member waits for nothing there but its own copies.
@@ -327,10 +323,10 @@ impl Sync {
 
     /// Looks at all that a member has, or should have.
     fn look_at_member(&self, member: &str) {
-        self.member_changed(member);
         if !self.lanes.is_open(member) {
             return;
         }
+        self.touch_all(member, |_| true);
         // Nobody names what a former process left behind.
         let session = self.world.session(member).filter(|session| session.is_up());
         if let Some(session) = session.filter(|session| session.kinds().is_some()) {

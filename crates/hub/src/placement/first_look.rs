@@ -2,7 +2,7 @@
 //! that told of their room first, and stays there. So decisions that add wait until every member
 //! that they may go to, and that was well when the hub before was last seen, has told of its room
 //! or proved silent. While members tell, nothing else is done: all bindings would be looked at
-//! again for each of them, and those that have not told yet would be told of later.
+//! again for each of them, and reading their copies would keep the others from telling.
 
 use std::{
     collections::BTreeMap,

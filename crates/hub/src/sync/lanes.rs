@@ -60,27 +60,20 @@ impl Lanes {
         let mut state = self.lock();
         let is_open = state.phase == Phase::Open;
         let lane = state.lane(member, &self.0.rng);
-        if is_open && lane.workers.is_none() {
-            lane.start(self.0.tasks.child(member), run);
+        if is_open {
+            lane.start(&self.0.tasks, member, run);
         }
         lane.queue.clone()
     }
 
     /// Opens the lane of a member, where that is not done.
     pub(super) fn open(&self, member: &str, run: impl FnOnce(&TaskSet, Queue<Key>)) {
-        let mut state = self.lock();
-        state.hurried.remove(member);
-        let lane = state.lane(member, &self.0.rng);
-        if lane.workers.is_none() {
-            lane.start(self.0.tasks.child(member), run);
-        }
+        self.lock().lane(member, &self.0.rng).start(&self.0.tasks, member, run);
     }
 
     /// Whether somebody works on the lane of a member.
     pub(super) fn is_open(&self, member: &str) -> bool {
-        let state = self.lock();
-        state.phase == Phase::Open
-            || state.lanes.get(member).is_some_and(|lane| lane.workers.is_some())
+        self.lock().is_open(member)
     }
 
     /// Whether nothing waits in the lane of a member and nobody works on it.
@@ -96,8 +89,7 @@ impl Lanes {
     /// Notes that a member has got work: if that is new, its lane opens before others.
     pub(super) fn hurry(&self, member: &str) {
         let mut state = self.lock();
-        let is_closed = |lane: &Lane| lane.workers.is_none();
-        if state.phase == Phase::Opening && state.lanes.get(member).is_none_or(is_closed) {
+        if state.phase == Phase::Opening && !state.is_open(member) {
             state.hurried.insert(member.to_owned());
         }
     }
@@ -107,12 +99,12 @@ impl Lanes {
         std::mem::take(&mut self.lock().hurried)
     }
 
-    /// From now on all lanes are open; gives those that are not yet.
-    pub(super) fn opened(&self) -> Vec<String> {
+    /// From now on all lanes are open; gives those of these members that are not yet.
+    pub(super) fn opened(&self, members: impl Iterator<Item = String>) -> Vec<String> {
         let mut state = self.lock();
+        let closed = members.filter(|member| !state.is_open(member)).collect();
         state.phase = Phase::Open;
-        let closed = state.lanes.iter().filter(|(_, lane)| lane.workers.is_none());
-        closed.map(|(member, _)| member.clone()).collect()
+        closed
     }
 
     /// Ends the work on a member.
@@ -128,6 +120,11 @@ impl Lanes {
 }
 
 impl State {
+    fn is_open(&self, member: &str) -> bool {
+        self.phase == Phase::Open
+            || self.lanes.get(member).is_some_and(|lane| lane.workers.is_some())
+    }
+
     fn lane(&mut self, member: &str, rng: &Rng) -> &mut Lane {
         self.lanes
             .entry(member.to_owned())
@@ -136,9 +133,12 @@ impl State {
 }
 
 impl Lane {
-    fn start(&mut self, workers: TaskSet, run: impl FnOnce(&TaskSet, Queue<Key>)) {
-        run(&workers, self.queue.clone());
-        self.workers = Some(workers);
+    /// Starts those who work on it, where that is not done.
+    fn start(&mut self, tasks: &TaskSet, member: &str, run: impl FnOnce(&TaskSet, Queue<Key>)) {
+        if self.workers.is_none() {
+            let workers = self.workers.insert(tasks.child(member));
+            run(workers, self.queue.clone());
+        }
     }
 }
 
@@ -167,7 +167,8 @@ mod tests {
         lanes.hurry("a");
         assert!(lanes.is_open("a") && lanes.hurried().is_empty());
         lanes.queue("c", closed);
-        assert_eq!(lanes.opened(), ["c"], "and is opened by whom it is told");
+        let members = ["a", "c", "e"].map(str::to_owned);
+        assert_eq!(lanes.opened(members.into_iter()), ["c", "e"], "one without work is told too");
         let mut started = false;
         lanes.queue("d", |_, _| started = true);
         assert!(started && lanes.is_open("d"), "one that comes later is open from the start");

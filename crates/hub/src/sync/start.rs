@@ -5,7 +5,6 @@
 use std::{collections::VecDeque, time::Duration};
 
 use hanse_rt::{Mono, Readiness, TaskSet};
-use kube::ResourceExt as _;
 
 use super::Sync;
 use crate::{Key, Queue};
@@ -54,8 +53,8 @@ impl Sync {
 
     async fn open_all(&self, known: Readiness) {
         known.ready().await;
-        let members = self.world.objects().members.all();
-        let mut left: VecDeque<String> = members.iter().map(|member| member.name_any()).collect();
+        let members = || self.world.objects().members.keys().into_iter().map(|key| key.name);
+        let mut left: VecDeque<String> = members().collect();
         let mut under_way: Vec<(String, Mono)> = Vec::new();
         while !left.is_empty() {
             under_way.retain(|(member, since)| since.elapsed() < LONGEST && !self.is_read(member));
@@ -68,7 +67,7 @@ impl Sync {
             }
             hanse_rt::sleep(TICK).await;
         }
-        for member in self.lanes.opened() {
+        for member in self.lanes.opened(members()) {
             self.open(&member);
         }
     }
