@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_bench_scheduler::fleet::{self, Dice};
 use hanse_scheduler::{
-    Assignment, Fleet, Health, Member, Note, Planner, PodNeeds, Request, Resources,
+    Assignment, Fleet, Health, Member, Note, Planner, PodNeeds, Request, Resources, Room,
 };
 
 use crate::{
@@ -28,7 +28,7 @@ pub(crate) fn run(members: u64, rows: &mut Rows<'_>) {
         rows.add(name, value, unit, (target, karmada.filter(|_| ten)));
     };
     let before = resident();
-    let empty = fleet::fleet(members);
+    let empty = roomy(&fleet::fleet(members), count.div_ceil(10_000));
     let mut bindings = bindings(count);
     let mut planner = Planner::default();
     let mut fleet = empty.clone();
@@ -81,6 +81,17 @@ pub(crate) fn run(members: u64, rows: &mut Rows<'_>) {
         .count();
     note("restart: unchanged bindings", number(kept), "", None, None);
     note("restart, every binding decided once", seconds(start), "s", Some(10.0), None);
+}
+
+/// The fleet with so many times its nodes: room grows with what is to be placed.
+fn roomy(fleet: &Fleet, times: u64) -> Fleet {
+    Fleet::new(fleet.iter().map(|member| {
+        let mut member = member.clone();
+        if let Room::Nodes(nodes) = &mut member.room {
+            Arc::make_mut(nodes).shapes.iter_mut().for_each(|shape| shape.nodes *= times);
+        }
+        member
+    }))
 }
 
 /// A fifth of each of the scenarios a to e, 1 to 50 replicas (a: 1 to 5) of 20 shapes.

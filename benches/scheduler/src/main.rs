@@ -10,7 +10,9 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Parser;
-use hanse_scheduler::{Bounds, DivideBy, Fleet, Mode, Planner, Request, Rules, Selection};
+use hanse_scheduler::{
+    Bounds, DivideBy, Fleet, LabelRule, Mode, Planner, Request, Rules, Selection,
+};
 use serde::Serialize;
 
 use instructions::{By, Instructions};
@@ -197,24 +199,29 @@ fn large(figures: &mut Vec<Figure>, budget: Duration) {
     }
 }
 
+/// Every member has bounds, and room that is counted: a policy has 64 entries at most, so that
+/// each of them is for a 64th of the members.
 fn large_case(members: u64, replicas: u32) -> (Fleet, Request) {
-    let mut fleet = fleet::fleet(members);
+    const SHARES: usize = 64;
+    let share = |at: usize| (at % SHARES).to_string();
+    let fleet = fleet::fleet(members);
+    let labelled = fleet.iter().enumerate().map(|(at, member)| {
+        let mut member = member.clone();
+        Arc::make_mut(&mut member.labels).insert("share".to_owned(), share(at));
+        member
+    });
+    let fleet = Fleet::new(labelled);
     let mut dice = Dice(members);
-    let bounds = fleet.iter().map(|member| {
+    let bounds = (0..SHARES).map(|at| {
         let min = u32::try_from(dice.within(0, 20)).unwrap_or(0);
         let most = 100 + u32::try_from(dice.within(0, 900)).unwrap_or(0);
-        let names = vec![member.name.to_string()];
-        Bounds { clusters: Selection { names, ..Selection::default() }, min, max: Some(min + most) }
+        let labels = vec![LabelRule::In("share".to_owned(), vec![share(at)])];
+        let clusters = Selection { labels, ..Selection::default() };
+        Bounds { clusters, min, max: Some(min + most) }
     });
-    // A policy has 64 entries at most; each is for one member, and the rest are free.
-    let rules = Rules { bounds: bounds.take(64).collect(), ..Rules::default() };
+    let rules = Rules { bounds: bounds.collect(), ..Rules::default() };
     let mut request = fleet::request(Mode::Divide(DivideBy::Weighted(Arc::default())), rules);
     request.replicas = replicas;
-    request.needs = Arc::default();
-    let names: Vec<Arc<str>> = fleet.iter().map(|member| Arc::clone(&member.name)).collect();
-    for name in names {
-        fleet.set_room(&name, hanse_scheduler::Room::Unknown);
-    }
     (fleet, request)
 }
 

@@ -93,15 +93,15 @@ impl Status {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<(), kube::Error> {
-        let Some(seen) = observe::observe(&self.world, &self.table, key) else {
-            return Ok(());
-        };
         let left = self.looked.saturating_duration_since(Mono::now());
-        if !left.is_zero() && plan::knows_less(&seen) {
+        if !left.is_zero() && observe::knows_less(&self.world, &self.table, key) {
             // What the last hub told stands until this one has seen as much.
             self.queue.add_after(key.clone(), left);
             return Ok(());
         }
+        let Some(seen) = observe::observe(&self.world, &self.table, key) else {
+            return Ok(());
+        };
         let told = plan(&seen);
         let fault = told.fault.as_ref().map(|fault| {
             let words = format!("{}: {fault}", key_of_template(&seen.binding.spec.template));

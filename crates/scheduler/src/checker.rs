@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Decision, DivideBy, Enforce, Fleet, HOSTNAME, Health, Member, Mode, NodeShape, PodNeeds,
-    Request, Resources, Room, Standby, TierMode,
+    Request, Resources, Room, Skew, Standby, TierMode,
 };
 
 /// A promise that a decision breaks.
@@ -23,6 +23,14 @@ pub enum Violation {
         short: u64,
         /// Replicas asked for.
         asked: u64,
+    },
+    /// More was placed than the tenant's quota leaves.
+    #[error("{placed} placed, and the quota leaves {quota}")]
+    Quota {
+        /// Replicas placed.
+        placed: u64,
+        /// What the quota leaves.
+        quota: u32,
     },
     /// A member holds fewer or more than its bounds admit.
     #[error("{member} holds {count}, outside its bounds")]
@@ -79,6 +87,7 @@ impl Violation {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Sum { .. } => "Sum",
+            Self::Quota { .. } => "Quota",
             Self::Bounds { .. } => "Bounds",
             Self::Room { .. } => "Room",
             Self::Closed { .. } => "Closed",
@@ -108,7 +117,10 @@ pub fn check(fleet: &Fleet, request: &Request, decision: &Decision) -> Vec<Viola
         check_bounds(member, request, count, before, &mut found);
     }
     check_spread(fleet, request, decision, &mut found);
-    if request.rules.tier_mode == TierMode::Overflow && matches!(request.mode, Mode::Divide(_)) {
+    // That enough runs elsewhere comes before the order of tiers.
+    let running = request.rules.survive.as_ref().is_some_and(|it| it.standby == Standby::Running);
+    let overflows = request.rules.tier_mode == TierMode::Overflow && !running;
+    if overflows && matches!(request.mode, Mode::Divide(_)) {
         check_tiers(fleet, request, decision, &mut found);
     }
     check_survival(fleet, request, decision, &mut found);
@@ -124,6 +136,12 @@ fn check_sum(request: &Request, decision: &Decision, found: &mut Vec<Violation>)
     let asked = u64::from(request.replicas);
     if placed + short != asked {
         found.push(Violation::Sum { placed, short, asked });
+    }
+    let most = |quota: u32| request.previous.total().max(quota.into());
+    if let Some(quota) = request.quota.filter(|quota| placed > most(*quota))
+        && request.mode != Mode::Whole
+    {
+        found.push(Violation::Quota { placed, quota });
     }
 }
 
@@ -155,7 +173,8 @@ fn check_room(
     found: &mut Vec<Violation>,
 ) {
     let more = u64::from(count - before);
-    if let Some(fits) = room(member, &request.needs)
+    let places = places(member, &request.needs).saturating_sub(before.into());
+    if let Some(fits) = room(member, &request.needs).map(|fits| fits.min(places))
         && more > fits
     {
         found.push(Violation::Room { member: Arc::clone(&member.name), more, fits });
@@ -239,11 +258,13 @@ fn check_tiers(fleet: &Fleet, request: &Request, decision: &Decision, found: &mu
             _ => member.room == Room::Unknown,
         };
         let added = u64::from(count(member).saturating_sub(before(member)));
+        let full = u64::from(count(member)) >= places(member, &request.needs);
         let usable = strict || count(member) > 0;
         // Room that the member would have to add comes after ready room in later tiers.
         is_open(member, request)
             && usable
             && !bounded
+            && !full
             && !weightless
             && ready(member, &request.needs).is_none_or(|fits| fits > added)
     };
@@ -318,15 +339,30 @@ fn room(member: &Member, needs: &PodNeeds) -> Option<u64> {
     ready(member, needs).map(|fits| fits + grown)
 }
 
+/// How many replicas that keep apart find a place in all, whatever stands there.
+fn places(member: &Member, needs: &PodNeeds) -> u64 {
+    let Room::Nodes(nodes) = &member.room else {
+        return u64::MAX;
+    };
+    let shapes: Vec<_> = nodes.shapes.iter().filter(|shape| admits(shape, needs)).collect();
+    let each = needs.apart.iter().map(|label| {
+        if label == HOSTNAME {
+            return shapes.iter().map(|shape| shape.nodes).sum();
+        }
+        let values = shapes.iter().filter_map(|shape| shape.class.labels.get(label));
+        values.collect::<BTreeSet<_>>().len() as u64
+    });
+    each.min().unwrap_or(u64::MAX)
+}
+
 /// Room counted node by node.
 fn ready(member: &Member, needs: &PodNeeds) -> Option<u64> {
     let Room::Nodes(nodes) = &member.room else {
         return None;
     };
-    let mut places: Vec<(&NodeShape, u64)> = Vec::new();
-    for shape in &nodes.shapes {
-        places.push((shape, on_one_node(shape, member, needs)));
-    }
+    let shapes = nodes.shapes.iter().filter(|shape| admits(shape, needs));
+    let places: Vec<(&NodeShape, u64)> =
+        shapes.map(|shape| (shape, on_one_node(shape, member, needs))).collect();
     let mut sum: u64 = places.iter().map(|(shape, pods)| shape.nodes * pods).sum();
     for label in &needs.apart {
         let taken = places.iter().filter(|(_, pods)| *pods > 0);
@@ -339,10 +375,45 @@ fn ready(member: &Member, needs: &PodNeeds) -> Option<u64> {
         };
         sum = sum.min(places);
     }
+    for skew in &needs.skews {
+        sum = sum.min(evenly(&places, skew));
+    }
     for (_, limit) in nodes.corrections.iter().filter(|(shape, _)| is_as_hard(needs, shape)) {
         sum = sum.min(*limit);
     }
     Some(sum)
+}
+
+/// How many stand on these nodes when no domain is ahead of the emptiest by more than the limit:
+/// one round after the other, each domain with room takes one, until a domain that is full holds
+/// the rest back.
+fn evenly(places: &[(&NodeShape, u64)], skew: &Skew) -> u64 {
+    let mut domains: Vec<u64> = Vec::new();
+    if skew.label == HOSTNAME {
+        for (shape, pods) in places {
+            domains.extend((0..shape.nodes).map(|_| *pods));
+        }
+    } else {
+        let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+        for (shape, pods) in places {
+            if let Some(value) = shape.class.labels.get(&skew.label) {
+                *sums.entry(value).or_default() += shape.nodes * pods;
+            }
+        }
+        domains.extend(sums.into_values());
+    }
+    domains.sort_unstable();
+    let missing = (domains.len() as u64) < u64::from(skew.min_domains);
+    let (mut placed, mut height) = (0, 0);
+    for at in 0..domains.len() {
+        // Those from here on rise together, to where this one is full; what holds them back is
+        // the first of all, or an absent domain.
+        let emptiest = if missing { 0 } else { domains[0] };
+        let top = domains[at].min(emptiest.saturating_add(u64::from(skew.most.max(1))));
+        placed += (top.max(height) - height) * (domains.len() - at) as u64;
+        height = height.max(top);
+    }
+    placed
 }
 
 /// Whether every node that takes a replica with these needs would take one with the others.
@@ -364,16 +435,17 @@ fn is_as_hard(needs: &PodNeeds, other: &PodNeeds) -> bool {
         && other.apart.iter().all(|label| needs.apart.contains(label))
 }
 
-fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
+fn admits(shape: &NodeShape, needs: &PodNeeds) -> bool {
     let class = &shape.class;
     let labelled = needs.node_selector.iter().all(|(k, v)| class.labels.get(k) == Some(v));
     let tolerated = class
         .taints
         .iter()
         .all(|taint| needs.tolerations.iter().any(|toleration| toleration.tolerates(taint)));
-    if !labelled || !tolerated {
-        return 0;
-    }
+    labelled && tolerated
+}
+
+fn on_one_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
     let kept = |amount: u64| (amount * u64::from(member.reserve_percent)).div_ceil(100);
     let fits = |free: u64, all: u64, amount: u64| {
         free.saturating_sub(kept(all)).checked_div(amount).unwrap_or(u64::MAX)

@@ -9,7 +9,7 @@ mod copies;
 use std::{cell::RefCell, sync::Arc};
 
 use crate::{
-    Assignment, Cause, Decision, DivideBy, Fleet, Mode, Note, Report, Request, Shortfall,
+    Assignment, Cause, Decision, DivideBy, Fleet, Mode, Note, Report, Request, Shortfall, Standby,
     Unplaceable,
     candidate::{Candidate, candidates},
     choose::Want,
@@ -206,7 +206,10 @@ impl Answer<'_> {
 
     fn divided(&self, strategy: &DivideBy, report: Report) -> Result<Decision, Unplaceable> {
         let request = self.request;
-        let replicas = request.quota.map_or(request.replicas, |quota| quota.min(request.replicas));
+        // A quota keeps more from being added and takes nothing away.
+        let stands = u32::try_from(request.previous.total()).unwrap_or(u32::MAX);
+        let quota = request.quota.map_or(u32::MAX, |quota| quota.max(stands));
+        let replicas = request.replicas.min(quota);
         if replicas < request.replicas && (!request.partial || replicas == 0) {
             let shortfall = self.shortfall(u64::from(request.replicas - replicas));
             return Err(Unplaceable { why: Cause::TenantQuota(replicas), report, shortfall });
@@ -235,7 +238,7 @@ impl Answer<'_> {
         if !(fits_all || (request.partial && counts.placed > 0)) {
             return Err(self.refuse(&tried, &counts, report));
         }
-        survive::keep_running(self.fleet, &tried, &mut counts);
+        self.keep_running(&mut tried, &mut counts);
         let notes = self.notes(&tried, &counts);
         // Enough running elsewhere may have found a place for more.
         let missing = u64::from(request.replicas) - counts.placed;
@@ -250,6 +253,23 @@ impl Answer<'_> {
                 survive::answer(decision, request, domain, missing, shortfall)
             }
             None => Ok(decision),
+        }
+    }
+
+    /// Where enough has to run elsewhere when a domain is lost, spreads what was counted; with room
+    /// that members add, where ready room does not suffice.
+    fn keep_running(&self, tried: &mut Try<'_>, counts: &mut Counts) {
+        let survive = self.request.rules.survive.as_ref();
+        let Some(survive) = survive.filter(|survive| survive.standby == Standby::Running) else {
+            return;
+        };
+        let grow = !tried.elastic && self.candidates.iter().any(|one| one.fits.elastic > 0);
+        for elastic in std::iter::once(tried.elastic).chain(grow.then_some(true)) {
+            let spread = Try { elastic, ..*tried };
+            if let Some(kept) = survive::keep_running(self.fleet, survive, &spread, counts) {
+                (*tried, *counts) = (spread, kept);
+                return;
+            }
         }
     }
 

@@ -31,7 +31,7 @@ pub struct Request {
     /// is promised.
     pub spare: Option<Arc<Spare>>,
     /// Most replicas that the tenant's quota leaves to this workload, those it has counted in;
-    /// absent: no quota.
+    /// absent: no quota. It bounds what is divided, and takes away nothing that stands.
     pub quota: Option<u32>,
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     Assignment, Cause, Decision, Enforce, Fleet, Note, PodNeeds, Request, Shortfall, Spare,
-    Standby, Topology, Unplaceable,
+    Standby, Survive, Topology, Unplaceable,
     candidate::Candidate,
     losses::{Asked, Replacer},
     share::{Counts, Try},
@@ -43,37 +43,48 @@ pub(crate) fn domain_of(fleet: &Fleet, key: &Topology, at: usize) -> Arc<str> {
 }
 
 /// With Running, no domain may hold more than what can be spared: what is above goes to members
-/// in other domains, as far as these take it. Counts stay as they are where not all find a place.
-pub(crate) fn keep_running(fleet: &Fleet, tried: &Try<'_>, counts: &mut Counts) {
-    let Some(survive) = &tried.request.rules.survive else {
-        return;
-    };
-    if survive.standby != Standby::Running {
-        return;
-    }
+/// in other domains. Absent where these do not take all of it. With steady, what runs is moved
+/// only where the policy requires that the loss is survived.
+pub(crate) fn keep_running(
+    fleet: &Fleet,
+    survive: &Survive,
+    tried: &Try<'_>,
+    counts: &Counts,
+) -> Option<Counts> {
     let spare = tried.replicas.saturating_sub(needed(survive.min_percent, tried.replicas));
+    let keeps = tried.steady && survive.enforce == Enforce::Warn;
+    let kept = |(candidate, count): (&Candidate, &u32)| {
+        if keeps { candidate.previous.min(*count) } else { 0 }
+    };
     let mut narrowed = tried.candidates.to_vec();
     let mut current = counts.clone();
     // Each turn closes a domain for good, so that there are no more turns than domains.
     for _ in 0..=tried.candidates.len() {
+        let floors: Vec<u32> = narrowed.iter().zip(&current.each).map(kept).collect();
+        let floors_of = by_domain(fleet, &narrowed, &survive.domain, &floors);
+        let floor_of = |domain: &Arc<str>| floors_of.get(domain).copied().unwrap_or(0);
         let sums = by_domain(fleet, &narrowed, &survive.domain, &current.each);
-        let Some((domain, _)) = sums.iter().find(|(_, count)| **count > spare) else {
-            *counts = current;
-            return;
+        let over = |(domain, count): &(&Arc<str>, &u32)| **count > spare.max(floor_of(domain));
+        let Some((domain, _)) = sums.iter().find(over) else {
+            return Some(current);
         };
-        let mut left = spare;
-        for (candidate, count) in narrowed.iter_mut().zip(&current.each) {
+        let mut left = spare.saturating_sub(floor_of(domain));
+        for ((candidate, count), floor) in narrowed.iter_mut().zip(&current.each).zip(floors) {
             if domain_of(fleet, &survive.domain, candidate.at as usize) == *domain {
-                candidate.max = (*count).min(left);
-                candidate.min = candidate.min.min(candidate.max);
-                left -= candidate.max;
+                candidate.max = floor + (count - floor).min(left);
+                if candidate.max < candidate.min && !(tried.steady && candidate.holds) {
+                    // Fewer than its bounds ask for are none.
+                    candidate.max = 0;
+                }
+                left -= candidate.max.saturating_sub(floor);
             }
         }
         current = Try { candidates: &narrowed, ..*tried }.run();
         if current.placed < counts.placed {
-            return;
+            return None;
         }
     }
+    None
 }
 
 /// The domain whose loss would leave too few, and how many would be missing; the worst one.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hanse_api::{ClusterReplicas, ResourceBinding, conditions::reason};
+use hanse_api::{ClusterReplicas, MemberCluster, ResourceBinding, conditions::reason};
 use hanse_member::Digest;
 use hanse_render::Share;
 use serde_json::Value;
@@ -11,9 +11,37 @@ use crate::{
     Key, Ruling, Template, TemplateKey, World,
     placement::{is_divided, moves},
     propagation::{key_of_binding, key_of_template},
-    status::plan::{MemberSeen, Seen},
+    status::plan::{self, MemberSeen, Seen},
     sync::{Place, Stand, SyncTable, input, share_of},
 };
+
+/// Whether a hub that has just started would tell of copies as missing that it has not seen yet.
+/// It is asked for every binding each time one of its members has told of it, so that it looks at
+/// no more than it needs to.
+pub(super) fn knows_less(world: &World, table: &SyncTable, key: &Key) -> bool {
+    let Some(binding) = world.objects().bindings.get(key) else {
+        return false;
+    };
+    plan::knows_less(&binding, |name| {
+        let up = world.session(name).and_then(|session| session.sight().borrow().up);
+        let (_, looked) = table.look(key, name);
+        plan::is_pending(up, looked)
+            && is_staying(world, name)
+            && (is_divided(&binding) || !is_to_leave(world, &binding, name))
+    })
+}
+
+/// Whether a member is one of the federation and not lost.
+fn is_staying(world: &World, name: &str) -> bool {
+    let staying = |member: Arc<MemberCluster>| member.metadata.deletion_timestamp.is_none();
+    world.member(name).is_some_and(staying) && world.verdict(name) != "Lost"
+}
+
+/// Whether what stands in a member is to leave it.
+fn is_to_leave(world: &World, binding: &ResourceBinding, name: &str) -> bool {
+    world.evacuations().contains_key(name)
+        || moves::outgoing(&binding.spec.moves).contains_key(name)
+}
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
     let binding = world.objects().bindings.get(key)?;
@@ -31,7 +59,6 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
     let outgoing = moves::outgoing(&binding.spec.moves);
-    let orders = world.evacuations();
     let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
     let interpreters = world.rules().interpreters();
     let divided = is_divided(&binding);
@@ -54,7 +81,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
             // A part of a Job does not move: it counts where it is, and for good once it ended.
             seen.counts |= seen.copy.as_ref().is_some_and(|copy| has_ended(&copy.status.value()));
         } else {
-            seen.counts &= !orders.contains_key(&seen.name) && !outgoing.contains_key(&seen.name);
+            seen.counts &= !is_to_leave(world, &binding, &seen.name);
         }
         seen
     });
@@ -122,7 +149,6 @@ impl Copies<'_> {
         let session = self.world.session(name);
         let member = self.world.member(name);
         let place = member.as_ref().map(|member| Place::of(member)).unwrap_or_default();
-        let staying = member.is_some_and(|member| member.metadata.deletion_timestamp.is_none());
         let wanted = self.template.map(|one| input(one, share, self.ruling, &place));
         let (synced, looked) = self.table.look(self.key, name);
         let up = session.as_ref().and_then(|session| session.sight().borrow().up);
@@ -138,7 +164,7 @@ impl Copies<'_> {
             name: name.clone(),
             assigned: u32::try_from(cluster.replicas).unwrap_or(0),
             scaled: scaled.and_then(|count| u32::try_from(count).ok()),
-            counts: staying && self.world.verdict(name) != "Lost",
+            counts: is_staying(self.world, name),
             up,
             status: copy.as_ref().map(|copy| copy.status.value()),
             copy,

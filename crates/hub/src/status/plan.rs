@@ -1,9 +1,6 @@
 //! What the binding and the template should say. Pure.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_api::{
     BindingClusterStatus, BindingSummary, ResourceBinding, WorkloadHealth,
@@ -213,18 +210,19 @@ pub(super) fn has_answered(seen: &Seen, member: &MemberSeen) -> bool {
     member.current && health(seen, member) == Ok(Health::Healthy)
 }
 
-/// Whether a hub that has just started would tell of copies as missing that it has not seen yet.
-pub(super) fn knows_less(seen: &Seen) -> bool {
-    let told = seen.binding.status.iter().flat_map(|status| &status.clusters);
-    let applied: BTreeSet<&str> =
-        told.filter(|told| told.applied).map(|told| told.name.as_str()).collect();
-    let mut pending = seen.members.iter().filter(|member| member.counts && is_pending(member));
-    pending.any(|member| applied.contains(member.name.as_str()))
+/// Whether a hub that has just started would tell of copies as missing that it has not seen yet:
+/// of those that the hub before told of as applied, one is pending in its member.
+pub(super) fn knows_less(binding: &ResourceBinding, is_pending: impl Fn(&str) -> bool) -> bool {
+    let told = binding.status.iter().flat_map(|status| &status.clusters);
+    let mut applied = told.filter(|told| told.applied).map(|told| told.name.as_str());
+    applied.any(|name| {
+        binding.spec.clusters.iter().any(|cluster| cluster.name == name) && is_pending(name)
+    })
 }
 
-/// Whether a member has not been looked at yet, as far as is known.
-fn is_pending(member: &MemberSeen) -> bool {
-    member.up != Some(false) && !member.looked
+/// Whether a copy has not been looked at yet and may still be, by whether its member answers.
+pub(super) const fn is_pending(up: Option<bool>, looked: bool) -> bool {
+    !matches!(up, Some(false)) && !looked
 }
 
 /// Whether the template as it is now has been decided about, and all members have answered.

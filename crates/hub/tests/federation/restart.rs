@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering, time::Duration};
 
+use hanse_rt::Mono;
+use kube::api::DeleteParams;
 use serde_json::json;
 
-use crate::stage::{Stage, deployment, eventually, get, policy};
+use crate::stage::{Stage, deployment, dynamic, eventually, get, policy};
 
 fn writes(stage: &Stage) -> usize {
     stage.members.values().map(|member| member.writes.load(Ordering::Relaxed)).sum()
@@ -66,9 +68,8 @@ async fn what_was_deleted_while_the_hub_was_down_goes_from_the_members() {
     stage.create(deployment("web", 6)).await;
     stage.condition("apps/v1", "Deployment", "shop", "web", "Available", "True").await;
     stage.crash().await;
-    let client = stage.client();
-    let api = crate::stage::dynamic(&client, "apps/v1", "Deployment", "shop");
-    api.delete("web", &kube::api::DeleteParams::default()).await.unwrap();
+    let api = dynamic(&stage.client(), "apps/v1", "Deployment", "shop");
+    api.delete("web", &DeleteParams::default()).await.unwrap();
     stage.start().await;
     eventually("the copies to go", async || stage.replicas("web").await.is_empty().then_some(()))
         .await;
@@ -120,5 +121,31 @@ async fn a_member_that_never_tells_of_its_room_keeps_nothing_waiting_for_long() 
     })
     .await;
     assert_eq!(spread.into_keys().collect::<Vec<_>>(), ["aws-1", "az-1"]);
+    stage.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_is_silent_at_a_start_holds_up_nothing_elsewhere_for_long() {
+    let mut stage = Stage::new().await;
+    stage.create(policy("all", json!({"placement": {"clusters": [{"names": ["aws-1"]}]}}))).await;
+    stage.create(deployment("web", 4)).await;
+    stage.create(deployment("old", 2)).await;
+    for name in ["web", "old"] {
+        stage.condition("apps/v1", "Deployment", "shop", name, "Available", "True").await;
+    }
+    stage.crash().await;
+    let api = dynamic(&stage.client(), "apps/v1", "Deployment", "shop");
+    api.delete("old", &DeleteParams::default()).await.unwrap();
+    stage.patch("apps/v1", "Deployment", "web", json!({"spec": {"replicas": 7}})).await;
+    stage.members["gcp-1"].cut.store(true, Ordering::Relaxed);
+    let start = Mono::now();
+    stage.start().await;
+    eventually("what changed meanwhile", async || {
+        let (web, old) = (stage.replicas("web").await, stage.replicas("old").await);
+        (web == BTreeMap::from([("aws-1".to_owned(), 7)]) && old.is_empty()).then_some(())
+    })
+    .await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}: as long as somebody tells, and 1.5 s");
     stage.end().await;
 }

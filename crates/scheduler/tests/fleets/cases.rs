@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use hanse_scheduler::{
-    Bounds, DivideBy, Elastic, Fleet, Health, LabelRule, Member, Mode, NodeClass, NodeShape, Nodes,
-    PodNeeds, Request, Resources, Room, Rules, Selection, Spread, Taint, TaintEffect, TierMode,
-    Toleration, Topology, Weight,
+    Bounds, DivideBy, Elastic, Enforce, Fleet, HOSTNAME, Health, LabelRule, Member, Mode,
+    NodeClass, NodeShape, Nodes, Others, PodNeeds, Request, Resources, Room, Rules, Selection,
+    Skew, Spread, Standby, Survive, Taint, TaintEffect, TierMode, Toleration, Topology, Weight,
 };
 
 /// SplitMix64.
@@ -74,7 +74,13 @@ fn member(dice: &mut Dice, at: u32) -> Member {
     let health = if dice.percent(92) {
         Health::Good
     } else {
-        *dice.pick(&[Health::Lost, Health::ControlLost, Health::Recovering, Health::NotJoined])
+        *dice.pick(&[
+            Health::Lost,
+            Health::ControlLost,
+            Health::DataLost,
+            Health::Recovering,
+            Health::NotJoined,
+        ])
     };
     let taints = if dice.percent(10) { vec![taint("dedicated", dice)] } else { Vec::new() };
     let kinds = dice.percent(80).then(|| {
@@ -110,21 +116,25 @@ fn room(dice: &mut Dice) -> Room {
     if dice.percent(4) {
         return Room::Unknown;
     }
+    let labelled = |labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        NodeClass { labels: labels.collect(), taints: Vec::new() }
+    };
     let classes = [
-        Arc::new(NodeClass::default()),
-        Arc::new(NodeClass {
-            labels: BTreeMap::from([("disk".to_owned(), "ssd".to_owned())]),
-            taints: Vec::new(),
-        }),
-        Arc::new(NodeClass { labels: BTreeMap::new(), taints: vec![taint("gpu", dice)] }),
+        NodeClass::default(),
+        labelled(&[("disk", "ssd")]),
+        NodeClass { taints: vec![taint("gpu", dice)], ..NodeClass::default() },
+        labelled(&[("rack", "a")]),
+        labelled(&[("rack", "b"), ("disk", "ssd")]),
     ];
+    let classes = classes.map(Arc::new);
     let shapes = (0..dice.within(1, 3))
         .map(|_| {
             let cpu = u64::from(dice.within(0, 12)) * 250;
             let free = Resources {
                 cpu_milli: cpu,
                 memory_bytes: u64::from(dice.within(0, 8)) << 29,
-                others: BTreeMap::new(),
+                others: gpus(dice, 20, 8),
             };
             NodeShape {
                 nodes: u64::from(dice.within(1, 4)),
@@ -139,11 +149,17 @@ fn room(dice: &mut Dice) -> Room {
         resources: Resources {
             cpu_milli: u64::from(dice.within(0, 8)) * 500,
             memory_bytes: 8 << 30,
-            others: BTreeMap::new(),
+            others: gpus(dice, 20, 8),
         },
         pods: u64::from(dice.within(0, 20)),
     });
     Room::Nodes(Arc::new(Nodes { shapes, elastic, corrections: Vec::new() }))
+}
+
+/// A resource beside processor time and memory, in so many of a hundred cases.
+fn gpus(dice: &mut Dice, percent: u32, most: u32) -> BTreeMap<String, u64> {
+    let amount = dice.percent(percent).then(|| u64::from(dice.within(0, most)));
+    amount.map(|amount| ("example.com/gpu".to_owned(), amount)).into_iter().collect()
 }
 
 fn selection(dice: &mut Dice, members: &[Member]) -> Selection {
@@ -198,21 +214,7 @@ fn request(dice: &mut Dice, members: &[Member]) -> Request {
         ))),
         _ => Mode::Divide(DivideBy::Capacity),
     };
-    let mut needs = PodNeeds {
-        request: Resources {
-            cpu_milli: u64::from(dice.within(0, 4)) * 250,
-            memory_bytes: u64::from(dice.within(0, 2)) << 28,
-            others: BTreeMap::new(),
-        },
-        ..PodNeeds::default()
-    };
-    if dice.percent(10) {
-        needs.node_selector.insert("disk".to_owned(), "ssd".to_owned());
-    }
-    if dice.percent(30) {
-        let key = Some("gpu".to_owned());
-        needs.tolerations.push(Toleration { key, ..Toleration::default() });
-    }
+    let needs = needs(dice);
     let leaving =
         if dice.percent(5) { vec![Arc::clone(&dice.pick(members).name)] } else { Vec::new() };
     Request {
@@ -223,8 +225,50 @@ fn request(dice: &mut Dice, members: &[Member]) -> Request {
         mode,
         partial: dice.percent(15),
         leaving,
+        others: others(dice, members),
+        quota: dice.percent(10).then(|| dice.within(0, 2 * replicas)),
         ..Request::default()
     }
+}
+
+fn needs(dice: &mut Dice) -> PodNeeds {
+    let mut needs = PodNeeds {
+        request: Resources {
+            cpu_milli: u64::from(dice.within(0, 4)) * 250,
+            memory_bytes: u64::from(dice.within(0, 2)) << 28,
+            others: gpus(dice, 10, 2),
+        },
+        ..PodNeeds::default()
+    };
+    if dice.percent(10) {
+        needs.node_selector.insert("disk".to_owned(), "ssd".to_owned());
+    }
+    if dice.percent(30) {
+        let key = Some("gpu".to_owned());
+        needs.tolerations.push(Toleration { key, ..Toleration::default() });
+    }
+    let label = |dice: &mut Dice| dice.pick(&[HOSTNAME, "rack"]).to_string();
+    if dice.percent(5) {
+        needs.apart.push(label(dice));
+    }
+    if dice.percent(10) {
+        let (most, min_domains) = (dice.within(1, 3), dice.within(0, 3));
+        needs.skews.push(Skew { label: label(dice), most, min_domains });
+    }
+    needs
+}
+
+/// What it is to be near to, or to stay away from.
+fn others(dice: &mut Dice, members: &[Member]) -> Option<Arc<Others>> {
+    if !dice.percent(15) {
+        return None;
+    }
+    let mut some = |percent| -> Vec<Arc<str>> {
+        let some = members.iter().filter(|_| dice.percent(percent));
+        some.map(|member| Arc::clone(&member.name)).collect()
+    };
+    let (near, away) = (some(70), some(20));
+    Some(Arc::new(Others { near: dice.percent(50).then_some(near), away }))
 }
 
 fn rules(dice: &mut Dice, members: &[Member]) -> Rules {
@@ -248,7 +292,18 @@ fn rules(dice: &mut Dice, members: &[Member]) -> Rules {
             })
             .collect(),
         steady: dice.percent(80),
-        ..Rules::default()
+        tenant: dice.percent(15).then(|| selection(dice, members)),
+        survive: dice.percent(10).then(|| running(dice)),
+    }
+}
+
+/// Enough has to run elsewhere when a domain is lost. Room kept for it is looked at by itself.
+fn running(dice: &mut Dice) -> Survive {
+    Survive {
+        domain: dice.pick(&[Topology::Cluster, Topology::Region, Topology::Provider]).clone(),
+        min_percent: dice.within(1, 100),
+        standby: Standby::Running,
+        enforce: *dice.pick(&[Enforce::Warn, Enforce::Require]),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_scheduler::{
-    Assignment, Decision, DivideBy, Fleet, Mode, Note, Planner, Request, Row, Rules, Selection,
-    Spread, TierMode, Topology, Unplaceable, Weight, checker, schedule,
+    Assignment, Decision, DivideBy, Enforce, Fleet, Mode, Note, Planner, Request, Row, Rules,
+    Selection, Spread, TierMode, Topology, Unplaceable, Weight, checker, schedule,
 };
 
 use crate::{
@@ -107,6 +107,7 @@ fn odd_history(case: &Case, fleet: &Fleet, dice: &mut Dice) {
 fn is_plain(request: &Request) -> bool {
     let rules = &request.rules;
     rules.spread.is_empty()
+        && rules.survive.is_none()
         && rules.tiers.len() <= 1
         && rules.bounds.iter().all(|bounds| bounds.min <= 1)
         && matches!(&request.mode, Mode::Divide(DivideBy::Capacity | DivideBy::Weighted(_)))
@@ -186,6 +187,7 @@ fn packed(case: &Case, fleet: &Fleet, fresh: &Decision) {
         || !rules.spread.is_empty()
         || rules.tiers.len() > 1
         || rules.bounds.iter().any(|bounds| bounds.min > 1)
+        || rules.survive.is_some()
         || used_elastic(fresh)
         || fresh.shortfall.is_some()
         || case.request.replicas == 0
@@ -223,6 +225,7 @@ fn heaviest(case: &Case, fleet: &Fleet, fresh: &Decision) {
     if weights.is_empty()
         || rules.tiers.len() > 1
         || !rules.bounds.is_empty()
+        || rules.survive.is_some()
         || used_elastic(fresh)
         || fresh.shortfall.is_some()
     {
@@ -283,7 +286,9 @@ fn history(case: &Case, fleet: &Fleet, fresh: &Decision, dice: &mut Dice) {
         assert!(placed.iter().all(|(n, c)| more.assignment.of(n) >= c), "{more:?}");
     }
     let down = Request { replicas: dice.within(0, total), ..stands.clone() };
-    if let Ok(fewer) = decide(&settled, &down, case.key) {
+    if let Ok(fewer) = decide(&settled, &down, case.key)
+        && !displaces(&down.rules, &fewer)
+    {
         assert!(fewer.assignment.iter().all(|(n, c)| c <= placed.of(n)), "{placed:?} {fewer:?}");
     }
     if total > 0 {
@@ -316,7 +321,10 @@ fn losing(case: &Case, settled: &Fleet, stands: &Request, dice: &mut Dice) {
     }
 }
 
-/// Whether a spread moved running replicas, and the decision says so.
+/// Whether a spread, or that a loss has to be survived, moved running replicas, and the decision
+/// says so.
 fn displaces(rules: &Rules, decision: &Decision) -> bool {
-    !rules.spread.is_empty() && decision.notes.iter().any(|note| matches!(note, Note::Displaced(_)))
+    let required = rules.survive.as_ref().is_some_and(|it| it.enforce == Enforce::Require);
+    (required || !rules.spread.is_empty())
+        && decision.notes.iter().any(|note| matches!(note, Note::Displaced(_)))
 }

@@ -1,13 +1,20 @@
 //! An exhaustive solver for small fleets. It tries every set of members and shares no code with
 //! the engine.
 
+use std::collections::BTreeMap;
+
 use hanse_scheduler::{
-    DivideBy, Fleet, Health, Member, Mode, Request, Room, Selection, TierMode, Topology,
+    DivideBy, Enforce, Fleet, HOSTNAME, Health, Member, Mode, NodeShape, PodNeeds, Request,
+    Resources, Room, Selection, Skew, Standby, TierMode, Topology,
 };
 
 /// Whether there is an assignment of all replicas for a fresh request.
 pub(crate) fn is_feasible(fleet: &Fleet, request: &Request) -> bool {
     let rules = &request.rules;
+    let divides = matches!(request.mode, Mode::Divide(_));
+    if divides && request.quota.is_some_and(|quota| quota < request.replicas) {
+        return false;
+    }
     let everyone = Selection::default();
     let groups: Vec<Vec<&Selection>> = if rules.tiers.is_empty() {
         vec![vec![&everyone]]
@@ -50,6 +57,7 @@ fn fits(request: &Request, used: &[&(&Member, u64, u64)]) -> bool {
     let high: u64 = used.iter().map(|entry| entry.2).sum();
     low <= replicas
         && replicas <= high
+        && enough_runs_elsewhere(request, used)
         && request.rules.spread.iter().all(|spread| {
             let mut domains: Vec<&str> = used.iter().map(|entry| spread.key.of(entry.0)).collect();
             domains.sort_unstable();
@@ -59,12 +67,45 @@ fn fits(request: &Request, used: &[&(&Member, u64, u64)]) -> bool {
         })
 }
 
+/// Whether replicas can stand so that no domain holds more than may be lost, where a policy
+/// requires it.
+fn enough_runs_elsewhere(request: &Request, used: &[&(&Member, u64, u64)]) -> bool {
+    let survive = request.rules.survive.as_ref();
+    let survive =
+        survive.filter(|it| it.standby == Standby::Running && it.enforce == Enforce::Require);
+    let Some(survive) = survive else {
+        return true;
+    };
+    let replicas = u64::from(request.replicas);
+    // The most that may be lost: what is left is still the share that has to run.
+    let may_be_lost = (0..=replicas)
+        .rev()
+        .find(|lost| (replicas - lost) * 100 >= replicas * u64::from(survive.min_percent));
+    let may_be_lost = may_be_lost.unwrap_or(0);
+    let mut domains: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
+    for (member, low, high) in used {
+        let domain = match survive.domain.of(member) {
+            "" => &member.name,
+            domain => domain,
+        };
+        let sums = domains.entry(domain).or_default();
+        *sums = (sums.0 + low, sums.1 + high);
+    }
+    domains.values().all(|(low, _)| *low <= may_be_lost)
+        && domains.values().map(|(_, high)| may_be_lost.min(*high)).sum::<u64>() >= replicas
+}
+
 /// Fewest and most replicas of a member that is used; absent when it cannot be.
 fn range(member: &Member, request: &Request) -> Option<(u64, u64)> {
     let rules = &request.rules;
     let open = member.health == Health::Good
         && !member.cordoned
         && !request.leaving.contains(&member.name)
+        && rules.tenant.as_ref().is_none_or(|tenant| tenant.admits(member))
+        && request.others.as_ref().is_none_or(|others| {
+            let near = others.near.as_ref().is_none_or(|near| near.contains(&member.name));
+            near && !others.away.contains(&member.name)
+        })
         && member.taints.iter().all(|t| rules.tolerations.iter().any(|own| own.tolerates(t)))
         && member.kinds.as_ref().is_none_or(|kinds| kinds.contains(&*request.kind))
         && rules
@@ -85,18 +126,10 @@ fn range(member: &Member, request: &Request) -> Option<(u64, u64)> {
         Room::Unknown if room_matters && matches!(request.mode, Mode::Divide(_)) => return None,
         Room::Unknown => u64::MAX >> 8,
         Room::Nodes(nodes) => {
-            let needs = &request.needs;
-            let ready: u64 =
-                nodes.shapes.iter().map(|s| s.nodes * on_node(s, member, request)).sum();
             let grown = nodes.elastic.as_ref().map_or(0, |elastic| {
-                (1..=elastic.pods)
-                    .take_while(|pods| {
-                        needs.request.cpu_milli * pods <= elastic.resources.cpu_milli
-                            && needs.request.memory_bytes * pods <= elastic.resources.memory_bytes
-                    })
-                    .count() as u64
+                times(&elastic.resources, &request.needs.request, elastic.pods)
             });
-            ready + grown
+            (places(member, request) + grown).min(apart(member, request))
         }
     };
     let bounds = rules.bounds.iter().find(|entry| entry.clusters.admits(member));
@@ -108,27 +141,91 @@ fn range(member: &Member, request: &Request) -> Option<(u64, u64)> {
     (low <= high && high > 0).then_some((low, high))
 }
 
+/// Places in all for replicas that keep apart. Nodes that the member adds count for none: how many
+/// there will be is not known.
+fn apart(member: &Member, request: &Request) -> u64 {
+    let needs = &request.needs;
+    let Room::Nodes(nodes) = &member.room else {
+        return u64::MAX;
+    };
+    let shapes = nodes.shapes.iter().filter(|shape| admits(shape, needs));
+    let open: Vec<(&NodeShape, u64)> = shapes.map(|shape| (shape, 1)).collect();
+    let places = needs.apart.iter().map(|label| by_domain(&open, label).len() as u64);
+    places.min().unwrap_or(u64::MAX)
+}
+
 /// How many replicas of a request fit on the nodes of a member.
 pub(crate) fn places(member: &Member, request: &Request) -> u64 {
     let Room::Nodes(nodes) = &member.room else {
         return 0;
     };
-    nodes.shapes.iter().map(|shape| shape.nodes * on_node(shape, member, request)).sum()
+    let needs = &request.needs;
+    let shapes = nodes.shapes.iter().filter(|shape| admits(shape, needs));
+    let open: Vec<(&NodeShape, u64)> =
+        shapes.map(|shape| (shape, on_node(shape, member, needs))).collect();
+    let all = open.iter().map(|(shape, each)| shape.nodes * each).sum();
+    let apart = needs
+        .apart
+        .iter()
+        .map(|label| by_domain(&open, label).into_iter().filter(|room| *room > 0).count() as u64);
+    let even = needs.skews.iter().map(|skew| one_by_one(&by_domain(&open, &skew.label), skew));
+    apart.chain(even).fold(all, u64::min)
 }
 
-fn on_node(shape: &hanse_scheduler::NodeShape, member: &Member, request: &Request) -> u64 {
-    let (needs, class) = (&request.needs, &shape.class);
-    if !needs.node_selector.iter().all(|(key, value)| class.labels.get(key) == Some(value))
-        || !class.taints.iter().all(|t| needs.tolerations.iter().any(|own| own.tolerates(t)))
-    {
-        return 0;
+/// Room by the value of a label of nodes.
+fn by_domain(open: &[(&NodeShape, u64)], label: &str) -> Vec<u64> {
+    let mut rooms = BTreeMap::new();
+    for (at, (shape, each)) in open.iter().enumerate() {
+        for node in 0..shape.nodes {
+            let value = match shape.class.labels.get(label) {
+                _ if label == HOSTNAME => format!("{at}-{node}"),
+                Some(value) => value.clone(),
+                None => continue,
+            };
+            *rooms.entry(value).or_default() += each;
+        }
     }
+    rooms.into_values().collect()
+}
+
+/// Puts one replica after the other into a domain that has room and may take it.
+fn one_by_one(rooms: &[u64], skew: &Skew) -> u64 {
+    let mut held = vec![0; rooms.len()];
+    loop {
+        let absent = rooms.len() < skew.min_domains as usize;
+        let emptiest = if absent { 0 } else { held.iter().copied().min().unwrap_or(0) };
+        let takes = |at: usize| held[at] < rooms[at] && held[at] < emptiest + u64::from(skew.most);
+        let Some(at) = (0..rooms.len()).find(|at| takes(*at)) else {
+            return held.iter().sum();
+        };
+        held[at] += 1;
+    }
+}
+
+fn admits(shape: &NodeShape, needs: &PodNeeds) -> bool {
+    needs.node_selector.iter().all(|(key, value)| shape.class.labels.get(key) == Some(value))
+        && shape.class.taints.iter().all(|t| needs.tolerations.iter().any(|own| own.tolerates(t)))
+}
+
+fn on_node(shape: &NodeShape, member: &Member, needs: &PodNeeds) -> u64 {
     let part = |amount: u64| (amount * u64::from(member.reserve_percent)).div_ceil(100);
-    let cpu = shape.free.cpu_milli.saturating_sub(part(shape.allocatable.cpu_milli));
-    let memory = shape.free.memory_bytes.saturating_sub(part(shape.allocatable.memory_bytes));
-    (1..=shape.free_pods)
-        .take_while(|pods| {
-            needs.request.cpu_milli * pods <= cpu && needs.request.memory_bytes * pods <= memory
-        })
-        .count() as u64
+    let mut free = shape.free.clone();
+    free.cpu_milli = free.cpu_milli.saturating_sub(part(shape.allocatable.cpu_milli));
+    free.memory_bytes = free.memory_bytes.saturating_sub(part(shape.allocatable.memory_bytes));
+    for (name, amount) in &mut free.others {
+        let all = shape.allocatable.others.get(name).copied().unwrap_or(0);
+        *amount = amount.saturating_sub(part(all));
+    }
+    times(&free, &needs.request, shape.free_pods)
+}
+
+/// How many fit, up to a number of pods, tried one after the other.
+fn times(free: &Resources, need: &Resources, pods: u64) -> u64 {
+    let holds = |count: &u64| {
+        let others = |name: &String| free.others.get(name).copied().unwrap_or(0);
+        need.cpu_milli * count <= free.cpu_milli
+            && need.memory_bytes * count <= free.memory_bytes
+            && need.others.iter().all(|(name, amount)| amount * count <= others(name))
+    };
+    (1..=pods).take_while(holds).count() as u64
 }
