@@ -95,7 +95,7 @@ pub(crate) fn collection(call: &Call, body: &Bytes) -> Result<Reply, Failure> {
         match delete(&call.named(key), &options) {
             Ok(Outcome::Removed(_, revision) | Outcome::Marked(_, revision)) => {
                 last = last.max(revision);
-                items.push(object.json.clone());
+                items.push(object.json());
             }
             Err(failure) if failure.code == StatusCode::NOT_FOUND => {}
             Err(failure) => return Err(failure),
@@ -170,17 +170,17 @@ fn attempt(call: &Call, options: &Options, current: &Object) -> Result<Option<Ou
         let removed = server.store.remove(kind, &key, expected, last, call.origin);
         return Ok(removed.ok().map(|removed| {
             after_write(server, call);
-            Outcome::Removed(removed.json.clone(), removed.revision)
+            Outcome::Removed(removed.json(), removed.revision)
         }));
     }
     if object == *old {
-        return Ok(Some(Outcome::Marked(current.json.clone(), current.revision)));
+        return Ok(Some(Outcome::Marked(current.json(), current.revision)));
     }
     let marked = Tree { value: object, managers: tree.managers.clone() };
     let stored = server.store.put(kind, &key, expected, marked, call.origin);
     Ok(stored.ok().map(|stored| {
         after_write(server, call);
-        Outcome::Marked(stored.json.clone(), stored.revision)
+        Outcome::Marked(stored.json(), stored.revision)
     }))
 }
 

@@ -17,7 +17,7 @@ use crate::{
 
 pub(crate) fn get(call: &Call) -> Result<Reply, Failure> {
     let object = call.current()?;
-    Ok(call.show(StatusCode::OK, &object.json, object.revision))
+    Ok(call.show(StatusCode::OK, &object.json(), object.revision))
 }
 
 pub(crate) fn list(call: &Call) -> Result<Reply, Failure> {
@@ -42,7 +42,7 @@ pub(crate) fn list(call: &Call) -> Result<Reply, Failure> {
         }
         seen += 1;
         if selector.matches(key, object) {
-            items.push(object.json.clone());
+            items.push(object.json());
         }
     }
     let mut meta = json!({ "resourceVersion": revision.to_string() });

@@ -20,7 +20,7 @@ pub(crate) fn handle(call: &Call, method: &str, body: &Bytes) -> Result<Reply, F
     let (json, revision) = match method {
         "GET" | "HEAD" => {
             let object = call.current()?;
-            (object.json.clone(), object.revision)
+            (object.json(), object.revision)
         }
         "PUT" => {
             let scale = decode::value(call, body)?;

@@ -216,18 +216,18 @@ impl Store {
         })
     }
 
-    /// Bytes of JSON and keys that the objects and the history hold; indices are not counted.
+    /// Bytes that the JSON of objects and history takes now, and keys; indices are not counted.
     pub(crate) fn bytes(&self) -> usize {
         let state = self.lock();
         let of_place = |place: &Resource| {
             let objects = place.objects.iter();
-            let objects: usize = objects.map(|(key, object)| key.len() + object.json.len()).sum();
+            let objects: usize = objects.map(|(key, object)| key.len() + object.size()).sum();
             // The newest state of an object is the same bytes as its last event.
             let past = place.history.iter().filter(|event| {
                 let now = place.objects.get(&event.key);
                 now.is_none_or(|now| now.revision != event.revision)
             });
-            objects + past.map(|event| event.object.json.len()).sum::<usize>()
+            objects + past.map(|event| event.object.size()).sum::<usize>()
         };
         state.resources.values().map(of_place).sum()
     }
@@ -315,7 +315,7 @@ impl Store {
         self.commit(&mut state, kind, key, change, &object, previous.as_ref());
         drop(state);
         if let Some(previous) = previous {
-            previous.cool();
+            previous.replaced();
         }
         Ok(object)
     }
@@ -325,7 +325,7 @@ impl Store {
         let mut state = self.lock();
         if let Some(place) = state.resources.get_mut(&kind.storage) {
             for object in place.objects.values_mut() {
-                let json = object.json.clone();
+                let json = object.json();
                 *object = Arc::new(Object::load(Some(kind), object.revision, json));
             }
         }
@@ -439,7 +439,7 @@ impl Store {
         }
         let has_work = state.index.has_work();
         if let Some(disk) = &self.disk {
-            let json = (change != Change::Deleted).then(|| object.json.clone());
+            let json = (change != Change::Deleted).then(|| object.json());
             state.pending.push(Pending { resource: Arc::clone(resource), key, revision, json });
             disk.wake();
         } else {
@@ -547,7 +547,7 @@ impl Resource {
     }
 
     fn remember(&mut self, event: Event, limit: usize) {
-        self.weight += event.object.json.len();
+        self.weight += event.object.length;
         self.history.push_back(Arc::new(event));
         while self.history.len() > limit
             || (self.weight > limit.saturating_mul(BYTES_A_CHANGE) && self.history.len() > 1)
@@ -555,7 +555,7 @@ impl Resource {
             let Some(oldest) = self.history.pop_front() else {
                 break;
             };
-            self.weight -= oldest.object.json.len();
+            self.weight -= oldest.object.length;
             self.floor = oldest.revision;
         }
     }

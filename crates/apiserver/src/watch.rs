@@ -198,7 +198,7 @@ impl Watch {
         {
             let line = match ready {
                 Ready::Line(line) => line,
-                Ready::There(object) => self.line("ADDED", &object.json),
+                Ready::There(object) => self.line("ADDED", &object.json()),
             };
             if batch.is_empty() && self.ready.is_empty() {
                 return line;
@@ -248,7 +248,7 @@ impl Watch {
             (true, false) => "DELETED",
             (false, false) => return None,
         };
-        Some(self.line(change, &event.object.json))
+        Some(self.line(change, &event.object.json()))
     }
 
     fn line(&self, change: &str, json: &Bytes) -> Bytes {

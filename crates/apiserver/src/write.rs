@@ -241,7 +241,7 @@ fn update(
 
 impl Written {
     fn of(object: &Object) -> Self {
-        Self { json: object.json.clone(), revision: object.revision }
+        Self { json: object.json(), revision: object.revision }
     }
 
     fn dry(object: &Tree) -> Self {

@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Object {
     pub(crate) revision: u64,
-    pub(crate) json: Bytes,
+    /// Bytes of its JSON.
+    pub(super) length: usize,
     labels: Box<[(Box<str>, Box<str>)]>,
     /// In the order of the kind's selectable fields.
     fields: Box<[Box<str>]>,
@@ -23,50 +24,123 @@ pub(crate) struct Object {
     pub(crate) owners: Box<[u128]>,
     /// Has a deletion timestamp.
     pub(crate) deleting: bool,
+    body: Mutex<Body>,
+}
+
+/// What an object says.
+#[derive(Debug)]
+struct Body {
+    text: Text,
     /// The object as a value, for as long as that is likely to be asked for.
-    tree: Mutex<Option<Arc<Tree>>>,
+    tree: Option<Arc<Tree>>,
+}
+
+/// The JSON of an object.
+#[derive(Clone, Debug)]
+enum Text {
+    Plain(Bytes),
+    /// By LZ4: a third of it, and read again in some microseconds.
+    Packed(Bytes),
+}
+
+impl Text {
+    fn json(self) -> Bytes {
+        match self {
+            Self::Plain(json) => json,
+            Self::Packed(bytes) => {
+                let json = lz4_flex::decompress_size_prepended(&bytes);
+                json.expect("what was packed can be read").into()
+            }
+        }
+    }
+
+    /// In as few bytes as it can be kept.
+    fn packed(self) -> Self {
+        match self {
+            Self::Plain(json) => {
+                let packed = lz4_flex::compress_prepend_size(&json).into_boxed_slice();
+                Self::Packed(packed.into())
+            }
+            packed @ Self::Packed(_) => packed,
+        }
+    }
+
+    const fn length(&self) -> usize {
+        match self {
+            Self::Plain(bytes) | Self::Packed(bytes) => bytes.len(),
+        }
+    }
 }
 
 impl Object {
     /// An object that waits for its place among the revisions.
     pub(super) fn draft(kind: &Kind, tree: &Tree) -> (Self, Draft) {
-        (Self::digest(Some(kind), 0, Bytes::new(), &tree.value), tree.draft())
+        (Self::digest(Some(kind), 0, Text::Plain(Bytes::new()), &tree.value), tree.draft())
     }
 
     /// The same at its revision.
     pub(super) fn settle(self, revision: u64, draft: Draft) -> Self {
-        Self { revision, json: draft.at(revision).into(), ..self }
+        let json: Bytes = draft.at(revision).into();
+        let length = json.len();
+        let body = Mutex::new(Body { text: Text::Plain(json), tree: None });
+        Self { revision, length, body, ..self }
     }
 
     /// An object from disk; its kind may be gone.
     pub(crate) fn load(kind: Option<&Kind>, revision: u64, json: Bytes) -> Self {
         let value = serde_json::from_slice(&json).unwrap_or_default();
-        Self::digest(kind, revision, json, &value)
+        let length = json.len();
+        Self { length, ..Self::digest(kind, revision, Text::Plain(json).packed(), &value) }
+    }
+
+    /// The object as it is sent.
+    pub(crate) fn json(&self) -> Bytes {
+        let text = self.body().text.clone();
+        text.json()
     }
 
     pub(crate) fn value(&self) -> Value {
-        serde_json::from_slice(&self.json).expect("stored objects are JSON")
+        serde_json::from_slice(&self.json()).expect("stored objects are JSON")
     }
 
     /// The object as a value to compute a write from.
     pub(crate) fn tree(&self) -> Arc<Tree> {
-        let warm = self.slot().clone();
+        let warm = self.body().tree.clone();
         warm.unwrap_or_else(|| {
-            Arc::new(Tree::parse(&self.json).expect("stored objects are JSON objects"))
+            Arc::new(Tree::parse(&self.json()).expect("stored objects are JSON objects"))
         })
     }
 
-    pub(super) fn warm(&self, tree: Tree) {
-        *self.slot() = Some(Arc::new(tree));
+    /// Bytes that its JSON takes now.
+    pub(super) fn size(&self) -> usize {
+        self.body().text.length()
     }
 
-    pub(super) fn cool(&self) {
-        let tree = self.slot().take();
+    pub(super) fn warm(&self, tree: Tree) {
+        self.body().tree = Some(Arc::new(tree));
+    }
+
+    /// Another state has taken its place.
+    pub(super) fn replaced(&self) {
+        let tree = self.body().tree.take();
         drop(tree);
     }
 
-    fn slot(&self) -> MutexGuard<'_, Option<Arc<Tree>>> {
-        self.tree.lock().expect("no holder of this lock panics")
+    /// It is not likely to be asked for soon.
+    pub(super) fn cool(&self) {
+        let (text, tree) = {
+            let mut body = self.body();
+            (body.text.clone(), body.tree.take())
+        };
+        // What was replaced meanwhile is about to go.
+        if tree.is_some() {
+            let packed = text.packed();
+            self.body().text = packed;
+        }
+    }
+
+    fn body(&self) -> MutexGuard<'_, Body> {
+        self.body.lock().expect("no holder of this lock panics")
     }
 
     pub(crate) fn label(&self, key: &str) -> Option<&str> {
@@ -78,13 +152,13 @@ impl Object {
         self.fields.get(index).map_or("", |value| value)
     }
 
-    fn digest(kind: Option<&Kind>, revision: u64, json: Bytes, value: &Value) -> Self {
+    fn digest(kind: Option<&Kind>, revision: u64, text: Text, value: &Value) -> Self {
         let meta = &value["metadata"];
         let labels = meta["labels"].as_object().into_iter().flatten();
         let owners = meta["ownerReferences"].as_array().into_iter().flatten();
         Self {
             revision,
-            json,
+            length: 0,
             labels: labels
                 .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
                 .collect(),
@@ -95,7 +169,7 @@ impl Object {
             uid: meta["uid"].as_str().map_or(0, uid_number),
             owners: owners.filter_map(|owner| owner["uid"].as_str().map(uid_number)).collect(),
             deleting: meta["deletionTimestamp"].is_string(),
-            tree: Mutex::new(None),
+            body: Mutex::new(Body { text, tree: None }),
         }
     }
 }

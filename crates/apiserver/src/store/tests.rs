@@ -109,3 +109,19 @@ fn a_writer_that_read_an_older_state_is_turned_away() {
     assert!(store.remove(&kind, "n/a", Expected::Revision(1), object("a", 2), None).is_err());
     assert_eq!(store.revision(), 2);
 }
+
+#[test]
+fn an_object_that_is_not_asked_for_takes_less_and_says_the_same() {
+    let (store, kind) = (Store::memory(8), kind());
+    let large = json!({ "metadata": { "name": "a", "namespace": "n" },
+        "data": { "text": "as it was before, ".repeat(100) } });
+    let object = store.put(&kind, "n/a", Expected::Absent, large, None).unwrap();
+    let (json, size) = (object.json(), object.size());
+    assert_eq!(size, json.len());
+    object.cool();
+    assert!(object.size() < size / 2, "{} of {size}", object.size());
+    assert_eq!((object.json(), object.length), (json.clone(), size));
+    assert_eq!(*object.tree(), Tree::parse(&json).unwrap());
+    object.cool();
+    assert_eq!(object.json(), json, "twice is as good as once");
+}

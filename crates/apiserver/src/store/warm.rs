@@ -25,7 +25,7 @@ static WARM: Mutex<Warm> = Mutex::new(Warm { objects: VecDeque::new(), bytes: 0 
 /// Keeps the tree of an object for some time.
 pub(super) fn keep(object: &Arc<Object>, tree: Tree) {
     object.warm(tree);
-    let size = object.json.len();
+    let size = object.length;
     let mut cold = Vec::new();
     {
         let mut warm = WARM.lock().expect("no holder of this lock panics");
