@@ -23,6 +23,10 @@ use clap::Parser;
 
 use figures::{Figures, Part};
 
+/// That of `hanse`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Placement at scale.
 #[derive(Debug, Parser)]
 struct Arguments {

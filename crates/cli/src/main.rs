@@ -32,6 +32,10 @@ use hanse_rt::telemetry::{self, LogFormat};
 
 use args::{Cli, Drill, Verb};
 
+/// Half of the processor time of a busy hub went into the allocator of the C library.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // One provider of cryptography for the whole process, chosen in docs/adr.
