@@ -61,19 +61,22 @@ impl ClusterSelection {
             && listed(&self.regions, member.region)
             && listed(&self.zones, member.zone)
             && !self.exclude.iter().any(|name| name == member.name)
-            && self.selector.as_ref().is_none_or(|selector| selects(selector, member.labels))
+            && self
+                .selector
+                .as_ref()
+                .is_none_or(|selector| selects(selector, |key| member.labels.get(key)))
     }
 }
 
-/// Whether a label selector matches labels; an operator that does not exist matches nothing.
-pub fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
+/// Whether a label selector matches labels, told by their keys; an operator that does not exist
+/// matches nothing.
+pub fn selects<'a>(selector: &LabelSelector, label: impl Fn(&str) -> Option<&'a String>) -> bool {
     let equal = selector.match_labels.iter().flatten();
-    equal.into_iter().all(|(key, value)| labels.get(key) == Some(value))
-        && selector.match_expressions.iter().flatten().all(|rule| holds(rule, labels))
+    equal.into_iter().all(|(key, value)| label(key) == Some(value))
+        && selector.match_expressions.iter().flatten().all(|rule| holds(rule, label(&rule.key)))
 }
 
-fn holds(rule: &LabelSelectorRequirement, labels: &BTreeMap<String, String>) -> bool {
-    let value = labels.get(&rule.key);
+fn holds(rule: &LabelSelectorRequirement, value: Option<&String>) -> bool {
     let listed = value.is_some_and(|value| rule.values.iter().flatten().any(|v| v == value));
     match rule.operator.as_str() {
         "In" => listed,

@@ -1,7 +1,5 @@
 //! Reading: one object, or a list with selectors and pages.
 
-use std::sync::Arc;
-
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::StatusCode;
@@ -12,7 +10,7 @@ use crate::{
     failure::Failure,
     request::{Call, JSON, Reply},
     selector::Selector,
-    store::Entry,
+    store::Part,
 };
 
 pub(crate) fn get(call: &Call) -> Result<Reply, Failure> {
@@ -30,31 +28,31 @@ pub(crate) fn list(call: &Call) -> Result<Reply, Failure> {
     let selector =
         Selector::parse(&call.shown, query.get("labelSelector"), query.get("fieldSelector"))?;
     let limit: usize = query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(0);
-    let (revision, start, entries) = entries(call)?;
-    let first = entries.partition_point(|(key, _)| Some(&**key) < start.as_deref());
-    let mut items: Vec<Bytes> = Vec::new();
-    let mut next: Option<Arc<str>> = None;
-    let mut seen = first;
-    for (key, object) in entries.iter().skip(first) {
-        if limit > 0 && items.len() == limit {
-            next = Some(Arc::clone(key));
-            break;
-        }
-        seen += 1;
-        if selector.matches(key, object) {
-            items.push(object.json());
-        }
-    }
-    let mut meta = json!({ "resourceVersion": revision.to_string() });
-    if let Some(next) = next {
-        meta["continue"] = token(revision, &next).into();
-        if selector.is_empty() {
-            meta["remainingItemCount"] = (entries.len() - seen).into();
+    let begin = Begin::of(call)?;
+    let part = Part {
+        prefix: &prefix(call),
+        start: &begin.start,
+        at: begin.revision,
+        limit,
+        counts: selector.is_empty() && begin.left.is_none(),
+        chosen: &|key, object| selector.matches(key, object),
+    };
+    let page = call.server.store.page(&call.kind.storage, &part);
+    let page = page.map_err(|_| begin.expired(call))?;
+    not_future(begin.newer_than, page.revision)?;
+    let items: Vec<Bytes> = page.entries.iter().map(|(_, object)| object.json()).collect();
+    let mut meta = json!({ "resourceVersion": page.revision.to_string() });
+    if let Some(next) = page.next {
+        let left = begin.left.map_or(page.left, |left| left.saturating_sub(items.len()));
+        let left = selector.is_empty().then_some(left);
+        meta["continue"] = token(page.revision, &next, left).into();
+        if let Some(left) = left {
+            meta["remainingItemCount"] = left.into();
         }
     }
     let body = call.view.list(call, &meta, &items);
     let mut reply = Reply::new(StatusCode::OK, JSON, Body::whole(body));
-    reply.revision = revision;
+    reply.revision = page.revision;
     Ok(reply)
 }
 
@@ -66,53 +64,63 @@ pub(crate) fn prefix(call: &Call) -> String {
     }
 }
 
-/// The revision, the key to begin with, and all objects of the place at that revision.
-fn entries(call: &Call) -> Result<(u64, Option<String>, Vec<Entry>), Failure> {
-    let (store, query) = (&call.server.store, &call.query);
-    let storage = &call.kind.storage;
-    let prefix = prefix(call);
-    let asked = revision(query.get("resourceVersion"))?;
-    let exact = query.get("resourceVersionMatch");
-    if let Some(token) = query.get("continue") {
-        if exact.is_some() {
-            return Err(Failure::unprocessable(
-                "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
-            ));
+/// Where a list begins.
+#[derive(Debug, Default)]
+struct Begin {
+    /// The key.
+    start: String,
+    /// The revision that is shown; absent: the newest.
+    revision: Option<u64>,
+    /// The newest must not be older than this.
+    newer_than: u64,
+    /// How many objects there are from `start` on; absent while they are not counted.
+    left: Option<usize>,
+    /// Whether it goes on where another one ended.
+    continues: bool,
+}
+
+impl Begin {
+    fn of(call: &Call) -> Result<Self, Failure> {
+        let query = &call.query;
+        let asked = revision(query.get("resourceVersion"))?;
+        let exact = query.get("resourceVersionMatch");
+        if let Some(token) = query.get("continue") {
+            if exact.is_some() {
+                return Err(Failure::unprocessable(
+                    "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden when continue is provided",
+                ));
+            }
+            return open(token);
         }
-        let (revision, start) = open(token)?;
-        let entries = store
-            .snapshot_at(storage, &prefix, revision)
-            .map_err(|_| Failure::expired("The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter."))?;
-        return Ok((revision, Some(start), entries));
-    }
-    match (exact, asked) {
-        (Some(_), None) => {
-            return Err(Failure::unprocessable(
+        match (exact, asked) {
+            (Some(_), None) => Err(Failure::unprocessable(
                 "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        (Some("Exact"), Some(0)) => {
-            return Err(Failure::unprocessable(
+            )),
+            (Some("Exact"), Some(0)) => Err(Failure::unprocessable(
                 "resourceVersionMatch: Forbidden: resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            ));
-        }
-        (Some("Exact"), Some(revision)) => {
-            not_future(revision, store.revision())?;
-            let entries = store
-                .snapshot_at(storage, &prefix, revision)
-                .map_err(|_| Failure::expired(too_old(revision, store.revision())))?;
-            return Ok((revision, None, entries));
-        }
-        (Some("NotOlderThan") | None, _) => {}
-        (Some(other), _) => {
-            return Err(Failure::unprocessable(format!(
+            )),
+            (Some("Exact"), Some(revision)) => {
+                not_future(revision, call.server.store.revision())?;
+                Ok(Self { revision: Some(revision), ..Self::default() })
+            }
+            (Some("NotOlderThan") | None, _) => {
+                Ok(Self { newer_than: asked.unwrap_or(0), ..Self::default() })
+            }
+            (Some(other), _) => Err(Failure::unprocessable(format!(
                 "resourceVersionMatch: Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            )));
+            ))),
         }
     }
-    let (revision, entries) = store.snapshot(storage, &prefix);
-    not_future(asked.unwrap_or(0), revision)?;
-    Ok((revision, None, entries))
+
+    /// The history does not reach back to its revision.
+    fn expired(&self, call: &Call) -> Failure {
+        if self.continues {
+            return Failure::expired(
+                "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+            );
+        }
+        Failure::expired(too_old(self.revision.unwrap_or(0), call.server.store.revision()))
+    }
 }
 
 /// A `resourceVersion` parameter.
@@ -136,16 +144,20 @@ pub(crate) fn too_old(asked: u64, oldest: u64) -> String {
     format!("too old resource version: {asked} ({oldest})")
 }
 
-fn token(revision: u64, start: &str) -> String {
-    let token = json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": start });
+fn token(revision: u64, start: &str, left: Option<usize>) -> String {
+    let token = json!({ "v": "meta.k8s.io/v1", "rv": revision, "start": start, "left": left });
     BASE64_URL_SAFE_NO_PAD.encode(token.to_string())
 }
 
-fn open(token: &str) -> Result<(u64, String), Failure> {
+fn open(token: &str) -> Result<Begin, Failure> {
     let bad = || Failure::bad_request("continue key is not valid");
     let bytes = BASE64_URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
-    let revision = value["rv"].as_u64().ok_or_else(bad)?;
-    let start = value["start"].as_str().ok_or_else(bad)?;
-    Ok((revision, start.to_owned()))
+    Ok(Begin {
+        revision: Some(value["rv"].as_u64().ok_or_else(bad)?),
+        start: value["start"].as_str().ok_or_else(bad)?.to_owned(),
+        left: value["left"].as_u64().and_then(|left| usize::try_from(left).ok()),
+        continues: true,
+        ..Begin::default()
+    })
 }

@@ -32,6 +32,31 @@ use crate::{catalog::Kind, failure::Failure, metrics::StoreMetrics};
 /// An object with its place in its resource: `namespace/name`, or `/name` without a namespace.
 pub(crate) type Entry = (Arc<str>, Arc<Object>);
 
+/// Which objects of a resource a list asks for.
+pub(crate) struct Part<'a> {
+    pub(crate) prefix: &'a str,
+    /// The key to begin with.
+    pub(crate) start: &'a str,
+    /// The revision that is shown; absent: the newest.
+    pub(crate) at: Option<u64>,
+    /// Most of them; 0: all.
+    pub(crate) limit: usize,
+    /// Whether what is left after them is counted.
+    pub(crate) counts: bool,
+    pub(crate) chosen: &'a dyn Fn(&str, &Object) -> bool,
+}
+
+/// Objects of a resource at one revision.
+#[derive(Debug)]
+pub(crate) struct Page {
+    pub(crate) revision: u64,
+    pub(crate) entries: Vec<Entry>,
+    /// The key after them, where there are more.
+    pub(crate) next: Option<Arc<str>>,
+    /// How many there are from that key on.
+    pub(crate) left: usize,
+}
+
 /// All objects of a cluster.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -163,42 +188,30 @@ impl Store {
         (state.revision, objects.unwrap_or_default())
     }
 
-    /// The same as it was at `revision`.
-    pub(crate) fn snapshot_at(
-        &self,
-        resource: &str,
-        prefix: &str,
-        revision: u64,
-    ) -> Result<Vec<Entry>, Expired> {
+    /// A part of a resource's objects, as they were at a revision that the history reaches.
+    pub(crate) fn page(&self, resource: &str, part: &Part<'_>) -> Result<Page, Expired> {
         let state = self.lock();
+        let revision = part.at.unwrap_or(state.revision);
         let Some(place) = state.resources.get(resource) else {
-            return Ok(Vec::new());
+            return Ok(Page { revision, entries: Vec::new(), next: None, left: 0 });
         };
-        let changed_since = place.history.back().is_some_and(|last| last.revision > revision);
-        if place.floor > revision {
-            let oldest = place.floor;
-            return Err(Expired { oldest });
+        if part.at.is_some() && place.floor > revision {
+            return Err(Expired { oldest: place.floor });
         }
-        if !changed_since {
-            return Ok(place.range(prefix));
-        }
-        let mut objects: BTreeMap<Arc<str>, Arc<Object>> =
-            place.range(prefix).into_iter().collect();
-        let undone = place.history.iter().rev();
-        for event in undone.take_while(|event| event.revision > revision) {
-            if !event.key.starts_with(prefix) {
-                continue;
+        let mut entries = Vec::new();
+        let mut objects = place.past(part.prefix, part.start, revision);
+        for (key, object) in &mut objects {
+            if part.limit > 0 && entries.len() == part.limit {
+                let next = Some(Arc::clone(key));
+                let left = if part.counts { 1 + objects.count() } else { 0 };
+                return Ok(Page { revision, entries, next, left });
             }
-            match &event.previous {
-                Some(previous) => {
-                    objects.insert(Arc::clone(&event.key), Arc::clone(previous));
-                }
-                None => {
-                    objects.remove(&event.key);
-                }
+            if (part.chosen)(key, object) {
+                entries.push((Arc::clone(key), Arc::clone(object)));
             }
         }
-        Ok(objects.into_iter().collect())
+        drop(objects);
+        Ok(Page { revision, entries, next: None, left: 0 })
     }
 
     /// Keys of a resource, at most `limit`, with that prefix.
@@ -538,6 +551,41 @@ impl State {
 }
 
 impl Resource {
+    /// The objects from `start` on as they were at `revision`, in order. It costs what it yields,
+    /// and what has changed since.
+    fn past<'a>(
+        &'a self,
+        prefix: &'a str,
+        start: &'a str,
+        revision: u64,
+    ) -> impl Iterator<Item = (&'a Arc<str>, &'a Arc<Object>)> {
+        let start = start.max(prefix);
+        let is_asked = move |key: &str| key >= start && key.starts_with(prefix);
+        let mut undone: BTreeMap<&Arc<str>, Option<&Arc<Object>>> = BTreeMap::new();
+        let since = self.history.iter().rev().take_while(|event| event.revision > revision);
+        for event in since.filter(|event| is_asked(&event.key)) {
+            undone.insert(&event.key, event.previous.as_ref());
+        }
+        let now = self.objects.range::<str, _>((Bound::Included(start), Bound::Unbounded));
+        let mut now = now.take_while(move |(key, _)| key.starts_with(prefix)).peekable();
+        let mut undone = undone.into_iter().peekable();
+        std::iter::from_fn(move || {
+            loop {
+                let Some((key, _)) = undone.peek() else {
+                    return now.next();
+                };
+                if let Some(earlier) = now.next_if(|(other, _)| other < key) {
+                    return Some(earlier);
+                }
+                let (key, then) = undone.next()?;
+                now.next_if(|(other, _)| *other == key);
+                if let Some(object) = then {
+                    return Some((key, object));
+                }
+            }
+        })
+    }
+
     fn range(&self, prefix: &str) -> Vec<Entry> {
         self.objects
             .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))

@@ -277,7 +277,9 @@ impl Policy {
             return None;
         }
         match &selector.labels {
-            Some(labels) => selects(labels, &template.labels).then_some(Specificity::Labels),
+            Some(labels) => {
+                selects(labels, |key| template.labels.get(key)).then_some(Specificity::Labels)
+            }
             None => Some(Specificity::Kind),
         }
     }

@@ -8,7 +8,9 @@ use std::{
 };
 
 use hanse_member::{Kinds, Packed, Watched, run_watch};
-use hanse_render::{Division, InterpretError, Interpreters, Kind, PodNeeds, Reference, Selects};
+use hanse_render::{
+    Division, InterpretError, Interpreters, Kind, Labels, PodNeeds, Reference, Selects,
+};
 use hanse_rt::{Rng, TaskSet};
 use kube::{
     Api, Client,
@@ -67,7 +69,7 @@ pub struct Template {
     /// Its generation; 0 for kinds without one.
     pub generation: i64,
     /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Labels,
     /// Whether a controller owns it.
     pub owned: bool,
     /// Type of a Secret.
@@ -77,7 +79,7 @@ pub struct Template {
     /// What one replica needs.
     pub needs: Arc<PodNeeds>,
     /// Labels of its pods, of each kind of pod that it makes.
-    pub pod_labels: Vec<BTreeMap<String, String>>,
+    pub pod_labels: Vec<Labels>,
     /// Whether it mounts volumes whose data stays behind.
     pub holds_data: bool,
     /// What it names.
@@ -636,7 +638,7 @@ pub(crate) fn selects(object: &Template, workload: &Template) -> bool {
         && object.selects.as_ref().is_some_and(|selects| {
             let includes = |labels| selects.includes(&target.kind, &target.name, labels);
             if workload.pod_labels.is_empty() {
-                return includes(&BTreeMap::new());
+                return includes(&Labels::new());
             }
             workload.pod_labels.iter().any(includes)
         })

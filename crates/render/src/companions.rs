@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::{
-    Kind,
+    Kind, Labels,
     needs::{list, pod_template, string_map},
 };
 
@@ -41,7 +41,7 @@ pub enum Selects {
 
 impl Selects {
     /// Whether a workload is among them.
-    pub fn includes(&self, kind: &str, name: &str, pod_labels: &BTreeMap<String, String>) -> bool {
+    pub fn includes(&self, kind: &str, name: &str, pod_labels: &Labels) -> bool {
         match self {
             Self::Workload { kind: wanted, name: named } => wanted == kind && named == name,
             Self::Pods { labels, expressions } => {
@@ -179,7 +179,7 @@ mod tests {
     }
 
     fn follows(companion: &Value) -> bool {
-        let labels = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+        let labels = Labels::from_iter([("app".to_owned(), "web".to_owned())]);
         selects(companion).is_some_and(|selects| selects.includes("Deployment", "web", &labels))
     }
 

@@ -13,7 +13,7 @@ use hanse_api::ResourceInterpreter;
 use serde_json::Value;
 
 use crate::{
-    CelError, Folded, Health, Kind, Manifest, Marks, MemberState, PodNeeds, PointerError,
+    CelError, Folded, Health, Kind, Labels, Manifest, Marks, MemberState, PodNeeds, PointerError,
     Reference, Share, Template, companions, manifest, needs, pointer, status,
 };
 
@@ -254,12 +254,9 @@ impl Interpreters {
     ///
     /// # Errors
     /// [`InterpretError`] when the interpreter of its kind fails.
-    pub fn pod_labels(
-        &self,
-        template: &Value,
-    ) -> Result<Vec<BTreeMap<String, String>>, InterpretError> {
+    pub fn pod_labels(&self, template: &Value) -> Result<Vec<Labels>, InterpretError> {
         let sets = self.pods(template)?;
-        Ok(sets.iter().map(|set| needs::string_map(&set.template["metadata"]["labels"])).collect())
+        Ok(sets.iter().map(|set| needs::labels(&set.template["metadata"]["labels"])).collect())
     }
 
     /// Whether a template mounts volumes whose data stays behind when it moves.

@@ -30,7 +30,9 @@ pub use interpreters::{
 };
 pub use kind::Kind;
 pub use manifest::{Manifest, Marks, RENDER_VERSION, Share, manifest};
-pub use needs::{NodeToleration, PodNeeds, PodSkew, holds_data, pod_labels, pod_needs, replicas};
+pub use needs::{
+    Labels, NodeToleration, PodNeeds, PodSkew, holds_data, pod_labels, pod_needs, replicas,
+};
 pub use order::{Stage, stage};
 pub use overrides::{
     ManifestCause, ManifestError, Overridden, OverrideCause, OverrideError, Overrides, PolicyName,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use litemap::LiteMap;
 use serde_json::Value;
 
 use crate::{Kind, milli};
@@ -55,11 +56,15 @@ pub fn replicas(template: &Value) -> Option<u32> {
     }
 }
 
+/// Labels of an object. There are few of them, and many objects: a list takes a fifth of what a
+/// tree takes.
+pub type Labels = LiteMap<String, String>;
+
 /// Labels of the pods that a workload makes.
-pub fn pod_labels(template: &Value) -> BTreeMap<String, String> {
+pub fn pod_labels(template: &Value) -> Labels {
     pod_template(template)
         .and_then(|pod| pod.pointer("/metadata/labels"))
-        .map(string_map)
+        .map(labels)
         .unwrap_or_default()
 }
 
@@ -92,8 +97,17 @@ pub(crate) fn list(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 }
 
 pub(crate) fn string_map(value: &Value) -> BTreeMap<String, String> {
+    strings(value).collect()
+}
+
+/// Labels as an object writes them.
+pub(crate) fn labels(value: &Value) -> Labels {
+    strings(value).collect()
+}
+
+fn strings(value: &Value) -> impl Iterator<Item = (String, String)> {
     let fields = value.as_object().into_iter().flatten();
-    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect()
+    fields.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
 }
 
 /// The needs of a pod, by the rules of the kube-scheduler: the sum of the containers and of the

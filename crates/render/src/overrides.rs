@@ -323,7 +323,7 @@ impl Facts {
         self.api_version == api
             && self.kind == kind
             && name.is_none_or(|name| *name == self.name)
-            && by.is_none_or(|selector| selects(selector, &self.labels))
+            && by.is_none_or(|selector| selects(selector, |key| self.labels.get(key)))
     }
 }
 

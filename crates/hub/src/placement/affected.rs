@@ -9,6 +9,7 @@ use std::{
 };
 
 use hanse_api::{Move, ResourceBinding, selects};
+use hanse_render::Labels;
 use hanse_rt::Mono;
 use hanse_scheduler::{Member, PodNeeds, Request, Rules};
 
@@ -116,14 +117,12 @@ impl Affected {
 
     /// Bindings of a namespace that look at where a workload with these labels is; all that look
     /// anywhere while its labels are not known.
-    pub(super) fn looking_at(
-        &self,
-        namespace: &str,
-        labels: Option<&BTreeMap<String, String>>,
-    ) -> Vec<Key> {
+    pub(super) fn looking_at(&self, namespace: &str, labels: Option<&Labels>) -> Vec<Key> {
         let sees = |policy: &Policy| {
             let mut selectors = policy.placement.near.iter().chain(&policy.placement.away);
-            labels.is_none_or(|labels| selectors.any(|selector| selects(selector, labels)))
+            labels.is_none_or(|labels| {
+                selectors.any(|selector| selects(selector, |key| labels.get(key)))
+            })
         };
         self.looking
             .range(Key::new(namespace, "")..)
@@ -348,7 +347,7 @@ mod tests {
         all.note_looking(&key("near"), Some(&policy("near", db.clone())));
         all.note_looking(&key("away"), Some(&policy("away", serde_json::json!({"app": "noisy"}))));
         all.note_looking(&Key::new("other", "near"), Some(&policy("near", db)));
-        let labels = |app: &str| BTreeMap::from([("app".to_owned(), app.to_owned())]);
+        let labels = |app: &str| Labels::from_iter([("app".to_owned(), app.to_owned())]);
         assert_eq!(all.looking_at("shop", Some(&labels("db"))), [key("near")]);
         assert_eq!(all.looking_at("shop", Some(&labels("noisy"))), [key("away")]);
         assert!(all.looking_at("shop", Some(&labels("web"))).is_empty());

@@ -124,7 +124,8 @@ fn others(world: &World, policy: &Policy, binding: &ResourceBinding) -> Option<A
         }
     }
     let held_by = |selector: &LabelSelector| -> BTreeSet<Arc<str>> {
-        let chosen = beside.iter().filter(|(template, _)| selects(selector, &template.labels));
+        let chosen =
+            beside.iter().filter(|(template, _)| selects(selector, |key| template.labels.get(key)));
         chosen.flat_map(|(_, clusters)| clusters.iter().cloned()).collect()
     };
     let near = rules.near.iter().map(held_by).reduce(|a, b| a.intersection(&b).cloned().collect());

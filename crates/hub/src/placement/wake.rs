@@ -1,14 +1,12 @@
 //! What wakes a binding: each event wakes those that it can affect.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use hanse_api::{
     ClusterPropagationPolicy, ClusterReplicas, MemberCluster, PropagationPolicy, ResourceBinding,
     ResourceBindingSpec,
 };
+use hanse_render::Labels;
 use hanse_rt::TaskSet;
 use hanse_scheduler::Member;
 
@@ -127,7 +125,7 @@ impl Placement {
         self.wake_looking(&template.namespace, known.as_ref().map(|known| &known.labels));
     }
 
-    fn wake_looking(&self, namespace: &str, labels: Option<&BTreeMap<String, String>>) {
+    fn wake_looking(&self, namespace: &str, labels: Option<&Labels>) {
         self.wake(self.affected(|all| all.looking_at(namespace, labels)));
     }
 

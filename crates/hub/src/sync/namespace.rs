@@ -27,7 +27,7 @@ pub(super) async fn ensure(
     let labels = namespace.metadata.labels.get_or_insert_default();
     let annotations = namespace.metadata.annotations.get_or_insert_default();
     if let Some(template) = world.templates().get(&key) {
-        labels.extend(template.labels.clone());
+        labels.extend(template.labels.iter().map(|(key, value)| (key.clone(), value.clone())));
         labels.remove("kubernetes.io/metadata.name");
         annotations.insert(marks::TEMPLATE_UID_ANNOTATION.to_owned(), template.uid.clone());
     }

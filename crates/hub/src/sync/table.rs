@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, RwLock},
 };
 
+use litemap::LiteMap;
+
 use super::Stand;
 use crate::Key;
 
@@ -23,7 +25,8 @@ pub struct SyncTable(Arc<RwLock<Table>>);
 
 #[derive(Debug, Default)]
 struct Table {
-    stands: BTreeMap<Key, BTreeMap<String, Known>>,
+    /// By binding, and then by member: most have a few.
+    stands: BTreeMap<Key, LiteMap<String, Known>>,
     /// By member.
     failing: BTreeMap<String, BTreeSet<Key>>,
 }
@@ -51,7 +54,7 @@ impl SyncTable {
     /// Members that keep a copy which is not wanted there, with the reason in words.
     pub fn kept(&self, binding: &Key) -> BTreeMap<String, String> {
         let table = self.0.read().expect("no holder of this lock panics");
-        let members = table.stands.get(binding).into_iter().flatten();
+        let members = table.stands.get(binding).into_iter().flat_map(LiteMap::iter);
         let kept = members.filter_map(|(member, known)| match &known.synced.stand {
             Stand::Kept(words) => Some((member.clone(), words.clone())),
             _ => None,
@@ -112,7 +115,7 @@ impl SyncTable {
     /// Forgets a binding.
     pub(super) fn forget(&self, binding: &Key) {
         let mut table = self.0.write().expect("no holder of this lock panics");
-        for (member, known) in table.stands.remove(binding).into_iter().flatten() {
+        for (member, known) in table.stands.remove(binding).unwrap_or_default() {
             if known.synced.is_failing() {
                 table.mend(binding, &member);
             }

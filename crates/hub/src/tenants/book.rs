@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use hanse_api::{ClusterSelection, Quota, ReplicaRequest, Tenant};
 use hanse_render::milli;
+use litemap::LiteMap;
 
 use crate::Key;
 
 /// Amounts by resource, thousandths of their unit.
-pub(super) type Amounts = BTreeMap<String, i128>;
+pub(super) type Amounts = LiteMap<String, i128>;
 
 /// All tenants, and what their namespaces use.
 #[derive(Debug, Default)]
@@ -231,7 +232,7 @@ mod tests {
         assert_eq!(book.replicas("t", &two, &needs("100m")), Some(4), "pods run out first");
         assert!(book.note(&one, "a", &needs("1"), 1), "two are given back");
         assert_eq!(book.replicas("t", &two, &needs("500m")), Some(6));
-        assert_eq!(book.used("t")["cpu"], 1000);
+        assert_eq!(book.used("t")[&"cpu".to_owned()], 1000);
         assert_eq!(book.forget(&one).as_deref(), Some("a"));
         assert!(book.used("t").is_empty());
         assert!(book.sums.is_empty());

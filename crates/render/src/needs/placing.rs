@@ -2,11 +2,9 @@
 //! constraints that keep pods waiting, and required anti-affinity with itself. Rules about pods of
 //! other workloads are left to the member's own scheduler.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
-use super::{PodNeeds, list, string_map};
+use super::{Labels, PodNeeds, labels, list};
 use crate::companions::label_selector;
 
 /// How unevenly pods may stand over the nodes' domains of one label.
@@ -23,7 +21,7 @@ pub struct PodSkew {
 /// Needs with the rules of a pod template about pods like itself. A node affinity that asks for one
 /// value of a label is the same as a node selector, and counts as one.
 pub(super) fn with_rules(mut needs: PodNeeds, pod: &Value, namespace: &str) -> PodNeeds {
-    let labels = pod.pointer("/metadata/labels").map(string_map).unwrap_or_default();
+    let labels = pod.pointer("/metadata/labels").map(labels).unwrap_or_default();
     let spec = &pod["spec"];
     for rule in list(spec.get("topologySpreadConstraints")) {
         let waits = rule["whenUnsatisfiable"] != "ScheduleAnyway";
@@ -53,7 +51,7 @@ pub(super) fn with_rules(mut needs: PodNeeds, pod: &Value, namespace: &str) -> P
 }
 
 /// Whether a rule selects pods with these labels. Without a selector it selects none.
-fn is_selected(rule: &Value, labels: &BTreeMap<String, String>) -> bool {
+fn is_selected(rule: &Value, labels: &Labels) -> bool {
     let selector = rule.get("labelSelector");
     selector.is_some_and(|selector| label_selector(selector).includes("", "", labels))
 }
