@@ -12,6 +12,7 @@ use hanse_api::{
     conditions::{binding, is_true},
 };
 use hanse_hub::{Hub, Key, sync::Stand};
+use hanse_rt::Mono;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Api, ResourceExt as _, api::ListParams};
 
@@ -20,14 +21,11 @@ use crate::stage::{Stage, until};
 /// Members that are lost, by name.
 pub(crate) type Lost = BTreeSet<String>;
 
-/// How often the bench looks: often enough for the figure, seldom enough not to be part of it.
-pub(crate) fn pace(bindings: usize) -> Duration {
-    Duration::from_millis(match bindings {
-        0..=2_000 => 50,
-        2_001..=20_000 => 500,
-        _ => 2_000,
-    })
-}
+/// How often the bench looks whether one that is left is there.
+const PACE: Duration = Duration::from_millis(20);
+/// How often it looks at all of them: that takes processor time, which must not be part of a
+/// figure.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// Whether every replica of a binding has a place in members that are not lost.
 pub(crate) fn is_placed(known: &ResourceBinding, lost: &Lost) -> bool {
@@ -81,12 +79,26 @@ pub(crate) async fn wait(
 ) -> Result<()> {
     let hub = stage.hub()?;
     let bindings = &hub.world().objects().bindings;
-    until(what, pace(count), async || {
-        let all = match keys {
-            Some(keys) => keys.iter().filter_map(|key| bindings.get(key)).collect(),
-            None => bindings.all(),
-        };
-        Ok((all.iter().filter(|known| holds(hub, known)).count(), count))
+    let holds = |key: &Key| bindings.get(key).is_some_and(|known| holds(hub, &known));
+    // Those that it did not hold for; absent while not all are there.
+    let mut left: Option<Vec<Key>> = None;
+    let (mut done, mut swept) = (0, None);
+    until(what, PACE, async || {
+        if let Some(left) = &mut left {
+            while left.last().is_some_and(&holds) {
+                left.pop();
+            }
+        }
+        let through = left.as_ref().is_some_and(Vec::is_empty);
+        if through || swept.is_none_or(|at: Mono| at.elapsed() >= SWEEP) {
+            let all = keys.map_or_else(|| bindings.keys(), <[Key]>::to_vec);
+            let known = all.len();
+            let open: Vec<Key> = all.into_iter().filter(|key| !holds(key)).collect();
+            done = known - open.len();
+            left = (known >= count).then_some(open);
+            swept = Some(Mono::now());
+        }
+        Ok((done, count))
     })
     .await
 }

@@ -217,8 +217,14 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     let own = own.map_or(0, |known| known.spec.clusters.len());
     let written = usize::try_from(stage.writes.count() - writes)?;
     rows.show("restart: writes for what came meanwhile", number(own), "");
-    let redundant = number(written.saturating_sub(own));
-    rows.keep("restart: other writes to members", redundant, "", 0.0);
+    let redundant = written.saturating_sub(own);
+    if redundant > 0 {
+        let last = stage.writes.last(stage.writes.count() - writes);
+        for write in last {
+            say(&format!("  written after the start: {write}"));
+        }
+    }
+    rows.keep("restart: other writes to members", number(redundant), "", 0.0);
     board::compare(stage, &none).await
 }
 

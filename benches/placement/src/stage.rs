@@ -1,11 +1,8 @@
 //! A hub with its API server and its members in this process; the hub can be ended alone.
 
 use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
 
@@ -53,13 +50,36 @@ pub(crate) struct Stage {
     pub(crate) powered: f64,
 }
 
-/// Counts writes to members.
+/// Counts writes to members, and remembers the last ones.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Writes(Arc<AtomicU64>);
+pub(crate) struct Writes(Arc<Mutex<(u64, VecDeque<String>)>>);
+
+/// How many writes are remembered.
+const REMEMBERED: usize = 32;
 
 impl Writes {
     pub(crate) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.lock().0
+    }
+
+    /// The last ones, the newest first.
+    pub(crate) fn last(&self, count: u64) -> Vec<String> {
+        let count = usize::try_from(count).unwrap_or(REMEMBERED);
+        self.lock().1.iter().rev().take(count).cloned().collect()
+    }
+
+    fn note(&self, member: &str, request: &Request<Body>) {
+        let words = format!("{member}: {} {}", request.method(), request.uri());
+        let mut writes = self.lock();
+        writes.0 += 1;
+        if writes.1.len() == REMEMBERED {
+            writes.1.pop_front();
+        }
+        writes.1.push_back(words);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, (u64, VecDeque<String>)> {
+        self.0.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -279,10 +299,10 @@ impl Connector for Counted {
         Box::pin(async move {
             let service = self.links.hub_service(name);
             let service = service.ok_or_else(|| ConnectError::Unsupported(name.to_owned()))?;
-            let writes = self.writes.clone();
+            let (writes, name) = (self.writes.clone(), name.to_owned());
             let service = service.map_request(move |request: Request<Body>| {
                 if !matches!(*request.method(), Method::GET | Method::HEAD) {
-                    writes.0.fetch_add(1, Ordering::Relaxed);
+                    writes.note(&name, &request);
                 }
                 request
             });

@@ -138,12 +138,14 @@ impl Placement {
                 }
                 let left = if late { Vec::new() } else { left };
                 let done = left.is_empty();
-                let now_told = told_so_far(&this.world);
-                if now_told != told {
-                    (told, told_at) = (now_told, Mono::now());
-                }
-                if done || told_at.elapsed() >= QUIET {
-                    drop(hold.take());
+                if hold.is_some() {
+                    let now_told = told_so_far(&this.world);
+                    if now_told != told {
+                        (told, told_at) = (now_told, Mono::now());
+                    }
+                    if done || told_at.elapsed() >= QUIET {
+                        drop(hold.take());
+                    }
                 }
                 this.wake(this.first_look.release(left));
                 if done {
