@@ -30,8 +30,9 @@ const IDLE: Duration = Duration::from_secs(5);
 
 /// Seconds in which all that a lost domain held is placed and applied elsewhere.
 const EVACUATED: f64 = 10.0;
-/// The same for a restart, until what came meanwhile is done.
+/// The same for a restart with so many bindings at most, until what came meanwhile is done.
 const RESTARTED: f64 = 10.0;
+const RESTARTED_WITH: u64 = 10_000;
 
 /// All rows.
 pub(crate) async fn run(members: u64, rows: &mut Rows<'_>) -> Result<()> {
@@ -207,8 +208,9 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     };
     let (decided, first, all) = futures::try_join!(decided, first, all)?;
     let used = processor_time().saturating_sub(used).as_secs_f64();
-    rows.keep("restart: what came meanwhile is decided", decided, "s", RESTARTED);
-    rows.keep("restart: what came meanwhile is decided and applied", first, "s", RESTARTED);
+    let target = (rows.bindings() <= RESTARTED_WITH).then_some(RESTARTED);
+    rows.add("restart: what came meanwhile is decided", decided, "s", (target, None));
+    rows.add("restart: what came meanwhile is decided and applied", first, "s", (target, None));
     rows.show("restart: every copy compared", all, "s");
     rows.show("restart: processor time until then", used, "s");
     // What would be written late is written by then.
