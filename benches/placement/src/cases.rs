@@ -34,6 +34,11 @@ const EVACUATED: f64 = 10.0;
 const RESTARTED: f64 = 10.0;
 const RESTARTED_WITH: u64 = 10_000;
 
+/// Seconds that a restart with so many bindings may take, where that is bounded.
+pub(crate) fn restart_target(bindings: u64) -> Option<f64> {
+    (bindings <= RESTARTED_WITH).then_some(RESTARTED)
+}
+
 /// All rows.
 pub(crate) async fn run(members: u64, rows: &mut Rows<'_>) -> Result<()> {
     say(&format!("hub: {members} members, {} bindings", rows.bindings()));
@@ -208,7 +213,7 @@ async fn restart(stage: &mut Stage, rows: &mut Rows<'_>) -> Result<()> {
     };
     let (decided, first, all) = futures::try_join!(decided, first, all)?;
     let used = processor_time().saturating_sub(used).as_secs_f64();
-    let target = (rows.bindings() <= RESTARTED_WITH).then_some(RESTARTED);
+    let target = restart_target(rows.bindings());
     rows.add("restart: what came meanwhile is decided", decided, "s", (target, None));
     rows.add("restart: what came meanwhile is decided and applied", first, "s", (target, None));
     rows.show("restart: every copy compared", all, "s");

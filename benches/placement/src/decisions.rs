@@ -10,6 +10,7 @@ use hanse_scheduler::{
 };
 
 use crate::{
+    cases::restart_target,
     figures::{Rows, number},
     machine::{processor_time, resident},
 };
@@ -82,8 +83,7 @@ pub(crate) fn run(members: u64, rows: &mut Rows<'_>) {
         })
         .count();
     note("restart: unchanged bindings", number(kept), "", None, None);
-    // The bound of a restart is for so many.
-    let target = ten.then_some(10.0);
+    let target = restart_target(count);
     note("restart, every binding decided once", seconds(start), "s", target, None);
 }
 

@@ -183,9 +183,10 @@ impl Store {
     /// The objects whose key begins with `prefix`, and the revision at which that is true.
     pub(crate) fn snapshot(&self, resource: &str, prefix: &str) -> (u64, Vec<Entry>) {
         let state = self.lock();
-        let objects = state.resources.get(resource);
-        let objects = objects.map(|resource| resource.range(prefix));
-        (state.revision, objects.unwrap_or_default())
+        let place = state.resources.get(resource);
+        let objects = place.into_iter().flat_map(|place| place.past(prefix, "", state.revision));
+        let entries = objects.map(|(key, object)| (Arc::clone(key), Arc::clone(object)));
+        (state.revision, entries.collect())
     }
 
     /// A part of a resource's objects, as they were at a revision that the history reaches.
@@ -584,14 +585,6 @@ impl Resource {
                 }
             }
         })
-    }
-
-    fn range(&self, prefix: &str) -> Vec<Entry> {
-        self.objects
-            .range::<str, _>((Bound::Included(prefix), Bound::Unbounded))
-            .take_while(|(key, _)| key.starts_with(prefix))
-            .map(|(key, object)| (Arc::clone(key), Arc::clone(object)))
-            .collect()
     }
 
     fn remember(&mut self, event: Event, limit: usize) {

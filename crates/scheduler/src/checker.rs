@@ -344,6 +344,9 @@ fn places(member: &Member, needs: &PodNeeds) -> u64 {
     let Room::Nodes(nodes) = &member.room else {
         return u64::MAX;
     };
+    if needs.apart.is_empty() {
+        return u64::MAX;
+    }
     let shapes: Vec<_> = nodes.shapes.iter().filter(|shape| admits(shape, needs)).collect();
     let each = needs.apart.iter().map(|label| {
         if label == HOSTNAME {
@@ -404,12 +407,13 @@ fn evenly(places: &[(&NodeShape, u64)], skew: &Skew) -> u64 {
     }
     domains.sort_unstable();
     let missing = (domains.len() as u64) < u64::from(skew.min_domains);
+    // What holds the others back is the first of all, or an absent domain.
+    let emptiest = if missing { 0 } else { domains.first().copied().unwrap_or(0) };
+    let limit = emptiest.saturating_add(u64::from(skew.most.max(1)));
     let (mut placed, mut height) = (0, 0);
     for at in 0..domains.len() {
-        // Those from here on rise together, to where this one is full; what holds them back is
-        // the first of all, or an absent domain.
-        let emptiest = if missing { 0 } else { domains[0] };
-        let top = domains[at].min(emptiest.saturating_add(u64::from(skew.most.max(1))));
+        // Those from here on rise together, to where this one is full.
+        let top = domains[at].min(limit);
         placed += (top.max(height) - height) * (domains.len() - at) as u64;
         height = height.max(top);
     }

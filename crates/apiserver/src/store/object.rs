@@ -75,7 +75,7 @@ impl Text {
 impl Object {
     /// An object that waits for its place among the revisions.
     pub(super) fn draft(kind: &Kind, tree: &Tree) -> (Self, Draft) {
-        (Self::digest(Some(kind), 0, Text::Plain(Bytes::new()), &tree.value), tree.draft())
+        (Self::digest(Some(kind), 0, Bytes::new(), &tree.value), tree.draft())
     }
 
     /// The same at its revision.
@@ -89,8 +89,9 @@ impl Object {
     /// An object from disk; its kind may be gone.
     pub(crate) fn load(kind: Option<&Kind>, revision: u64, json: Bytes) -> Self {
         let value = serde_json::from_slice(&json).unwrap_or_default();
-        let length = json.len();
-        Self { length, ..Self::digest(kind, revision, Text::Plain(json).packed(), &value) }
+        let object = Self::digest(kind, revision, json, &value);
+        object.pack();
+        object
     }
 
     /// The object as it is sent.
@@ -128,15 +129,17 @@ impl Object {
 
     /// It is not likely to be asked for soon.
     pub(super) fn cool(&self) {
-        let (text, tree) = {
-            let mut body = self.body();
-            (body.text.clone(), body.tree.take())
-        };
+        let tree = self.body().tree.take();
         // What was replaced meanwhile is about to go.
         if tree.is_some() {
-            let packed = text.packed();
-            self.body().text = packed;
+            self.pack();
         }
+    }
+
+    fn pack(&self) {
+        let text = self.body().text.clone();
+        let packed = text.packed();
+        self.body().text = packed;
     }
 
     fn body(&self) -> MutexGuard<'_, Body> {
@@ -152,13 +155,13 @@ impl Object {
         self.fields.get(index).map_or("", |value| value)
     }
 
-    fn digest(kind: Option<&Kind>, revision: u64, text: Text, value: &Value) -> Self {
+    fn digest(kind: Option<&Kind>, revision: u64, json: Bytes, value: &Value) -> Self {
         let meta = &value["metadata"];
         let labels = meta["labels"].as_object().into_iter().flatten();
         let owners = meta["ownerReferences"].as_array().into_iter().flatten();
         Self {
             revision,
-            length: 0,
+            length: json.len(),
             labels: labels
                 .filter_map(|(key, value)| Some((key.as_str().into(), value.as_str()?.into())))
                 .collect(),
@@ -169,7 +172,7 @@ impl Object {
             uid: meta["uid"].as_str().map_or(0, uid_number),
             owners: owners.filter_map(|owner| owner["uid"].as_str().map(uid_number)).collect(),
             deleting: meta["deletionTimestamp"].is_string(),
-            body: Mutex::new(Body { text, tree: None }),
+            body: Mutex::new(Body { text: Text::Plain(json), tree: None }),
         }
     }
 }

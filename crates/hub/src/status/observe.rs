@@ -8,7 +8,7 @@ use hanse_render::Share;
 use serde_json::Value;
 
 use crate::{
-    Key, Ruling, Template, TemplateKey, World,
+    Evacuations, Key, Ruling, Template, TemplateKey, World,
     placement::{is_divided, moves},
     propagation::{key_of_binding, key_of_template},
     status::plan::{self, MemberSeen, Seen},
@@ -27,7 +27,8 @@ pub(super) fn knows_less(world: &World, table: &SyncTable, key: &Key) -> bool {
         let (_, looked) = table.look(key, name);
         plan::is_pending(up, looked)
             && is_staying(world, name)
-            && (is_divided(&binding) || !is_to_leave(world, &binding, name))
+            && (is_divided(&binding)
+                || !is_to_leave(&world.evacuations(), &moves::outgoing(&binding.spec.moves), name))
     })
 }
 
@@ -38,9 +39,8 @@ fn is_staying(world: &World, name: &str) -> bool {
 }
 
 /// Whether what stands in a member is to leave it.
-fn is_to_leave(world: &World, binding: &ResourceBinding, name: &str) -> bool {
-    world.evacuations().contains_key(name)
-        || moves::outgoing(&binding.spec.moves).contains_key(name)
+fn is_to_leave(orders: &Evacuations, outgoing: &BTreeMap<String, u32>, name: &str) -> bool {
+    orders.contains_key(name) || outgoing.contains_key(name)
 }
 
 pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<Seen> {
@@ -59,6 +59,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
         .filter_map(|name| world.objects().bindings.get(&Key::new(&key.namespace, name)))
         .collect();
     let outgoing = moves::outgoing(&binding.spec.moves);
+    let orders = world.evacuations();
     let ruling = template.as_ref().map(|one| world.rules().of(one)).unwrap_or_default();
     let interpreters = world.rules().interpreters();
     let divided = is_divided(&binding);
@@ -81,7 +82,7 @@ pub(super) fn observe(world: &World, table: &SyncTable, key: &Key) -> Option<See
             // A part of a Job does not move: it counts where it is, and for good once it ended.
             seen.counts |= seen.copy.as_ref().is_some_and(|copy| has_ended(&copy.status.value()));
         } else {
-            seen.counts &= !is_to_leave(world, &binding, &seen.name);
+            seen.counts &= !is_to_leave(&orders, &outgoing, &seen.name);
         }
         seen
     });
